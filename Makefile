@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run full test lint types contracts pytest benchmark mlflow viz clean
+.PHONY: run heterogeneous full test lint types contracts pytest benchmark mlflow viz clean
 
 run: $(VENV)/installed  ## the whole experiment on embedded data, about two minutes
 	$(BIN)/kedro run --pipelines=bidirectional
+
+heterogeneous: $(VENV)/installed  ## the second experiment on four embedded domains, about three minutes
+	$(BIN)/kedro run --pipelines=heterogeneous
 
 full: $(VENV)/installed  ## the published experiment: CIFAR-10, 50 epochs; a GPU is advised
 	$(BIN)/kedro run --pipelines=bidirectional --env=full

@@ -90,7 +90,7 @@ def main() -> None:
     recipe = Recipe(epochs=1, batch_size=128, views=1, augmentation=AUGMENTATION)
     how = {"view_seed": 0, "augmentation": AUGMENTATION, "device": CPU}
     lesson = prepare_lesson(
-        label([teacher], ours, views=1, **how), Teaching(alpha=ALPHA, temperature=TEMPERATURE), None
+        label([teacher], ours, views=1, **how), ours, Teaching(alpha=ALPHA, temperature=TEMPERATURE), None
     )
     loader = DataLoader(PilImages(theirs, MEAN, DEVIATION), batch_size=128, shuffle=True)
 

@@ -25,6 +25,13 @@ def stripes(count: int, *, classes: int = 3, size: int = 32, channels: int = 1, 
     return ImageSet((noise + level).to(torch.uint8), labels, tuple(f"class {k}" for k in range(classes)))
 
 
+def two_domains(digits: int = 30, signs: int = 20) -> dict[str, ImageSet]:
+    """Two domains of unequal size that nobody takes for one another: grey stripes, and coloured ones behind bars."""
+    barred = stripes(signs, classes=2, channels=3, seed=1)
+    barred.images[..., ::2] = 255
+    return {"digits": stripes(digits), "signs": barred}
+
+
 @pytest.fixture
 def images() -> ImageSet:
     return stripes(60)

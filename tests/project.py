@@ -24,6 +24,7 @@ TINY: dict[str, Any] = {
     "student_training": {"recipe": _RECIPE},
     "target_distillation": {"recipe": _RECIPE},
     "reverse_distillation": {"recipe": _RECIPE},
+    "heterogeneous": {"target_distillation": {"recipe": {"epochs": _RECIPE["epochs"]}}},
 }
 
 

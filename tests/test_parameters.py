@@ -1,13 +1,13 @@
 import pytest
-from kedro.config import OmegaConfigLoader
 
 from knowledge_transfer import settings
+from knowledge_transfer.config import ExperimentConfigLoader
 from knowledge_transfer.parameters import ParametersError, check_parameters
 
 
 @pytest.fixture
 def base():
-    return OmegaConfigLoader("conf", env="base", **settings.CONFIG_LOADER_ARGS)["parameters"]
+    return ExperimentConfigLoader("conf", env="base", **settings.CONFIG_LOADER_ARGS)["parameters"]
 
 
 def changed(parameters, path, value):
@@ -21,14 +21,14 @@ def changed(parameters, path, value):
 
 @pytest.mark.parametrize("environment", ["base", "small", "full"])
 def test_the_shipped_configurations_are_valid(environment):
-    parameters = OmegaConfigLoader("conf", env=environment, **settings.CONFIG_LOADER_ARGS)["parameters"]
+    parameters = ExperimentConfigLoader("conf", env=environment, **settings.CONFIG_LOADER_ARGS)["parameters"]
     checked = check_parameters(parameters)
     assert list(checked.students) == ["simple_cnn", "resnet8", "resnet50", "squeezenet"]
     assert checked.target.architecture.kind == "vgg19"
 
 
 def test_the_full_environment_is_the_published_experiment():
-    loader = OmegaConfigLoader("conf", env="full", **settings.CONFIG_LOADER_ARGS)
+    loader = ExperimentConfigLoader("conf", env="full", **settings.CONFIG_LOADER_ARGS)
     checked = check_parameters(loader["parameters"])
     assert checked.data.source == "cifar10"
     assert checked.data_preparation.transfer_fraction == 0.3

@@ -14,6 +14,11 @@ label, soft label
     A class index; a teacher's distribution over the classes at a temperature.
 alpha
     The weight of the soft loss, in [0, 1]: 0 learns from labels alone, 1 from soft labels alone.
+domain, block
+    One source data set of a mix; its slice of the union of label spaces. Accuracy is told within the image's block,
+    joint accuracy over all classes, nobody having said which domain an image is of.
+gamma
+    The weight of -log of the probability that an image's whole block gets: it tells a learner the domain.
 student set, transfer set, validation set, test set
     What the students learn from; the images through which knowledge passes; the part held out of the student set
     for every choice; the published test images, read once, at the end.

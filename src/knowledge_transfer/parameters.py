@@ -11,10 +11,11 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
+from knowledge_transfer.config import changed
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.pipelines import experiment
-from knowledge_transfer.pipelines.experiment import Experiment
+from knowledge_transfer.pipelines import building
+from knowledge_transfer.pipelines.experiment import VARIANTS, Experiment
 
 
 class ParametersError(RunError):
@@ -22,14 +23,33 @@ class ParametersError(RunError):
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> Experiment:
-    """Return the whole configuration as one checked model.
+    """Return the main experiment of the configuration as one checked model.
 
     Raises ParametersError that lists every fault: misspelt keys with the nearest known one, values out of range.
     """
+    return _checked({key: value for key, value in parameters.items() if key not in VARIANTS})
+
+
+def check_variants(parameters: Mapping[str, Any]) -> dict[str, Experiment | Exception]:
+    """Return each variant of the experiment that the configuration has, or the ParametersError that it raises."""
+    found: dict[str, Experiment | Exception] = {}
+    for name in VARIANTS:
+        if parameters.get(name) is not None:
+            try:
+                found[name] = _checked(parameters[name], f"{name}.")
+            except ParametersError as error:
+                found[name] = error
+    return found
+
+
+def _checked(parameters: Mapping[str, Any], prefix: str = "") -> Experiment:
     try:
         return Experiment.model_validate(dict(parameters))
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'parameters'}: {_reason(fault)}" for fault in error.errors()]
+        lines = [
+            f"  {(prefix + '.'.join(map(str, fault['loc']))).strip('.') or 'parameters'}: {_reason(fault)}"
+            for fault in error.errors()
+        ]
         raise ParametersError("conf: parameters that cannot be used:\n" + "\n".join(lines)) from error
 
 
@@ -46,19 +66,26 @@ class ParameterHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Check the parameters and put them back complete: every default spelt out, every student named."""
         loader = context.config_loader
-        checked = check_parameters(loader["parameters"])
-        # The catalog reads globals and --params; `data` in a parameters file would change the report alone.
-        read = {**loader["globals"]["data"], **(loader.runtime_params or {}).get("data", {})}
-        if checked.data.model_dump() != read:
-            raise ParametersError(f"a parameters file sets data ({checked.data}), which is for globals.yml ({read})")
-        experiment.set_current(checked)
-        loader["parameters"] = checked.model_dump(mode="json")
+        given = loader["parameters"]
+        main, variants = check_parameters(given), check_variants(given)
+        sound = {name: each for name, each in variants.items() if isinstance(each, Experiment)}
+        for key in ("data", "domains"):
+            # The catalog reads globals and --params; `data` in a parameters file would change the report alone.
+            read = changed(loader["globals"].get(key, {}), (loader.runtime_params or {}).get(key, {}))
+            for block in (given, *(given[name] for name in sound)):
+                if block.get(key, {}) != read:
+                    used = block[key]
+                    raise ParametersError(f"a parameters file sets {key} ({used}), which is for globals.yml ({read})")
+        building.set_current(main, variants)
+        complete = {name: each.model_dump(mode="json") for name, each in sound.items()}
+        loader["parameters"] = {**given, **main.model_dump(mode="json"), **complete}
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Stop before the first node when the device is not there."""
-        if "params:device" in pipeline.inputs():
-            try:
-                resolve_device(catalog.load("params:device"))
-            except ValueError as error:
-                raise ParametersError(str(error)) from error
+        for name in pipeline.inputs():
+            if name.startswith("params:") and name.endswith("device"):
+                try:
+                    resolve_device(catalog.load(name))
+                except ValueError as error:
+                    raise ParametersError(str(error)) from error

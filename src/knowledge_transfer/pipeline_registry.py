@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kedro.config import OmegaConfigLoader
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from knowledge_transfer import settings
-from knowledge_transfer.parameters import check_parameters
-from knowledge_transfer.pipelines import experiment
+from knowledge_transfer.config import ExperimentConfigLoader
+from knowledge_transfer.parameters import check_parameters, check_variants
+from knowledge_transfer.pipelines import building
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines for the run's roster, or for conf/base's where there is no run (`kedro registry list`)."""
-    if not experiment.is_set():
-        experiment.set_current(check_parameters(_base_parameters()))
+    if not building.is_set():
+        parameters = _base_parameters()
+        building.set_current(check_parameters(parameters), check_variants(parameters))
     pipelines = find_pipelines(raise_errors=True)
     if "bidirectional" in pipelines:
         pipelines["__default__"] = pipelines["bidirectional"]
@@ -26,5 +27,5 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 def _base_parameters() -> dict[str, object]:
     project = find_kedro_project(Path.cwd()) or Path(__file__).resolve().parents[2]
-    loader = OmegaConfigLoader(str(project / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS)
+    loader = ExperimentConfigLoader(str(project / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS)
     return dict(loader["parameters"])

@@ -18,7 +18,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column, Table
 
 from knowledge_transfer.learning import events
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.events import EpochEnded, Event, FitStarted
+from knowledge_transfer.pipelines.building import prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 _STAGES = ("before", "after", "ensemble", "target", "reference")
 _ALL_EPOCHS, _SOME_EPOCHS = 12, 10
 _ROOM_FOR_A_BAR = 120  # columns
-_TOLD = "ensemble_mean_probabilities"  # of fourteen rules; the report has them all
+_RULE = "ensemble_mean_probabilities"  # of fourteen rules; the report has them all
 _WIDE = 160  # columns, where nobody's window cuts the table off
 
 
@@ -80,7 +82,7 @@ class ProgressHooks:
         if not console.is_terminal:
             console = Console(width=_WIDE)
         if rows := summary_rows(pipeline, catalog):
-            console.print(summary_table([row for row in rows if row["stage"] != "ensemble" or row["model"] == _TOLD]))
+            console.print(summary_table(_told(rows)))
         for line in _places(Path(run_params["project_path"]), pipeline, catalog):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -147,10 +149,11 @@ class _LiveLine:
 
 def summary_rows(pipeline: Pipeline, catalog: DataCatalog) -> list[dict[str, Any]]:
     """Return the rows of the `summary` that `pipeline` made, none if it made none."""
-    if "summary" not in pipeline.all_outputs():
+    name = f"{prefix_of(pipeline)}summary"
+    if name not in pipeline.all_outputs():
         return []
     # Not through the catalog, which would log that it loads.
-    dataset = catalog.get("summary")
+    dataset = catalog.get(name)
     return list(dataset.load()["rows"]) if dataset is not None and dataset.exists() else []
 
 
@@ -161,12 +164,23 @@ def file_of(catalog: DataCatalog, name: str) -> Path | None:
     return None if path is None else Path(path)
 
 
+def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows for the console: of the ensembles one rule, of a mix the single domains of the target alone."""
+    if "domain" not in rows[0]:
+        return [row for row in rows if row["stage"] != "ensemble" or row["model"] == _RULE]
+    everywhere = {row["model"] for row in rows if row["domain"] == ALL}
+    return [row for row in rows if row["domain"] == ALL or row["model"] not in everywhere or row["stage"] == "target"]
+
+
 def summary_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return a table of the rows, grouped by stage in the order of the experiment."""
     table = Table()
-    for heading in ("model", "stage"):
+    rows = list(rows)
+    is_mix = bool(rows) and "domain" in rows[0]
+    for heading in ("model", "stage", *(["domain"] if is_mix else [])):
         table.add_column(heading, no_wrap=True)
-    for heading in ("round", "accuracy %", "NLL", "ECE %", "parameters", "images/s"):
+    joint = ["joint accuracy %"] if is_mix else []
+    for heading in ("round", "accuracy %", *joint, "NLL", "ECE %", "parameters", "images/s"):
         table.add_column(heading, justify="right", no_wrap=True)
     order = {stage: place for place, stage in enumerate(_STAGES)}
     shown = None
@@ -177,8 +191,10 @@ def summary_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         table.add_row(
             row["model"],
             row["stage"],
+            *([row["domain"]] if is_mix else []),
             _number(row["round"], "d"),
             _number(row["accuracy"], ".1f", 100),
+            *([_number(row["joint_accuracy"], ".1f", 100)] if is_mix else []),
             _number(row["nll"], ".3f"),
             _number(row["ece"], ".1f", 100),
             _number(row["parameters"], ",d"),
@@ -210,8 +226,8 @@ def _is_told(event: EpochEnded) -> bool:
 
 def _places(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Iterable[str]:
     """Yield where the report, the checkpoints and the tracked runs are."""
-    outputs = pipeline.all_outputs()
-    if "report" in outputs and (report := file_of(catalog, "report")):
+    outputs, name = pipeline.all_outputs(), f"{prefix_of(pipeline)}report"
+    if name in outputs and (report := file_of(catalog, name)):
         yield f"report       {_within(project, report)}"
     files = [file_of(catalog, name) for name in outputs if name.endswith("_checkpoint")]
     if folders := {file.parent for file in files if file}:

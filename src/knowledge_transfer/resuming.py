@@ -12,6 +12,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from knowledge_transfer.errors import RunError
+from knowledge_transfer.pipelines.building import prefix_of
+from knowledge_transfer.pipelines.experiment import VARIANTS
 from knowledge_transfer.progress import file_of
 
 _STAMP = "made_with"
@@ -24,13 +26,15 @@ class ResumingHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Stamp a run; stop a resumed one, before anything is made, when an output is of other parameters."""
-        if _STAMP not in catalog:
+        prefix = prefix_of(pipeline)
+        stamp, sets, report = (f"{prefix}{name}" for name in (_STAMP, "student_images", "data_report"))
+        if stamp not in catalog:
             return
-        parameters = _plain(catalog.load("parameters"))
-        if "student_images" in pipeline.inputs() and catalog.exists("data_report"):
-            _require_present_sets(parameters, catalog.load("data_report")["made_from"])
+        parameters = _of_experiment(_plain(catalog.load("parameters")), prefix.removesuffix("_"))
+        if sets in pipeline.inputs() and catalog.exists(report):
+            _require_present_sets(parameters, catalog.load(report), prefix.removesuffix("_"))
         present = _digest(parameters)
-        known = catalog.load(_STAMP) if catalog.exists(_STAMP) else None
+        known = catalog.load(stamp) if catalog.exists(stamp) else None
         is_same = known is not None and known["parameters_sha256"] == present
         if run_params.get("only_missing_outputs") and known is not None:
             stale = _outputs_before(known["since"], pipeline, catalog) if is_same else ["what lies in data/"]
@@ -40,7 +44,7 @@ class ResumingHooks:
                     "parameters of then"
                 )
         if not is_same:
-            catalog.save(_STAMP, {"parameters_sha256": present, "since": time.time()})
+            catalog.save(stamp, {"parameters_sha256": present, "since": time.time()})
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -49,13 +53,24 @@ def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _require_present_sets(parameters: dict[str, Any], made_from: dict[str, Any]) -> None:
+def _of_experiment(parameters: dict[str, Any], variant: str) -> dict[str, Any]:
+    """Return the parameters of that variant, or of the main experiment without its variants."""
+    if variant:
+        return dict(parameters[variant])
+    return {key: value for key, value in parameters.items() if key not in VARIANTS}
+
+
+def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], variant: str) -> None:
     """Raise RunError when the image sets that a single stage would read were cut from other data or otherwise."""
-    for key, then in made_from.items():
-        if parameters[key] != then:
+    mix = list(dict.fromkeys(student["domain"] for student in parameters["students"].values()))
+    domains = {name: domain for name, domain in parameters["domains"].items() if name in mix}
+    present = {**parameters, "mix": mix, "domains": domains}
+    again = f"{variant} --to-nodes=data_preparation.measure_normalisation" if variant else "data_preparation"
+    for key, then in report["made_from"].items():
+        if present[key] != then:
             raise RunError(
-                f"the image sets in data/ were cut with {key} {then}, you ask for {parameters[key]}: "
-                "run --pipelines=data_preparation first"
+                f"the image sets in data/ were cut with {key} {then}, you ask for {present[key]}: "
+                f"run --pipelines={again} first"
             )
 
 

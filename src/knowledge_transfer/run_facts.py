@@ -11,6 +11,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from knowledge_transfer.pipelines.building import prefix_of
 from knowledge_transfer.tracking.facts import commit
 
 _LIBRARIES = ("torch", "torchvision", "kedro", "mlflow")
@@ -22,11 +23,12 @@ class RunFactsHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Save pipeline, environment, start, machine, library versions and git commit."""
-        if "run_facts" not in pipeline.inputs():
+        name = f"{prefix_of(pipeline)}run_facts"
+        if name not in pipeline.inputs():
             return
         names = run_params["pipeline_names"] or ["bidirectional"]
         catalog.save(
-            "run_facts",
+            name,
             {
                 "pipeline": "+".join(names).replace("__default__", "bidirectional"),
                 "environment": run_params["env"] or "base",

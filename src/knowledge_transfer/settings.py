@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+from knowledge_transfer.config import ExperimentConfigLoader
 from knowledge_transfer.errors import ErrorHooks
 from knowledge_transfer.parameters import ParameterHooks
 from knowledge_transfer.progress import ProgressHooks
@@ -15,6 +16,7 @@ from knowledge_transfer.tracking import MlflowHooks
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 
 CONF_SOURCE = "conf"
+CONFIG_LOADER_CLASS = ExperimentConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -132,6 +132,6 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
 
 def test_a_class_too_small_to_cut_is_named(tmp_path: Path) -> None:
     fill(tmp_path / "a")
-    fill(tmp_path / "b", 2, base=50)
-    with pytest.raises(ValueError, match="class 'b' has 2 separable images"):
+    fill(tmp_path / "b", 1, base=50)
+    with pytest.raises(ValueError, match="class 'b' has 1 separable images"):
         image_folder.read(tmp_path, "train", 32)

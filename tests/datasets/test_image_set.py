@@ -40,10 +40,10 @@ def test_a_damaged_file_is_named_and_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "names", "message"),
     [
-        (torch.tensor([0, 77]), '["a", "b"]', "label 77 is outside the 2 classes"),
-        (torch.tensor([0]), '["a", "b"]', "2 images but labels"),
+        (torch.tensor([0, 77]), '{"blocks": {"all": ["a", "b"]}}', "label 77 is outside the 2 classes"),
+        (torch.tensor([0]), '{"blocks": {"all": ["a", "b"]}}', "2 images but labels"),
         (torch.tensor([0, 1]), "a, b", "Expecting value"),
-        (torch.tensor([0, 1]), "3", "not iterable"),
+        (torch.tensor([0, 1]), "3", "not subscriptable"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path, labels: torch.Tensor, names: str, message: str) -> None:

@@ -4,8 +4,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from knowledge_transfer.learning.blocks import ALL, Block
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts, cpu_state, weights_sha256
+from knowledge_transfer.learning.mixing import mix
 from knowledge_transfer.learning.models import Architecture
+from tests.conftest import stripes, two_domains
 from tests.learning.test_models import make
 
 
@@ -60,3 +63,38 @@ def test_the_hash_knows_names_shapes_and_types():
 def test_facts_refuse_a_misspelt_key():
     with pytest.raises(ValidationError, match="unknown key 'architectur'; did you mean 'architecture'"):
         checkpoint(architectur="resnet8")
+
+
+def test_a_model_answers_with_its_domain_s_block_or_with_all_classes():
+    mixed = mix(two_domains())
+    student = checkpoint(domain="signs", class_names=("class 0", "class 1"), channels=3)
+    assert student.block_in(mixed) == mixed.blocks[1]
+    assert student.block_in(mixed.of("signs")).classes == slice(0, 2)
+    target = checkpoint(class_names=mixed.class_names, channels=3)
+    assert (target.block_in(mixed).domain, target.block_in(mixed).classes) == (ALL, slice(0, 5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, r"a@0 answers with the classes \['x', 'y', 'z'\], the block of domain 'all' has \['digits/class 0'"),
+        ({"domain": "digits"}, r"a@0 .*'z'\], the block of domain 'digits' has \['class 0', 'class 1', 'class 2'\]"),
+        ({"domain": "letters"}, "@0 answers for domain 'letters', the images are of digits, signs"),
+        (
+            {"domain": "digits", "class_names": stripes(3).class_names, "channels": 1},
+            r"a@0 takes images of \[1, 32, 32\], these are \[3, 32, 32\]",
+        ),
+    ],
+)
+def test_a_model_that_does_not_fit_its_block_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        checkpoint(**{"channels": 3, **changes}).block_in(mix(two_domains()))
+
+
+def test_a_start_from_another_domain_is_refused_though_its_classes_have_the_same_names():
+    images = stripes(6)
+    a, b = (dataclasses.replace(images, blocks=(Block(domain, 0, images.class_names),)) for domain in "ab")
+    start = checkpoint(domain="a", class_names=images.class_names)
+    start.require(start.facts.architecture, a)
+    with pytest.raises(ValueError, match="answers for domain 'a', not 'b'"):
+        start.require(start.facts.architecture, b)

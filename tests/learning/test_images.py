@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from knowledge_transfer.learning.images import ImageSet, split, stratified_subset, without
+from knowledge_transfer.learning.blocks import ALL, Block, blocks_of
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.splitting import split, stratified_subset, without
 from tests.conftest import stripes
 
 
@@ -113,3 +115,32 @@ def test_hash_changes_with_a_pixel_a_label_and_a_name():
         ImageSet(images.images, images.labels, ("x", "y", "z")),
     ]
     assert len({variant.sha256 for variant in variants}) == 4
+
+
+def test_without_a_mix_all_images_are_of_one_domain():
+    images = stripes(6)
+    assert images.blocks == (Block(ALL, 0, images.class_names),)
+    assert images.domains.tolist() == [0] * 6
+    assert images.block(ALL).class_names == images.class_names
+
+
+def test_blocks_divide_the_classes_whatever_is_chosen_or_joined():
+    base = stripes(10, classes=5)
+    blocks = blocks_of({"a": ("0", "1"), "b": ("0", "1", "2")})
+    images = ImageSet(base.images, base.labels, ("a/0", "a/1", "b/0", "b/1", "b/2"), blocks=blocks)
+    assert images.domains.tolist() == [0, 0, 1, 1, 1] * 2
+    assert images.subset(torch.tensor([4, 0])).domains.tolist() == [1, 0]
+    assert images.subset(torch.tensor([4])).join(images.subset(torch.tensor([1]))).domains.tolist() == [1, 0]
+    assert images.of("b").labels.tolist() == [0, 1, 2] * 2
+    assert torch.equal(images.of("b").images, base.images[[2, 3, 4, 7, 8, 9]])
+
+
+def test_blocks_that_do_not_fit_and_unknown_domains_are_refused():
+    images = stripes(6)
+    blocks = blocks_of({"a": ("0",), "b": ("0", "1")})
+    with pytest.raises(ValueError, match=r"blocks \['a', 'b'\] do not hold the classes \('class 0'"):
+        ImageSet(images.images, images.labels, images.class_names, blocks=blocks)
+    mixed = ImageSet(images.images, images.labels, ("a/0", "b/0", "b/1"), blocks=blocks)
+    for ask in (mixed.of, mixed.block):
+        with pytest.raises(ValueError, match="no domain 'c' among a, b"):
+            ask("c")

@@ -5,11 +5,14 @@ import torch
 
 from knowledge_transfer.learning import events, losses, training
 from knowledge_transfer.learning.checkpoint import cpu_state
+from knowledge_transfer.learning.evaluation import predict
 from knowledge_transfer.learning.learner import Normalisation, learn
+from knowledge_transfer.learning.mixing import mix
 from knowledge_transfer.learning.models import Architecture, build
-from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.recipe import Recipe, Teaching
+from knowledge_transfer.learning.soft_labels import label
 from knowledge_transfer.learning.training import Lesson, TrainingDivergedError, fit
-from tests.conftest import stripes
+from tests.conftest import stripes, two_domains
 
 CPU = torch.device("cpu")
 QUICK = Recipe(epochs=2, batch_size=20, learning_rate=0.05, precision="fp32")
@@ -192,3 +195,114 @@ def test_a_start_of_another_architecture_or_label_space_is_refused(images):
     renamed = type(images)(images.images, images.labels, ("x", "y", "z"))
     with pytest.raises(ValueError, match=r"answers with the classes \['class 0'.*the images have \['x'"):
         learn("a", TINY, renamed, QUICK, start=start, **how)
+
+
+def lesson_of(teacher, alpha, gamma, temperature=2.0):
+    return Lesson(teacher, losses.resolve("kl", {"temperature": temperature}), alpha, view_seed=7, gamma=gamma)
+
+
+def test_the_loss_of_a_mix_is_its_formula():
+    """(1 - alpha) CE + alpha T² KL within the block - gamma log of the block's probability, image by image."""
+    mixed = mix(two_domains(6, 4))
+    teacher = torch.randn(10, 1, 5, generator=torch.Generator().manual_seed(0)) * 3
+    fitted = train(mixed, QUICK.override({"epochs": 1}), lesson=lesson_of(teacher, alpha=0.3, gamma=0.5))
+    with torch.no_grad():
+        answers = network(mixed).train()(mixed.images)
+    terms = []
+    for z, taught, label_ in zip(answers, teacher[:, 0], mixed.labels, strict=True):
+        block = slice(0, 3) if label_ < 3 else slice(3, 5)
+        p, q = (taught[block] / 2).softmax(0), (z[block] / 2).softmax(0)
+        whole = z.softmax(0)
+        terms.append(-0.7 * whole[label_].log() + 0.3 * 4 * (p * (p / q).log()).sum() - 0.5 * whole[block].sum().log())
+    assert fitted.history[0].loss == pytest.approx(float(torch.stack(terms).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("alpha", "gamma", "untouched"), [(1.0, 0.0, True), (1.0, 0.1, False), (0.9, 0.0, False)])
+def test_a_soft_label_teaches_nothing_about_the_classes_of_another_domain(alpha, gamma, untouched):
+    """Where no image of the signs is seen, their outputs move by labels or by the domain loss alone."""
+    digits = mix(two_domains()).subset(torch.arange(30))
+    teacher = torch.randn(30, 2, 5, generator=torch.Generator().manual_seed(0))
+    fitted = train(digits, QUICK.override({"weight_decay": 0}), lesson=lesson_of(teacher, alpha, gamma))
+    *_, weights, biases = fitted.state.values()
+    *_, first_weights, first_biases = network(digits).state_dict().values()
+    assert not torch.equal(weights[:3], first_weights[:3])
+    assert torch.equal(weights[3:], first_weights[3:]) is untouched
+    assert torch.equal(biases[3:], first_biases[3:]) is untouched
+
+
+def test_the_domain_is_learned_without_a_label():
+    """Teachers that know nothing, labels withheld: what is left is which domain an image is of."""
+    mixed = mix(two_domains())
+    shuffled = mixed.labels.clone()
+    for own in (mixed.domains == 0, mixed.domains == 1):
+        shuffled[own] = mixed.labels[own].flip(0)
+    assert not (shuffled == mixed.labels)[mixed.domains == 1].any()
+    relabelled = type(mixed)(mixed.images, shuffled, mixed.class_names, blocks=mixed.blocks)
+    lesson = lesson_of(torch.zeros(50, 12, 5), alpha=1.0, gamma=1.0)
+    recipe = QUICK.override({"epochs": 12, "batch_size": 10, "learning_rate": 0.02})
+    fitted = train(mixed, recipe, lesson=lesson)
+    assert same(fitted.state, train(relabelled, recipe, lesson=lesson).state)
+    trained = network(mixed)
+    trained.load_state_dict(fitted.state)
+    probabilities = predict(trained, mixed, device=CPU).softmax(1)
+    assert ((probabilities[:, 3:].sum(1) > 0.5) == (mixed.domains == 1)).float().mean() > 0.9
+
+
+def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
+    named = mix({"digits": images})
+    recipe = QUICK.override({"augmentation": {"crop": 3, "mixup": 0.5}})
+    chain = []
+    for each in (images, named):
+        how = {
+            "validation": each,
+            "normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)),
+            "seed": 1,
+            "device": CPU,
+        }
+        student, _ = learn("a", TINY, each, recipe, **how)
+        soft = label([student], each, views=2, view_seed=3, augmentation=recipe.augmentation, device=CPU)
+        target, _ = learn("t", TINY, each, recipe, soft_labels=soft, teaching=Teaching(), **how)
+        chain.append((student, soft, target))
+    (student, soft, target), (same_student, same_soft, same_target) = chain
+    assert student.sha256 == same_student.sha256
+    assert torch.equal(soft.logits, same_soft.logits)
+    assert target.sha256 == same_target.sha256
+    assert [one.facts.domain for one in (student, target, same_student, same_target)] == ["all"] * 2 + ["digits"] * 2
+
+
+def test_the_whole_way_of_a_mix():
+    """Students of one domain each, a target of both, and back: each has its own classes and its teachers' names."""
+    mixed = mix(two_domains())
+    recipe = QUICK.override({"epochs": 1, "augmentation": {"cutmix": 1.0}})
+    how = {"normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)), "seed": 1, "device": CPU}
+    seen = {"views": 1, "view_seed": 3, "augmentation": recipe.augmentation, "device": CPU}
+    students = [
+        learn(domain, TINY, mixed.of(domain), recipe, validation=mixed.of(domain), **how)[0]
+        for domain in ("digits", "signs")
+    ]
+    teaching = Teaching(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
+    soft = label(students, mixed, **seen)
+    target, history = learn(
+        "t", TINY, mixed, recipe, validation=mixed, round_=1, soft_labels=soft, teaching=teaching, **how
+    )
+    assert target.facts.class_names == mixed.class_names
+    assert target.facts.parents == {student.facts.key: student.sha256 for student in students}
+    assert history[0].loss < 100, "minus infinity outside the blocks is not read"
+    back = label([target], mixed, **seen)
+    for student in students:
+        own = mixed.of(student.facts.domain)
+        again, _ = learn(
+            student.facts.name,
+            TINY,
+            own,
+            recipe,
+            validation=own,
+            round_=1,
+            start=student,
+            soft_labels=back.of(mixed, student.facts.domain),
+            teaching=teaching,
+            **how,
+        )
+        assert again.facts.domain == student.facts.domain
+        assert again.facts.class_names == student.facts.class_names
+        assert again.facts.parents == {student.facts.key: student.sha256, "t@1": target.sha256}

@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from knowledge_transfer.learning.mixing import mix
 from knowledge_transfer.learning.recipe import Augmentation
-from knowledge_transfer.learning.views import render, soft_targets
-from tests.conftest import stripes
+from knowledge_transfer.learning.splitting import split
+from knowledge_transfer.learning.views import Places, render, soft_targets
+from tests.conftest import stripes, two_domains
 
 EVERYTHING = [
     Augmentation(crop=4, flip=True),
@@ -96,3 +98,56 @@ def test_beta_shares_have_the_distribution_s_variance():
         expected = 1 / (4 * (2 * strength + 1))
         assert abs(float(shares.mean()) - 0.5) < 0.01
         assert abs(float(shares.var()) - expected) < 0.005
+
+
+def mixed(arrangement):
+    """A mix of two domains, one behind the other, or in turns."""
+    images = mix(two_domains())
+    if arrangement == "shuffled":
+        return images.subset(torch.randperm(50, generator=torch.Generator().manual_seed(0)))
+    if arrangement == "joined":  # the transfer set and the student set
+        transfer, student = split(images, 0.3, seed=0)
+        return transfer.join(student)
+    return images
+
+
+@pytest.mark.parametrize("augmentation", EVERYTHING)
+@pytest.mark.parametrize("arrangement", ["in order", "shuffled", "joined"])
+def test_a_domain_looks_the_same_in_a_mix_and_by_itself(arrangement, augmentation):
+    """The target learns from the whole mix, a student from one domain of it: both see what the teacher labelled."""
+    images = mixed(arrangement)
+    batch = torch.randperm(50, generator=torch.Generator().manual_seed(1))[:40]
+    seen = render(images.images, batch, view=3, seed=5, augmentation=augmentation, places=Places.of(images.domains))
+    for position, domain in enumerate(("digits", "signs")):
+        own = images.of(domain)
+        where = (images.domains == position).nonzero().flatten()
+        rows = images.domains[batch] == position
+        numbers = torch.searchsorted(where, batch[rows])
+        alone = render(own.images, numbers, view=3, seed=5, augmentation=augmentation)
+        assert torch.equal(seen.pixels[rows], alone.pixels)
+        assert torch.equal(seen.share[rows], alone.share)
+        assert torch.equal(seen.partner[rows], where[alone.partner])
+
+
+@pytest.mark.parametrize("strength", [{"mixup": 1.0}, {"cutmix": 1.0}])
+@pytest.mark.parametrize("arrangement", ["in order", "shuffled"])
+def test_a_partner_is_of_the_same_domain(arrangement, strength):
+    """Else an image would have labels of two blocks, and no teacher for one of them."""
+    images = mixed(arrangement)
+    indices, places = torch.arange(50), Places.of(images.domains)
+    partners = []
+    for number in range(8):
+        view = render(images.images, indices, view=number, seed=0, augmentation=Augmentation(**strength), places=places)
+        assert torch.equal(images.domains[view.partner], images.domains)
+        partners += view.partner.tolist()
+    assert len(set(partners)) > 45, "and may be any of them"
+
+
+@pytest.mark.parametrize("augmentation", EVERYTHING)
+def test_one_domain_has_the_views_of_no_mix(pixels, augmentation):
+    indices = torch.arange(64)
+    places = Places.of(torch.zeros(64).long())
+    placed = render(pixels, indices, view=3, seed=5, augmentation=augmentation, places=places)
+    plain = render(pixels, indices, view=3, seed=5, augmentation=augmentation)
+    assert torch.equal(placed.pixels, plain.pixels)
+    assert torch.equal(placed.partner, plain.partner)

@@ -84,7 +84,8 @@ def test_every_model_and_every_rule_has_one_row(metrics):
     }  # fmt: skip
     assert not metrics.duplicated(["model", "round"]).any()
     assert metrics.columns.tolist() == [
-        "model", "stage", "round", "accuracy", "standard_error", "nll", "ece", "parameters", "macs", "images_per_second"
+        "model", "stage", "round", "domain", "images", "accuracy", "standard_error", "joint_accuracy", "nll", "ece",
+        "parameters", "macs", "images_per_second",
     ]  # fmt: skip
 
 

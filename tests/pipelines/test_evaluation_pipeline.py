@@ -1,12 +1,15 @@
 """The reference arms: as much training as the distilled model had, on the images it had, and no teacher."""
 
+import dataclasses
+
 import pytest
 
 from knowledge_transfer.learning.learner import Normalisation, learn
 from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Recipe, Teaching
+from knowledge_transfer.learning.recipe import Augmentation, Recipe, Teaching
+from knowledge_transfer.learning.soft_labels import label
 from knowledge_transfer.learning.training import TrainingDivergedError
-from knowledge_transfer.pipelines import evaluation, experiment
+from knowledge_transfer.pipelines import building, evaluation
 from knowledge_transfer.pipelines.evaluation import reference_arms
 from knowledge_transfer.pipelines.experiment import Distillation, Evaluation, Experiment, Student, Target, seed_for
 from tests.conftest import stripes
@@ -15,7 +18,8 @@ ARCHITECTURE = Architecture(kind="simple_cnn", width=0.125)
 RECIPE = Recipe(epochs=1, batch_size=10, views=2, learning_rate=0.01, precision="fp32")
 TARGET = Target(name="big", architecture=ARCHITECTURE)
 STUDENT = Student(name="cnn", architecture=ARCHITECTURE, reverse_recipe={"learning_rate": 0.02})
-NORMALISATION = {"mean": [0.5], "deviation": [0.3]}
+NORMALISATION = {"all": {"mean": [0.5], "deviation": [0.3]}}
+MEASURED = Normalisation(**NORMALISATION["all"])
 TRANSFER, STUDENTS, VALIDATION = stripes(20, seed=1), stripes(30, seed=2), stripes(10, seed=3)
 SETS = (TRANSFER, STUDENTS, VALIDATION, NORMALISATION)
 
@@ -55,11 +59,47 @@ def test_the_ceiling_sees_every_image_anyone_learned_from():
     assert checkpoint.facts.images_sha256 == TRANSFER.join(STUDENTS).sha256
 
 
+def test_teachers_alone_never_tell_a_label():
+    """The same soft labels under other labels give the same weights: alpha is 1 whatever the experiment's."""
+    teacher, _ = learn(
+        "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=MEASURED,
+        seed=1, device=reference_arms.resolve_device("cpu"),
+    )  # fmt: skip
+    weights = []
+    for images in (TRANSFER, dataclasses.replace(TRANSFER, labels=(TRANSFER.labels + 1) % 3)):
+        said = label(
+            [teacher], images, views=2, view_seed=seed_for(7, "target_distillation"), augmentation=Augmentation(),
+            device=reference_arms.resolve_device("cpu"),
+        )  # fmt: skip
+        checkpoint, _, _ = reference_arms.learn_without_labels(
+            images,
+            *SETS[1:],
+            said,
+            {"cnn@0": {"weight": 1, "accuracy": 0.5}},
+            TARGET,
+            distillation(alpha=0.5),
+            2,
+            7,
+            "cpu",
+        )
+        assert (checkpoint.facts.key, checkpoint.facts.parents) == ("big_no_labels@2", {"cnn@0": teacher.sha256})
+        assert (checkpoint.facts.recipe["epochs"], checkpoint.facts.teaching["alpha"]) == (2, 1)
+        weights.append(checkpoint.sha256)
+    assert weights[0] == weights[1]
+
+
+def test_a_loss_that_reads_labels_has_no_arm_without_them(monkeypatch):
+    dkd = distillation(loss="dkd", alpha=0.5)
+    assert "train_big_no_labels" not in trained(stage(monkeypatch, target_distillation=dkd))
+    with pytest.raises(ValueError, match="no_labels withholds the labels that loss 'dkd' reads"):
+        stage(monkeypatch, target_distillation=dkd, controls=["no_labels"])
+
+
 def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
     """The same seed as the model's own, so that nothing but the teacher differs."""
     checkpoint, _, _ = reference_arms.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
     again, _ = learn(
-        "big", ARCHITECTURE, TRANSFER, RECIPE, validation=VALIDATION, normalisation=Normalisation(**NORMALISATION),
+        "big", ARCHITECTURE, TRANSFER, RECIPE, validation=VALIDATION, normalisation=MEASURED,
         seed=seed_for(7, "big"), device=reference_arms.resolve_device("cpu"),
     )  # fmt: skip
     assert checkpoint.sha256 == again.sha256
@@ -67,7 +107,7 @@ def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
 
 def test_a_student_goes_on_from_its_trained_weights_by_its_own_reverse_recipe():
     start, _ = learn(
-        "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=Normalisation(**NORMALISATION),
+        "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=MEASURED,
         seed=1, device=reference_arms.resolve_device("cpu"),
     )  # fmt: skip
     checkpoint, _, _ = reference_arms.continue_student(
@@ -85,18 +125,18 @@ def test_divergence_names_the_arm():
         reference_arms.learn_from_labels(*SETS, TARGET, wild, 1, 7, "cpu")
 
 
-def stage(monkeypatch, *, rounds=1, students=("cnn", "tiny"), start="trained", controls=True):
+def stage(monkeypatch, *, rounds=1, students=("cnn", "tiny"), start="trained", controls=True, target_distillation=None):
     plan = Experiment(
         seed=0, device="cpu", rounds=rounds, data={"source": "digits", "path": "", "image_size": 32},
         students={name: {"architecture": ARCHITECTURE} for name in students},
         target={"name": "big", "architecture": ARCHITECTURE},
         data_preparation={"transfer_fraction": 0.3, "validation_fraction": 0.1},
         student_training={"recipe": RECIPE},
-        target_distillation=distillation(),
+        target_distillation=target_distillation or distillation(),
         reverse_distillation=distillation(start=start),
         evaluation={"controls": controls},
     )  # fmt: skip
-    monkeypatch.setattr(experiment, "_current", plan)
+    monkeypatch.setattr(building, "_current", plan)
     return evaluation.create_pipeline()
 
 
@@ -106,7 +146,7 @@ def trained(pipeline):
 
 def test_each_wanted_arm_is_a_training_node_that_shows_in_kedro_viz(monkeypatch):
     pipeline = stage(monkeypatch)
-    arms = {"train_big_labels", "train_big_label_smoothing", "train_big_all_labels"}
+    arms = {"train_big_labels", "train_big_no_labels", "train_big_label_smoothing", "train_big_all_labels"}
     assert {node.name for node in pipeline.only_nodes_with_tags("training").nodes} == {
         f"evaluation.reference_arms.{name}" for name in arms | {"train_cnn_continued", "train_tiny_continued"}
     }
@@ -132,8 +172,8 @@ def test_every_round_is_asked_and_arms_are_of_the_last(monkeypatch):
     (asking,) = (node for node in pipeline.nodes if node.short_name == "answer_test_images")
     assert [name.removesuffix("_checkpoint") for name in asking.inputs if name.endswith("_checkpoint")] == [
         "cnn_round0", "tiny_round0", "cnn_round1", "tiny_round1", "cnn_round2", "tiny_round2", "big_round1",
-        "big_round2", "big_labels_round2", "big_label_smoothing_round2", "big_all_labels_round2",
-        "cnn_continued_round2", "tiny_continued_round2",
+        "big_round2", "big_labels_round2", "big_no_labels_round2", "big_label_smoothing_round2",
+        "big_all_labels_round2", "cnn_continued_round2", "tiny_continued_round2",
     ]  # fmt: skip
     (validation,) = (node for node in pipeline.nodes if node.short_name == "answer_validation_images")
     assert not [name for name in validation.inputs if name.startswith("big")]

@@ -22,6 +22,7 @@ def metrics(rounds: int = 1) -> pd.DataFrame:
     def rows(model, stage, wanted):
         return [
             {"model": model, "stage": "before" if stage == "after" and round_ == 0 else stage, "round": round_,
+             "domain": "all", "images": 1000, "joint_accuracy": 0.9 + round_ / 100,
              "accuracy": 0.9 + round_ / 100, "standard_error": 0.01, "nll": None if "plurality" in model else 0.3,
              "ece": None if "plurality" in model else 0.02, "parameters": 1000, "macs": 2_000_000,
              "images_per_second": 99.5}
@@ -40,7 +41,8 @@ def metrics(rounds: int = 1) -> pd.DataFrame:
 def comparison(question: str, a: str = "big@1", b: str = "big_labels@1", verdict: str = "gain") -> dict[str, object]:
     p = {"gain": 0.01, "loss": 0.01}.get(verdict, 0.5)
     sign = -1 if verdict == "loss" else 1
-    return {"question": question, "a": a, "b": b, "difference": 0.034 * sign, "standard_error": 0.012,
+    return {"question": question, "a": a, "b": b, "domain": "all", "measure": "accuracy",
+            "difference": 0.034 * sign, "standard_error": 0.012,
             "low": 0.01, "high": 0.06, "p_value": p, "verdict": verdict}  # fmt: skip
 
 
@@ -67,6 +69,9 @@ CALIBRATION = pd.DataFrame(
 )  # fmt: skip
 
 
+TARGET = [{"model": "big", "round": 1, "domain": "all", "accuracy": 0.95, "joint_accuracy": 0.95}]
+
+
 @pytest.fixture(scope="module")
 def page() -> str:
     return write_report(
@@ -74,16 +79,18 @@ def page() -> str:
         metrics(),
         curves(),
         square(NASTY, "label"),
-        square(["cnn@0", "big@1"], "model").replace(8, 1.0),
         CALIBRATION,
         {"seed": 0, "seconds": 12.3},
         {"pipeline": "bidirectional", "environment": "base", "started": 1.7e9, "machine": "a <b>machine</b>",
          "versions": {"torch": "2"}, "git_commit": None},
         {"images": {"students": 9, "validation": 2, "transfer": 4, "test": 1000}, "class_names": NASTY,
-         "shape": [1, 32, 32], "dropped_because_in_test_set": 0},
+         "domains": {"all": {"images": {"test": 1000}, "class_names": NASTY}}, "shape": [1, 32, 32],
+         "dropped_because_in_test_set": 0},
         {"big@1": {"sha256": "f" * 64, "parents": {"cnn@0": "e" * 64}, "images_sha256": "d" * 64, "seed": 3}},
         {"data": {"source": "<script>folder</script>"}, "target_distillation": {"teaching": {"alpha": 0.9}},
-         "students": {"cnn": Student(name="cnn", architecture={"kind": "resnet8"})}},
+         "students": {"cnn": Student(name="cnn", architecture={"kind": "resnet8"})},
+         "heterogeneous": {"seed": 77}},
+        agreement=square(["cnn@0", "big@1"], "model").replace(8, 1.0),
     )  # fmt: skip
 
 
@@ -131,6 +138,7 @@ def test_the_page_has_the_numbers(page):
     assert "+3.4 ± 1.2" in page
     assert "target_distillation.teaching.alpha: 0.9" in page
     assert "students.cnn.architecture.width: 1.0" in page
+    assert "heterogeneous" not in page, "another experiment's parameters"
     assert "91.0 ± 1.0" in page
     assert "ffffffffffff" in page
     assert "None" not in page
@@ -152,7 +160,7 @@ def test_the_page_has_the_numbers(page):
 def test_the_lead_claims_transfer_only_beside_both_arms(labels, smoothed, said):
     asked = {questions.TARGET_OR_LABELS: labels, questions.TARGET_OR_SMOOTHING: smoothed}
     rows = [comparison(question, verdict=verdict) for question, verdict in asked.items() if verdict]
-    first, _ = words.lead(rows, "big", 0.95)
+    first, _ = words.lead(rows, TARGET)
     assert said in first
     assert ("knowledge passed to the target" in first) == (labels == smoothed == "gain")
 
@@ -163,10 +171,10 @@ def test_the_lead_names_who_learned_more_and_who_less():
         comparison(questions.AFTER_OR_CONTINUED, "tiny@1", "tiny_continued@1", "loss"),
         comparison(questions.AFTER_OR_CONTINUED, "odd@1", "odd_continued@1", "none"),
     ]
-    _, second = words.lead(rows, "big", 0.95)
+    _, second = words.lead(rows, TARGET)
     assert re.search(r"cnn \(\+3.4.*\) learned more .*tiny \(−3.4.*\) learned less .*1 of 3 students", second)
-    assert "every difference" in words.lead(rows[2:], "big", 0.95)[1]
-    assert "unknown" in words.lead([], "big", 0.95)[1]
+    assert "every difference" in words.lead(rows[2:], TARGET)[1]
+    assert "unknown" in words.lead([], TARGET)[1]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from knowledge_transfer.learning.images import ImageSet, split
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.splitting import split
 
 _TEST_FRACTION = 0.2
 _SEED = 0  # which images are the test set must not change with the experiment's seed

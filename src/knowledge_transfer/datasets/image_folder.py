@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 
 from knowledge_transfer.datasets.pixels import is_grey, read_files
-from knowledge_transfer.learning.images import ImageSet, split
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.splitting import split
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".gif"}
 _PARTS = ("train", "test")

@@ -1,4 +1,4 @@
-"""Image sets in the catalog: one safetensors file of pixels, labels and groups, class names in its header."""
+"""Image sets in the catalog: one safetensors file of pixels, labels and groups; classes and domains in its header."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kedro.io.core import DatasetError
 
 from knowledge_transfer.datasets.sealed import seal, unseal
 from knowledge_transfer.datasets.store import Store
+from knowledge_transfer.learning.blocks import blocks_of, union_names
 from knowledge_transfer.learning.images import ImageSet
 
 
@@ -25,9 +26,12 @@ class ImageSetDataset(AbstractDataset[ImageSet, ImageSet]):
     def load(self) -> ImageSet:
         """Return the image set. Raises DatasetError, naming the file, when a bit of it is not as saved."""
         try:
-            tensors, names = unseal(self._store.read())
-            return ImageSet(tensors["images"], tensors["labels"], tuple(json.loads(names)), tensors.get("groups"))
-        except (KeyError, TypeError, ValueError) as error:
+            tensors, header = unseal(self._store.read())
+            blocks = blocks_of({domain: tuple(names) for domain, names in json.loads(header)["blocks"].items()})
+            return ImageSet(
+                tensors["images"], tensors["labels"], union_names(blocks), tensors.get("groups"), blocks=blocks
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             path = self._store.path
             raise DatasetError(f"{path} is damaged, delete it and run its node again: {error}") from error
 
@@ -36,7 +40,9 @@ class ImageSetDataset(AbstractDataset[ImageSet, ImageSet]):
         tensors = {"images": data.images, "labels": data.labels}
         if data.groups is not None:
             tensors["groups"] = data.groups
-        self._store.write(seal(tensors, json.dumps(data.class_names)))
+        self._store.write(
+            seal(tensors, json.dumps({"blocks": {block.domain: block.class_names for block in data.blocks}}))
+        )
 
     def _exists(self) -> bool:
         try:

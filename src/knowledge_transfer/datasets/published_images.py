@@ -8,26 +8,37 @@ from typing import Any, Literal, get_args
 from kedro.io import AbstractDataset
 from kedro.io.core import DatasetError
 
-from knowledge_transfer.datasets import digits, gtsrb, image_folder, torchvision_images
+from knowledge_transfer.datasets import digits, drawn, gtsrb, image_folder, torchvision_images
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.knobs import nearest
 
-SOURCES = ("digits", "folder", "gtsrb", *torchvision_images.SOURCES)
+SOURCES = ("digits", *drawn.SOURCES, "folder", "gtsrb", *torchvision_images.SOURCES)
 Part = Literal["train", "test"]
 
 
 class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
     """The training or the test images of `source`, square, `image_size` pixels.
 
-    `source`: digits (bundled with scikit-learn), a published set (cifar10, cifar100, mnist, fashion_mnist, gtsrb: read
-    from the folder `path`, downloaded into it if need be), or folder (`path` holds one folder per class, or `train`
-    and `test` folders of those). Where nobody published a test set, a fifth of each class is cut off for it.
+    `source`: digits (bundled with scikit-learn); glyphs, shapes, road_signs (drawn by this project); a published set
+    (cifar10, cifar100, mnist, fashion_mnist, gtsrb: read from the folder `path`, downloaded into it if need be); or
+    folder (`path` holds one folder per class, or `train` and `test` folders of those). Where nobody published a test
+    set, a fifth of each class is cut off for it. `domains` may give sources other names: its entry called `source`, if
+    there is one, says what that stands for ({source, path}).
     Raises DatasetError for an unknown source or split, and a size that is no positive number.
     """
 
     def __init__(
-        self, *, source: str, path: str, image_size: int, split: Part, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        source: str,
+        path: str,
+        image_size: int,
+        split: Part,
+        domains: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
+        named = {} if domains is None else domains.get(source) or {}
+        source, path = named.get("source", source), named.get("path", path)
         if source not in SOURCES:
             raise DatasetError(f"unknown source '{source}'{nearest(str(source).lower(), SOURCES)}")
         if split not in get_args(Part):
@@ -42,6 +53,8 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
         try:
             if self._source == "digits":
                 return digits.read(self._split, self._size)
+            if self._source in drawn.SOURCES:
+                return drawn.read(self._source, self._split, self._size)
             if self._source == "folder":
                 return image_folder.read(self._path, self._split, self._size)
             if self._source == "gtsrb":

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision import datasets as published
 
 from knowledge_transfer.datasets.download import fetch
 from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.mixing import resized
 
 _IDX_NAMES = {"train": "train", "test": "t10k"}
 
@@ -55,7 +55,7 @@ def read(source: str, root: Path, part: Literal["train", "test"], size: int) -> 
     Raises ValueError when the files are neither in `root` nor to be had, or are not the published ones.
     """
     images, labels, names = _idx(_IDX[source], root, part) if source in _IDX else _cifar(_CIFAR[source], root, part)
-    return ImageSet(_resized(images, size), labels, names)
+    return ImageSet(resized(images, size), labels, names)
 
 
 def _idx(facts: _Idx, root: Path, part: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
@@ -83,14 +83,3 @@ def _cifar(name: str, root: Path, part: str) -> tuple[Tensor, Tensor, tuple[str,
     opened = fetch(name, root, root, archive.name, train=part == "train")
     images = torch.from_numpy(np.moveaxis(opened.data, -1, 1).copy())
     return images, torch.tensor(opened.targets), tuple(opened.classes)
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    if images.shape[2:] == (size, size):
-        return images
-    # In blocks: a float copy of 60,000 images at once is a quarter of a gigabyte for every ten pixels of side.
-    blocks = [
-        F.interpolate(block.float(), size=(size, size), mode="bilinear", antialias=True).round().to(torch.uint8)
-        for block in images.split(4096)
-    ]
-    return torch.cat(blocks)

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from knowledge_transfer.learning.blocks import ALL, Block
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models import Architecture, Network, build
@@ -20,6 +21,7 @@ class Facts(Knobs):
     """What a checkpoint is; the sidecar file beside its weights and one row of a run's inventory.
 
     `name` is the identity of the model in this run, `round` the round that made it (0: before any transfer);
+    `domain` whose classes it answers with, `all` for every one;
     `mean` and `deviation` the channel statistics that the network subtracts and divides by, of pixels in [0, 1];
     `images_sha256` the set it learned from; `parents` maps each checkpoint it descends from (its start, its teachers)
     to that checkpoint's hash; `metrics` are those of
@@ -28,6 +30,7 @@ class Facts(Knobs):
 
     name: str = Field(min_length=1)
     round: int = Field(ge=0)
+    domain: str = ALL
     architecture: Architecture
     class_names: tuple[str, ...]
     channels: int = Field(ge=1)
@@ -92,6 +95,30 @@ class Checkpoint:
                 f"{self.facts.key} answers with the classes {list(self.facts.class_names)}, "
                 f"the images have {list(images.class_names)}"
             )
+        if self.facts.domain != images.domain:
+            raise ValueError(f"{self.facts.key} answers for domain '{self.facts.domain}', not '{images.domain}'")
+        self._require_shape(images)
+
+    def block_in(self, images: ImageSet) -> Block:
+        """Return the block of the images' classes that it answers with.
+
+        Raises ValueError, naming both sides, when its domain is not among the images, has other classes there, or the
+        images are of another shape.
+        """
+        facts = self.facts
+        domains = [block.domain for block in images.blocks]
+        if facts.domain not in (ALL, *domains):
+            raise ValueError(f"{facts.key} answers for domain '{facts.domain}', the images are of {', '.join(domains)}")
+        block = Block(ALL, 0, images.class_names) if facts.domain == ALL else images.block(facts.domain)
+        if block.class_names != facts.class_names:
+            raise ValueError(
+                f"{facts.key} answers with the classes {list(facts.class_names)}, the block of domain '{block.domain}' "
+                f"has {list(block.class_names)}"
+            )
+        self._require_shape(images)
+        return block
+
+    def _require_shape(self, images: ImageSet) -> None:
         shape = [self.facts.channels, self.facts.image_size, self.facts.image_size]
         if list(images.images.shape[1:]) != shape:
             raise ValueError(f"{self.facts.key} takes images of {shape}, these are {list(images.images.shape[1:])}")

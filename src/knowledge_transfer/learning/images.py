@@ -1,14 +1,15 @@
-"""ImageSet: images, labels and class names that stay together, and how one set is cut into disjoint parts."""
+"""ImageSet: images, labels, class names and domains that stay together."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from knowledge_transfer.learning.blocks import ALL, Block, domains_of, union_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,15 +17,23 @@ class ImageSet:
     """Labelled images.
 
     `images` uint8 [N, C, H, W]; `labels` int64 [N], indices into `class_names`; `groups` int64 [N] or none: images of
-    one group (the frames of one filmed sign) are never split apart. Raises ValueError when these do not fit together.
+    one group (the frames of one filmed sign) are never split apart; `blocks` divide the classes among the domains of a
+    mix (none given: one block, `all`). Raises ValueError when these do not fit together.
     """
 
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
     groups: Tensor | None = None
+    blocks: tuple[Block, ...] = ()
 
     def __post_init__(self) -> None:
+        if not {block.domain for block in self.blocks} - {ALL}:
+            object.__setattr__(self, "blocks", (Block(ALL, 0, self.class_names),))
+        if union_names(self.blocks) != self.class_names:
+            raise ValueError(
+                f"blocks {[block.domain for block in self.blocks]} do not hold the classes {self.class_names}"
+            )
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise ValueError(f"images must be uint8 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
         if self.labels.shape != (len(self.images),):
@@ -46,6 +55,37 @@ class ImageSet:
         digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
+    @property
+    def domain(self) -> str:
+        """The domain of every image; `all` for a mix."""
+        return self.blocks[0].domain if len(self.blocks) == 1 else ALL
+
+    @cached_property
+    def domains(self) -> Tensor:
+        """int64 [N], the position in `blocks` of each image's domain."""
+        return domains_of(self.labels, self.blocks)
+
+    def block(self, domain: str) -> Block:
+        """Return the block of `domain`. Raises ValueError when there is none, naming those there are."""
+        for block in self.blocks:
+            if block.domain == domain:
+                return block
+        raise ValueError(f"no domain '{domain}' among {', '.join(block.domain for block in self.blocks)}")
+
+    def of(self, domain: str) -> ImageSet:
+        """Return the images of one domain, with its own class names and labels from 0 on; for `all` every image.
+
+        Raises ValueError when there is no such domain.
+        """
+        if domain == ALL:
+            return self
+        block = self.block(domain)
+        if len(self.blocks) == 1:
+            return self
+        own = self.subset(self.domains == self.blocks.index(block))
+        alone = replace(block, start=0)
+        return replace(own, labels=own.labels - block.start, class_names=block.class_names, blocks=(alone,))
+
     def subset(self, indices: Tensor) -> ImageSet:
         """Return the images at `indices` (int64 or bool), in that order."""
         groups = None if self.groups is None else self.groups[indices]
@@ -58,7 +98,7 @@ class ImageSet:
         if self.images.shape[1:] != other.images.shape[1:]:
             raise ValueError(f"image sizes differ: {self.images.shape[1:]} and {other.images.shape[1:]}")
         images, labels = torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels])
-        return ImageSet(images, labels, self.class_names)
+        return ImageSet(images, labels, self.class_names, blocks=self.blocks)
 
     def content_hashes(self) -> list[bytes]:
         """Return one digest of 16 bytes per image, of its pixels alone."""
@@ -77,71 +117,3 @@ class ImageSet:
             means.append(float(mean))
             deviations.append(float(variance.sqrt()) or 1.0)
         return tuple(means), tuple(deviations)
-
-
-def split(images: ImageSet, fraction: float, *, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Return (rest, part): `part` holds `fraction` of every class's groups, drawn by `seed`, `rest` the others.
-
-    Images of equal content count as one group, so that no picture falls on both sides. Both keep the original order.
-    Raises ValueError when a class has too few groups to appear on both sides.
-    """
-    members = _group_members(images)
-    by_class: dict[int, list[list[int]]] = defaultdict(list)
-    for indices in members:
-        by_class[int(images.labels[indices[0]])].append(indices)
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.zeros(len(images), dtype=torch.bool)
-    for label in sorted(by_class):
-        groups = by_class[label]
-        take = round(fraction * len(groups))
-        if not 0 < take < len(groups):
-            name = images.class_names[label]
-            raise ValueError(
-                f"class '{name}' has {len(groups)} separable images: too few to cut {fraction:.0%} off; "
-                "give it more images or change the fraction"
-            )
-        for position in torch.randperm(len(groups), generator=generator)[:take].tolist():
-            chosen[groups[position]] = True
-    return images.subset(~chosen), images.subset(chosen)
-
-
-def stratified_subset(images: ImageSet, limit: int, *, seed: int) -> ImageSet:
-    """Return about `limit` images, every class in proportion and present; all if there are fewer.
-
-    Groups are thinned, not dropped: a class of seven filmed signs keeps seven, each with fewer frames.
-    """
-    if limit >= len(images):
-        return images
-    generator = torch.Generator().manual_seed(seed)
-    kept = torch.zeros(len(images), dtype=torch.bool)
-    for label in range(len(images.class_names)):
-        indices = (images.labels == label).nonzero().flatten()
-        share = max(1, round(len(indices) * limit / len(images)))
-        kept[indices[torch.randperm(len(indices), generator=generator)[:share]]] = True
-    return images.subset(kept)
-
-
-def without(images: ImageSet, others: ImageSet) -> ImageSet:
-    """Return `images` less those whose pixels also occur in `others`."""
-    known = set(others.content_hashes())
-    return images.subset(torch.tensor([digest not in known for digest in images.content_hashes()], dtype=torch.bool))
-
-
-def _group_members(images: ImageSet) -> list[list[int]]:
-    """Return the indices of each inseparable group, in order of first appearance."""
-    parent: dict[object, int] = {}
-    members: list[list[int]] = []
-    groups = images.groups.tolist() if images.groups is not None else [None] * len(images)
-    for index, (digest, group) in enumerate(zip(images.content_hashes(), groups, strict=True)):
-        keys = [digest] if group is None else [digest, group]
-        homes = sorted({parent[key] for key in keys if key in parent})
-        home = homes[0] if homes else len(members)
-        if not homes:
-            members.append([])
-        for other in homes[1:]:
-            members[home] += members[other]
-            members[other] = []
-            parent.update({key: home for key, value in parent.items() if value == other})
-        members[home].append(index)
-        parent.update(dict.fromkeys(keys, home))
-    return [group for group in members if group]

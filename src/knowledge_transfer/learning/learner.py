@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from knowledge_transfer.learning import fusion, losses
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts, weights_sha256
 from knowledge_transfer.learning.evaluation import predict
 from knowledge_transfer.learning.events import EpochEnded
@@ -32,8 +32,9 @@ class Normalisation(Knobs):
 
 
 class Standing(Knobs):
-    """What validation says of one member: its share in the weighted fusion and its accuracy, both in [0, 1]."""
+    """What validation says of one member: its weight among those of its domain, and its accuracy, both in [0, 1]."""
 
+    domain: str = ALL
     weight: float = Field(ge=0, le=1)
     accuracy: float = Field(ge=0, le=1)
 
@@ -66,7 +67,7 @@ def learn(
     """
     lesson = None
     if soft_labels is not None and teaching is not None:
-        lesson = prepare_lesson(soft_labels, teaching, standings)
+        lesson = prepare_lesson(soft_labels, images, teaching, standings)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with _GENERATOR:
         network = _network(architecture, images, normalisation, seed, start)
@@ -86,6 +87,7 @@ def learn(
     facts = Facts(
         name=name,
         round=round_,
+        domain=images.domain,
         architecture=architecture,
         class_names=images.class_names,
         channels=images.images.shape[1],
@@ -104,8 +106,10 @@ def learn(
     return Checkpoint(facts, fitted.state), fitted.history
 
 
-def prepare_lesson(soft_labels: SoftLabels, teaching: Teaching, standings: dict[str, Standing] | None) -> Lesson:
-    """Return the lesson that `teaching` makes of the soft labels, fused once for all epochs.
+def prepare_lesson(
+    soft_labels: SoftLabels, images: ImageSet, teaching: Teaching, standings: dict[str, Standing] | None
+) -> Lesson:
+    """Return the lesson that `teaching` makes of the soft labels of `images`, fused once for all epochs.
 
     Raises ValueError when the weighted rule or `top_k` is asked for and there are no standings.
     """
@@ -114,27 +118,25 @@ def prepare_lesson(soft_labels: SoftLabels, teaching: Teaching, standings: dict[
         if standings is None:
             raise ValueError("top_k and the weighted fusion need the members' standings on validation")
         members = best_members(standings, teaching.top_k)
-        shares = torch.tensor([standings[key].weight for key in members])
-        weights = _simplex(shares) if teaching.fusion == "weighted" else None
+        weights = {key: standings[key].weight for key in members} if teaching.fusion == "weighted" else None
     return Lesson(
         teacher_logits=soft_labels.teacher_logits(
-            teaching.fusion, temperature=teaching.temperature, members=members, weights=weights
+            teaching.fusion, images, temperature=teaching.temperature, members=members, weights=weights
         ),
         soft_loss=losses.resolve(teaching.loss, {"temperature": teaching.temperature, **teaching.loss_options}),
         alpha=teaching.alpha,
         view_seed=soft_labels.facts.view_seed,
+        gamma=teaching.gamma,
     )
 
 
 def best_members(standings: dict[str, Standing], top_k: int | None) -> tuple[str, ...]:
-    """Return the keys of the `top_k` members (none: all) with the highest validation accuracy, in roster order."""
-    ranked = sorted(standings, key=lambda key: -standings[key].accuracy)[:top_k]
-    return tuple(key for key in standings if key in ranked)
-
-
-def _simplex(shares: Tensor) -> Tensor:
-    total = shares.sum()
-    return shares / total if total > 0 else torch.full_like(shares, 1 / len(shares))
+    """Return the keys of each domain's `top_k` members (none: all) that are best on validation, in roster order."""
+    chosen: set[str] = set()
+    for domain in {standing.domain for standing in standings.values()}:
+        rivals = [key for key in standings if standings[key].domain == domain]
+        chosen |= set(sorted(rivals, key=lambda key: -standings[key].accuracy)[:top_k])
+    return tuple(key for key in standings if key in chosen)
 
 
 def _network(
@@ -161,14 +163,17 @@ def transfer_through(transfer_images: ImageSet, student_images: ImageSet, teachi
 
 
 def rank(members: list[Checkpoint], validation: ImageSet, *, device: torch.device) -> dict[str, Standing]:
-    """Return each member's standing on validation, by key, in the given order."""
-    logits = torch.stack([predict(member.build(), validation, device=device) for member in members])
-    weights = fusion.validation_weights(logits, validation.labels)
-    accuracies = (logits.argmax(2) == validation.labels).float().mean(1)
-    return {
-        member.facts.key: Standing(weight=float(weight), accuracy=float(accuracy))
-        for member, weight, accuracy in zip(members, weights, accuracies, strict=True)
-    }
+    """Return each member's standing on the validation images of its domain, by key, in the given order."""
+    standings: dict[str, Standing] = {}
+    for domain in dict.fromkeys(member.facts.domain for member in members):
+        rivals, images = [member for member in members if member.facts.domain == domain], validation.of(domain)
+        logits = torch.stack([predict(member.build(), images, device=device) for member in rivals])
+        weights = fusion.validation_weights(logits, images.labels)
+        accuracies = (logits.argmax(2) == images.labels).float().mean(1)
+        for member, weight, accuracy in zip(rivals, weights, accuracies, strict=True):
+            standing = Standing(domain=domain, weight=min(float(weight), 1.0), accuracy=float(accuracy))
+            standings[member.facts.key] = standing
+    return {member.facts.key: standings[member.facts.key] for member in members}
 
 
 def teachers_hashes(facts: Iterable[dict[str, Any]]) -> dict[str, str]:

@@ -30,10 +30,14 @@ def require_present_images(models: Sequence[Facts], student_images: ImageSet, tr
     """Raise ValueError, naming the model, when one learned from other images than the present sets.
 
     Cut anew, with another seed say, the validation or the transfer set may hold images that an old model learned.
-    Models of round 0 learn from the student set, later ones from the transfer set or from both.
+    Models of round 0 learn from the student set, later ones from the transfer set or from both, each of its domain.
     """
-    first = {student_images.sha256}
-    later = {transfer_images.sha256, transfer_images.join(student_images).sha256}
+    known: dict[str, tuple[set[str], set[str]]] = {}
     for model in models:
+        domain = model.domain
+        if domain not in known:
+            ours, transfer = student_images.of(domain), transfer_images.of(domain)
+            known[domain] = {ours.sha256}, {transfer.sha256, transfer.join(ours).sha256}
+        first, later = known[domain]
         if model.images_sha256 not in (later if model.round else first):
             raise ValueError(f"{model.key} learned from other images than the present sets: train it again")

@@ -72,11 +72,14 @@ class Recipe(Knobs):
 class Teaching(Knobs):
     """How soft labels enter the loss `alpha * soft + (1 - alpha) * cross-entropy`.
 
-    `top_k` keeps the k members that are best on validation (none: all); `student_set` adds the student set to the
-    images that the learner sees; `start` is where a learner's weights come from.
+    In a mix of domains the soft loss is taken within each image's block, and `gamma` times the domain loss (-log of
+    the block's probability) is added. `top_k` keeps the k members of each domain that are best on validation (none:
+    all); `student_set` adds the student set to the images that the learner sees; `start` is where a learner's weights
+    come from.
     """
 
     alpha: float = Field(default=0.9, ge=0, le=1)
+    gamma: float = Field(default=1.0, ge=0)
     temperature: float = Field(default=4.0, gt=0)
     loss: str = "kl"
     loss_options: dict[str, float] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,22 +10,27 @@ from pydantic import Field
 from torch import Tensor
 
 from knowledge_transfer.learning import fusion
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.folding import folded
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.recipe import Augmentation
-from knowledge_transfer.learning.views import render
+from knowledge_transfer.learning.views import Places, render
 
 _BATCH = 512
 _LIMIT = torch.finfo(torch.float16).max
 
 
 class LabellingFacts(Knobs):
-    """What was labelled, by whom, in which views: `teachers` maps each member's key to its weights' hash."""
+    """What was labelled, by whom, in which views.
+
+    `teachers` maps each member's key to its weights' hash, `domains` to the domain that it answers for.
+    """
 
     teachers: dict[str, str]
+    domains: dict[str, str] = {}
     images_sha256: str
     class_names: tuple[str, ...]
     views: int = Field(ge=1)
@@ -37,8 +42,9 @@ class LabellingFacts(Knobs):
 class SoftLabels:
     """Every member's logits, float16 [members, images, views, classes], members in the order of `facts.teachers`.
 
-    Fusion, temperature, weights and the choice of members are applied when they are read, so that one labelling pass
-    serves every fusion rule and every learner.
+    Minus infinity is what a member says outside its domain's block, and of images that it was not asked about. Fusion,
+    temperature, weights and the choice of members are applied when they are read, so that one labelling pass serves
+    every fusion rule and every learner.
     """
 
     logits: Tensor
@@ -76,23 +82,59 @@ class SoftLabels:
                     f"these soft labels were made with {what} {labelled}, the learner wants {wanted}: label again"
                 )
 
+    def of(self, images: ImageSet, domain: str) -> SoftLabels:
+        """Return what was said about the images of one domain, and about its classes alone; for `all` everything.
+
+        `images` is the set that was labelled. Raises ValueError when it is not, and when there is no such domain.
+        """
+        if images.sha256 != self.facts.images_sha256:
+            raise ValueError("these soft labels belong to other images: label again")
+        own = images.of(domain)
+        if own is images:
+            return self
+        block = images.block(domain)
+        rows = images.domains == images.blocks.index(block)
+        facts = self.facts.model_copy(update={"images_sha256": own.sha256, "class_names": own.class_names})
+        return SoftLabels(self.logits[:, rows][..., block.classes], facts)
+
+    def teachers_of(self, domain: str) -> tuple[str, ...]:
+        """Return the keys of the members that answer for `domain`, be it theirs or one of all."""
+        return tuple(key for key in self.members if self.facts.domains.get(key, ALL) in (domain, ALL))
+
     def teacher_logits(
         self,
         rule: str,
+        images: ImageSet,
         *,
         temperature: float,
-        members: tuple[str, ...] | None = None,
-        weights: Tensor | None = None,
+        members: Sequence[str] | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> Tensor:
-        """Return float32 [images, views, classes] whose softmax at `temperature` is the members' fused distribution.
+        """Return float32 [images, views, classes]: the fused teacher's logits within each image's block.
 
-        `members` chooses some of them (none: all), `weights` [members chosen] goes with the weighted rule.
+        Their softmax at `temperature` is the fused distribution of the members that answer for the image's domain;
+        outside the block they are minus infinity. `images` is the set that was labelled; `members` chooses some of them
+        (none: all); `weights` by member go with the weighted rule, which takes them in proportion within each domain.
+        Raises ValueError for a domain that has no teacher.
         """
-        chosen = self.members if members is None else members
-        logits = self.logits[[self.members.index(key) for key in chosen]]
-        flat = logits.flatten(1, 2).float()
-        fused = fusion.teacher_logits(flat, rule, temperature=temperature, weights=weights)
-        return fused.view(*logits.shape[1:])
+        result = torch.full(self.logits.shape[1:], -torch.inf)
+        for position, block in enumerate(images.blocks):
+            chosen = [key for key in self.teachers_of(block.domain) if members is None or key in members]
+            if not chosen:
+                raise ValueError(f"no member answers for the domain '{block.domain}'")
+            rows = _rows(images, position)
+            said = self.logits[[self.members.index(key) for key in chosen]][:, rows][..., block.classes]
+            shares = None if weights is None else simplex([weights[key] for key in chosen])
+            fused = fusion.teacher_logits(said.flatten(1, 2).float(), rule, temperature=temperature, weights=shares)
+            result[rows, :, block.classes] = fused.view(said.shape[1:])
+        return result
+
+
+def simplex(shares: Sequence[float]) -> Tensor:
+    """Return `shares`, none negative, scaled to sum to 1, as float32; equal ones where all are 0."""
+    given = torch.tensor(shares)
+    total = given.sum()
+    return given / total if total > 0 else torch.full_like(given, 1 / len(given))
 
 
 @torch.inference_mode()
@@ -104,28 +146,35 @@ def label(
     view_seed: int,
     augmentation: Augmentation,
     device: torch.device,
+    every_domain: bool = False,
 ) -> SoftLabels:
-    """Return what each teacher says about `views` views of each image.
+    """Return what each teacher says about `views` views of its domain's images; with `every_domain`, of all images.
 
-    Raises ValueError when a teacher's classes are not the images', or when its answers are no finite numbers.
+    Raises ValueError when a teacher's classes are not those of its block of the images', or when its answers are no
+    finite numbers.
     """
-    logits = torch.empty(len(teachers), len(images), views, len(images.class_names), dtype=torch.float16)
+    logits = torch.full((len(teachers), len(images), views, len(images.class_names)), -torch.inf, dtype=torch.float16)
     pixels = images.images.to(device)
+    places = None if len(images.blocks) == 1 else Places.of(images.domains.to(device))
     for position, teacher in enumerate(teachers):
-        teacher.require(teacher.facts.architecture, images)
+        block = teacher.block_in(images)
+        knows_all = every_domain or block not in images.blocks
+        asked = torch.arange(len(images)) if knows_all else _rows(images, images.blocks.index(block))
         network = folded(teacher.build()).to(device).to(memory_format=torch.channels_last)
         for view in range(views):
-            for start in range(0, len(images), _BATCH):
-                indices = torch.arange(start, min(start + _BATCH, len(images)), device=device)
-                seen = render(pixels, indices, view=view, seed=view_seed, augmentation=augmentation).pixels
+            for rows in asked.split(_BATCH):
+                seen = render(
+                    pixels, rows.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
+                ).pixels
                 with autocast(device, "auto"):
-                    answer = network(seen.to(memory_format=torch.channels_last))
+                    answer = network(seen.to(memory_format=torch.channels_last)).float()
+                if not answer.isfinite().all():
+                    raise ValueError(f"{teacher.facts.key} gives answers that are no finite numbers: train it again")
                 # Beyond float16's range nothing changes but the last digit of a probability of one.
-                logits[position, start : start + _BATCH, view] = answer.float().clamp(-_LIMIT, _LIMIT).to("cpu")
-        if not logits[position].isfinite().all():
-            raise ValueError(f"{teacher.facts.key} gives answers that are no finite numbers: train it again")
+                logits[position, rows, view, block.classes] = answer.clamp(-_LIMIT, _LIMIT).to("cpu", torch.float16)
     facts = LabellingFacts(
         teachers={teacher.facts.key: teacher.sha256 for teacher in teachers},
+        domains={teacher.facts.key: teacher.facts.domain for teacher in teachers},
         images_sha256=images.sha256,
         class_names=images.class_names,
         views=views,
@@ -133,3 +182,8 @@ def label(
         augmentation=augmentation,
     )
     return SoftLabels(logits, facts)
+
+
+def _rows(images: ImageSet, position: int) -> Tensor:
+    """Return the indices of the images whose domain has that position."""
+    return (images.domains == position).nonzero().flatten()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from knowledge_transfer.learning import events
+from knowledge_transfer.learning.blocks import Parts, domain_loss, parts_of, soft_loss_by_block
 from knowledge_transfer.learning.checkpoint import cpu_state
 from knowledge_transfer.learning.evaluation import predict
 from knowledge_transfer.learning.hardware import autocast
@@ -20,7 +21,7 @@ from knowledge_transfer.learning.losses import combine
 from knowledge_transfer.learning.models import Network
 from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.schedule import rate_factor
-from knowledge_transfer.learning.views import render, soft_targets
+from knowledge_transfer.learning.views import Places, render, soft_targets
 
 
 class TrainingDivergedError(RuntimeError):
@@ -32,13 +33,15 @@ class Lesson:
     """What a teacher adds to a fit.
 
     `teacher_logits` float [images, views, classes], `soft_loss` of (student logits, teacher logits, labels), its
-    weight `alpha`, and the seed of the views in which the teacher saw the images.
+    weight `alpha`, the weight `gamma` of the domain loss in a mix, and the seed of the views in which the teacher saw
+    the images.
     """
 
     teacher_logits: Tensor
     soft_loss: Callable[[Tensor, Tensor, Tensor], Tensor]
     alpha: float
     view_seed: int
+    gamma: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ class _Learner:
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.pixels, self.labels = images.images.to(device), images.labels.to(device)
         self.classes = len(images.class_names)
+        self.blocks, self.domains = images.blocks, images.domains
+        self.places = Places.of(images.domains.to(device)) if self.is_mix else None
         self.recipe, self.seed, self.device, self.name, self.lesson = recipe, seed, device, name, lesson
         self.teacher_logits = None if lesson is None else lesson.teacher_logits.to(device)
         unguided = seed if view_seed is None else view_seed
@@ -134,6 +139,11 @@ class _Learner:
         self.steps_per_epoch = len(images) // self.batch_size
         self.optimizer = _optimizer(self.network, recipe)
         self.average = _average(self.network, recipe)
+
+    @property
+    def is_mix(self) -> bool:
+        """Whether the images are of more than one domain."""
+        return len(self.blocks) > 1
 
     @property
     def answering(self) -> Network:
@@ -149,13 +159,15 @@ class _Learner:
         """Take every step of one epoch; return its mean loss, accuracy and images per second."""
         # Seeded by epoch, so that order and dropout do not depend on how many numbers earlier epochs drew.
         torch.manual_seed((self.seed << 20) + epoch)
-        order = torch.randperm(len(self.labels)).to(self.device)
+        order = torch.randperm(len(self.labels))
+        on_device = order.to(self.device)
         self.network.train()
         losses, correct = [], torch.zeros((), device=self.device)
         began = time.perf_counter()
         for step in range(self.steps_per_epoch):
-            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-            loss, hits = self.step(indices, epoch, epoch * self.steps_per_epoch + step)
+            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            parts = parts_of(self.domains[order[batch]], self.blocks, self.device)
+            loss, hits = self.step(on_device[batch], parts, epoch, epoch * self.steps_per_epoch + step)
             losses.append(loss)
             correct += hits
         seen = self.steps_per_epoch * self.batch_size
@@ -164,18 +176,28 @@ class _Learner:
         self._require_finite(curve, epoch)
         return float(curve.mean()), float(correct) / seen, speed
 
-    def step(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+    def step(self, indices: Tensor, parts: Parts, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take one step on the images at `indices`; return the loss and the number of right answers, on the device."""
         recipe = self.recipe
         number = epoch % recipe.view_count
-        view = render(self.pixels, indices, view=number, seed=self.view_seed, augmentation=recipe.augmentation)
+        view = render(
+            self.pixels,
+            indices,
+            view=number,
+            seed=self.view_seed,
+            augmentation=recipe.augmentation,
+            places=self.places,
+        )
         with autocast(self.device, recipe.precision):
             logits = self.network(view.pixels.to(memory_format=torch.channels_last)).float()
         targets = soft_targets(self.labels, view, indices, self.classes)
         loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
         if self.lesson is not None and self.teacher_logits is not None:
-            soft = self.lesson.soft_loss(logits, self.teacher_logits[indices, number], targets.argmax(1))
-            loss = combine(soft, loss, self.lesson.alpha)
+            lesson, teacher = self.lesson, self.teacher_logits[indices, number]
+            soft = soft_loss_by_block(lesson.soft_loss, logits, teacher, targets.argmax(1), parts)
+            loss = combine(soft, loss, lesson.alpha)
+            if self.is_mix and lesson.gamma:
+                loss = loss + lesson.gamma * domain_loss(logits, parts)
         factor = rate_factor(step, recipe.epochs * self.steps_per_epoch, recipe.schedule, recipe.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate * factor

@@ -29,21 +29,52 @@ class View:
     share: Tensor
 
 
-def render(images: Tensor, indices: Tensor, *, view: int, seed: int, augmentation: Augmentation) -> View:
+@dataclass(frozen=True)
+class Places:
+    """Where each image of a mix stands in its domain; every field is int64 [N].
+
+    `number` is its place among its domain's images, `count` how many these are, `first` where they begin in `order`,
+    which lists the images by domain. A view goes by these alone, so that a domain looks the same in a mix and by
+    itself, to a target of all domains and to a student of one, and a partner is of the same domain.
+    """
+
+    number: Tensor
+    count: Tensor
+    first: Tensor
+    order: Tensor
+
+    @staticmethod
+    def of(domains: Tensor) -> Places:
+        """Return the places of images whose domains are `domains`, int64 [N], on the same device."""
+        order = domains.argsort(stable=True)
+        counts = torch.bincount(domains)
+        first = (counts.cumsum(0) - counts)[domains]
+        number = torch.empty_like(order)
+        number[order] = torch.arange(len(order), device=order.device) - first[order]
+        return Places(number, counts[domains], first, order)
+
+
+def render(
+    images: Tensor, indices: Tensor, *, view: int, seed: int, augmentation: Augmentation, places: Places | None = None
+) -> View:
     """Return view number `view` of the images at `indices`.
 
-    `images` uint8 [N, C, H, W], the whole set (a partner of mixup may be any image of it); `indices` int64 [B] on the
-    same device. Without augmentation the pixels are the images themselves.
+    `images` uint8 [N, C, H, W], the whole set (a partner of mixup may be any image of its domain); `indices` int64 [B]
+    on the same device; `places` of a mix (none: one domain). Without augmentation the pixels are the images themselves.
     """
-    draw = _Draws(indices, view, seed)
+    draw = _Draws(indices if places is None else places.number[indices], view, seed)
     pixels = _place(images[indices], draw, augmentation)
     if augmentation.cutout:
         pixels = _cut(pixels, draw, augmentation.cutout)
     strength = augmentation.mixup or augmentation.cutmix
     if not strength:
         return View(pixels, indices, torch.ones(len(indices), device=indices.device))
-    partner = (draw.uniform(_PARTNER) * len(images)).long()
-    other = _place(images[partner], _Draws(partner, view, seed), augmentation)
+    if places is None:
+        number = partner = (draw.uniform(_PARTNER) * len(images)).long()
+    else:
+        number = (draw.uniform(_PARTNER) * places.count[indices]).long()
+        partner = places.order[places.first[indices] + number]
+    other = _place(images[partner], _Draws(number, view, seed), augmentation)
     share = (draw.beta(_SHARE, strength) * 256).round() / 256
     if augmentation.mixup:
         return View(_blend(pixels, other, share), partner, share)

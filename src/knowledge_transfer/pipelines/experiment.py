@@ -7,11 +7,16 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from knowledge_transfer.learning.knobs import Knobs
+from knowledge_transfer.learning.blocks import ALL
+from knowledge_transfer.learning.knobs import Knobs, nearest
+from knowledge_transfer.learning.mixing import Shares
 from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 
-ReferenceArm = Literal["labels", "label_smoothing", "all_labels", "students_continued"]
+ReferenceArm = Literal["labels", "no_labels", "label_smoothing", "all_labels", "students_continued"]
+
+
+VARIANTS = ("heterogeneous",)  # experiments that differ from the main one in the parameters under their name
 
 
 class DataSource(Knobs):
@@ -22,22 +27,37 @@ class DataSource(Knobs):
     image_size: int = Field(ge=32)
 
 
+class Domain(Knobs):
+    """What a domain of a mix is, when it is not a source of that name: none of a value, the mix's own."""
+
+    source: str
+    path: str | None = None
+
+
 class DataPreparation(Knobs):
-    """How the published images are cut; limits are numbers of images, none for all."""
+    """How the published images are cut; limits are numbers of images of each domain, none for all.
+
+    `transfer_mix` and `test_mix` are the shares of the domains in those sets of a mix: proportional, equal, or numbers
+    of images by domain.
+    """
 
     transfer_fraction: float = Field(gt=0, lt=1)
     validation_fraction: float = Field(gt=0, lt=1)
     limit: int | None = Field(default=None, ge=1)
     test_limit: int | None = Field(default=None, ge=1)
+    transfer_mix: Shares = "proportional"
+    test_mix: Shares = "proportional"
 
 
 class Student(Knobs):
     """One member of the roster; `recipe` and `reverse_recipe` change single knobs of the stages' recipes for it.
 
+    `domain` is the data it learns, by the name of its source or of an entry of `domains`; `all` where there is no mix.
     `name` is its key in the roster, filled in before a run; only tools that run no hooks, such as kedro-viz, see none.
     """
 
     name: str = ""
+    domain: str = ALL
     architecture: Architecture
     recipe: dict[str, Any] = {}
     reverse_recipe: dict[str, Any] = {}
@@ -80,21 +100,18 @@ class Evaluation(Knobs):
     controls: bool | tuple[ReferenceArm, ...] = True
     label_smoothing: float = Field(default=0.1, gt=0, lt=1)
 
-    @property
-    def reference_arms(self) -> tuple[ReferenceArm, ...]:
-        """The arms to train."""
-        if isinstance(self.controls, bool):
-            return ("labels", "label_smoothing", "all_labels", "students_continued") if self.controls else ()
-        return self.controls
-
 
 class Experiment(Knobs):
-    """Every parameter of a run."""
+    """Every parameter of a run.
+
+    Students of one domain each make a mix, over the union of whose label spaces the target learns.
+    """
 
     seed: int = Field(ge=0)
     device: str
     rounds: int = Field(ge=1)
     data: DataSource
+    domains: dict[str, Domain] = {}
     students: dict[str, Student]
     target: Target
     data_preparation: DataPreparation
@@ -127,12 +144,54 @@ class Experiment(Knobs):
         if clash := sorted(arms.intersection(names)):
             raise ValueError(f"'{clash[0]}' is the name of a reference arm: call it something else")
         for name in names:
-            if not name.isidentifier() or "_round" in name or name.startswith("ensemble"):
+            if not name.isidentifier() or "_round" in name or name.startswith(("ensemble", *VARIANTS)):
                 raise ValueError(
-                    f"'{name}' names datasets: use letters, digits, underscores, not '_round', not 'ensemble' in front"
+                    f"'{name}' names datasets: use letters, digits, underscores, not '_round', "
+                    f"not 'ensemble' in front, nor '{VARIANTS[0]}'"
                 )
         if self.target.name in self.students:
             raise ValueError(f"the target and a student are both called '{self.target.name}'")
+        return self
+
+    @property
+    def mix(self) -> tuple[str, ...]:
+        """The domains in the order of the roster; `all` alone where there is no mix."""
+        return tuple(dict.fromkeys(student.domain for student in self.students.values()))
+
+    @property
+    def reference_arms(self) -> tuple[ReferenceArm, ...]:
+        """The arms to train."""
+        controls = self.evaluation.controls
+        if not isinstance(controls, bool):
+            return controls
+        arms: tuple[ReferenceArm, ...] = get_args(ReferenceArm) if controls else ()
+        return tuple(arm for arm in arms if arm != "no_labels" or not self._reads_labels)
+
+    @property
+    def _reads_labels(self) -> bool:
+        return self.target_distillation.teaching.loss == "dkd"
+
+    @model_validator(mode="after")
+    def _arms_can_learn(self) -> Experiment:
+        if self._reads_labels and "no_labels" in self.reference_arms:
+            raise ValueError("evaluation.controls: no_labels withholds the labels that loss 'dkd' reads: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _domains_make_a_mix(self) -> Experiment:
+        if len(self.mix) > 1 and ALL in self.mix:
+            without = [name for name, student in self.students.items() if student.domain == ALL]
+            raise ValueError(f"{', '.join(without)} has no domain: in a mix, every student learns one")
+        for domain in self.mix:
+            if not domain.isidentifier():
+                raise ValueError(f"domain '{domain}' names datasets: use letters, digits and underscores")
+        for name in ("transfer_mix", "test_mix"):
+            shares = getattr(self.data_preparation, name)
+            for domain in shares if isinstance(shares, dict) else ():
+                if domain not in self.mix:
+                    raise ValueError(
+                        f"data_preparation.{name}: no student learns '{domain}'{nearest(domain, self.mix)}"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -153,32 +212,6 @@ class Experiment(Knobs):
         return self
 
 
-def stage_namespace(stage: str, round_: int) -> str:
-    """Return the namespace of one round of a stage; a group must be whole, so several rounds are several groups."""
-    return stage if current().rounds == 1 else f"round_{round_}.{stage}"
-
-
 def seed_for(seed: int, name: str) -> int:
     """Return the seed of one model: its own, and the same whatever else is in the roster."""
     return (seed * 1_000_003 + zlib.crc32(name.encode())) % 2**31
-
-
-_current: Experiment | None = None
-
-
-def set_current(experiment: Experiment) -> None:
-    """Build pipelines from `experiment` from now on."""
-    global _current  # noqa: PLW0603  Kedro builds pipelines by a function without arguments
-    _current = experiment
-
-
-def is_set() -> bool:
-    """Return whether there is an experiment to build pipelines from."""
-    return _current is not None
-
-
-def current() -> Experiment:
-    """Return the experiment to build pipelines from. Raises RuntimeError when none was set."""
-    if _current is None:
-        raise RuntimeError("no experiment is set: build pipelines through the registry or a Kedro session")
-    return _current

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from knowledge_transfer.learning.checkpoint import Facts
 from knowledge_transfer.learning.events import EpochEnded
 from knowledge_transfer.learning.recipe import Teaching
+from knowledge_transfer.pipelines.experiment import VARIANTS
 
 _EPOCH_METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "images_per_second")
 
@@ -31,7 +32,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def model_name(node: Node) -> str:
     """Return the identity of the model that a training node makes, from the name of its checkpoint."""
-    names = (re.fullmatch(r"(?:.*\.)?(.+)_round\d+_checkpoint", output) for output in node.outputs)
+    variants = "|".join(VARIANTS)
+    names = (re.fullmatch(rf"(?:.*\.)?(?:(?:{variants})_)?(.+)_round\d+_checkpoint", output) for output in node.outputs)
     return next((match[1] for match in names if match), node.short_name)
 
 
@@ -43,6 +45,7 @@ def model_parameters(facts: Facts, stage: str) -> dict[str, Any]:
             "width": facts.architecture.width,
             "stage": stage,
             "round": facts.round,
+            "domain": facts.domain,
             "recipe": facts.recipe,
             "teaching": facts.teaching or dict.fromkeys(Teaching.model_fields),
             "parameters": facts.parameters,

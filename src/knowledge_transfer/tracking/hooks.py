@@ -15,6 +15,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.learning import events
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.progress import file_of, summary_rows
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _URI = "MLFLOW_TRACKING_URI"
 _RUN = "KNOWLEDGE_TRANSFER_RUN"  # `<experiment id>/<run id>` of the pipeline, for processes that run single nodes
 _DEFAULT = "bidirectional"  # the pipeline that Kedro calls __default__
-_SUMMARY_METRICS = ("accuracy", "nll", "ece")
+_SUMMARY_METRICS = ("accuracy", "joint_accuracy", "nll", "ece")
 _REPORTING = "08_reporting"
 
 # Before anybody imports mlflow. With its own defaults an unreachable server holds every call for four minutes.
@@ -79,8 +80,8 @@ class MlflowHooks:
         if run is None:
             return
         for row in summary_rows(pipeline, catalog):
-            where = f"{row['stage']}.{row['model']}"
-            metrics = {f"{key}.{where}": row[key] for key in _SUMMARY_METRICS if row[key] is not None}
+            where = ".".join([row["stage"], row["model"], *([row["domain"]] if row.get("domain", ALL) != ALL else [])])
+            metrics = {f"{key}.{where}": row[key] for key in _SUMMARY_METRICS if row.get(key) is not None}
             # The round is the step: a model that is measured after every round has a curve.
             run.log_metrics(metrics, row["round"])
         for name in sorted(pipeline.all_outputs()):

@@ -4,32 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowledge_transfer.learning.images import ImageSet, split, stratified_subset, without
+from knowledge_transfer.learning.blocks import ALL
+from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import Normalisation
+from knowledge_transfer.learning.mixing import counts_of, mix, shared, thin
+from knowledge_transfer.learning.splitting import split, without
 from knowledge_transfer.pipelines.experiment import DataPreparation, DataSource
 
 _TEST_SEED = 0  # which images test must not change with the experiment's seed: runs of several seeds are compared
 
 
 def cut_published_images(
-    training: ImageSet, test: ImageSet, data: DataSource, settings: DataPreparation, seed: int
+    data: DataSource, domains: dict[str, Any], settings: DataPreparation, seed: int, **published: ImageSet
 ) -> tuple[ImageSet, ImageSet, ImageSet, ImageSet, dict[str, Any]]:
     """Return student, validation, transfer and test set, pairwise without a common picture, and a count of each.
 
-    Training images that also occur among the test images are dropped and counted, not hidden.
+    `published` has the training and the test images of every domain, `mnist_training` and `mnist_test`; where there is
+    no mix, the one domain is called `all`. Training images that also occur among the test images, of whichever domain,
+    are dropped and counted, not hidden.
     """
+    training, test = (_mixed(published, part) for part in ("_training", "_test"))
     if training.class_names != test.class_names:
         raise ValueError(f"training classes {training.class_names} are not the test classes {test.class_names}")
     if settings.test_limit is not None:
-        test = stratified_subset(test, settings.test_limit, seed=_TEST_SEED)
+        test = thin(test, dict.fromkeys(counts_of(test), settings.test_limit), seed=_TEST_SEED)
     clean = without(training, test)
-    limited = clean if settings.limit is None else stratified_subset(clean, settings.limit, seed=seed)
-    ours, transfer = split(limited, settings.transfer_fraction, seed=seed)
+    limits = {} if settings.limit is None else dict.fromkeys(counts_of(clean), settings.limit)
+    ours, transfer = split(thin(clean, limits, seed=seed), settings.transfer_fraction, seed=seed)
     students, validation = split(ours, settings.validation_fraction, seed=seed + 1)
-    counts = {"students": len(students), "validation": len(validation), "transfer": len(transfer), "test": len(test)}
+    transfer = shared(transfer, settings.transfer_mix, seed=seed)
+    test = shared(test, settings.test_mix, seed=_TEST_SEED)
+    sets = {"students": students, "validation": validation, "transfer": transfer, "test": test}
     report = {
-        "made_from": {"data": data.model_dump(), "data_preparation": settings.model_dump(), "seed": seed},
-        "images": counts,
+        "made_from": {
+            "data": data.model_dump(),
+            "domains": {block.domain: domains[block.domain] for block in training.blocks if block.domain in domains},
+            "mix": [block.domain for block in training.blocks],
+            "data_preparation": settings.model_dump(),
+            "seed": seed,
+        },
+        "images": {name: len(images) for name, images in sets.items()},
+        "domains": {
+            block.domain: {
+                "images": {name: counts_of(images)[block.domain] for name, images in sets.items()},
+                "class_names": list(block.class_names),
+            }
+            for block in training.blocks
+        },
         "dropped_because_in_test_set": len(training) - len(clean),
         "class_names": list(training.class_names),
         "shape": list(training.images.shape[1:]),
@@ -37,7 +58,15 @@ def cut_published_images(
     return students, validation, transfer, test, report
 
 
+def _mixed(published: dict[str, ImageSet], part: str) -> ImageSet:
+    return mix({name.removesuffix(part): images for name, images in published.items() if name.endswith(part)})
+
+
 def measure_normalisation(student_images: ImageSet) -> dict[str, Any]:
-    """Return the channel means and deviations that every model of the run normalises by."""
-    mean, deviation = student_images.statistics()
-    return Normalisation(mean=mean, deviation=deviation).model_dump(mode="json")
+    """Return by domain the channel means and deviations that its models normalise by; under `all` those of the mix."""
+    domains = (ALL, *(block.domain for block in student_images.blocks))
+    measured = {domain: student_images.of(domain).statistics() for domain in dict.fromkeys(domains)}
+    return {
+        domain: Normalisation(mean=mean, deviation=deviation).model_dump(mode="json")
+        for domain, (mean, deviation) in measured.items()
+    }

@@ -2,22 +2,29 @@
 
 from kedro.pipeline import Pipeline, node
 
+from knowledge_transfer.learning.blocks import ALL
+from knowledge_transfer.pipelines import building
 from knowledge_transfer.pipelines.data_preparation.nodes import cut_published_images, measure_normalisation
 
 
 def create_pipeline() -> Pipeline:
-    """Return the stage."""
+    """Return the stage for the current domains."""
+    published = {
+        f"{domain}_{part}": _published(domain, part)
+        for domain in building.current().mix
+        for part in ("training", "test")
+    }
     return Pipeline(
         [
             node(
                 cut_published_images,
-                [
-                    "published_training_images",
-                    "published_test_images",
-                    "params:data",
-                    "params:data_preparation",
-                    "params:seed",
-                ],
+                {
+                    "data": "params:data",
+                    "domains": "params:domains",
+                    "settings": "params:data_preparation",
+                    "seed": "params:seed",
+                    **published,
+                },
                 ["student_images", "validation_images", "transfer_images", "test_images", "data_report"],
                 name="cut_published_images",
                 namespace="data_preparation",
@@ -31,3 +38,7 @@ def create_pipeline() -> Pipeline:
             ),
         ]
     )
+
+
+def _published(domain: str, part: str) -> str:
+    return f"published_{part}_images" if domain == ALL else f"published_{domain}_{part}_images"

@@ -9,10 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from knowledge_transfer.learning.blocks import ALL, within_block
 from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES, fuse, validation_weights
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.recipe import Augmentation
 from knowledge_transfer.learning.soft_labels import SoftLabels
+from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED, routed
 
 Stage = Literal["before", "after", "ensemble", "target", "reference"]
 UNAUGMENTED = Augmentation()
@@ -20,13 +22,19 @@ UNAUGMENTED = Augmentation()
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """`probabilities` float32 [images, classes] that `model` gave after `round`; `members` are whose costs it has."""
+    """What `model` answered after `round`, float32 [images, classes]; `members` are whose costs it has.
+
+    `probabilities` are given once the image's domain is known, `joint` without it; in one domain they are the same. A
+    model of one `domain` answers for its images alone: its other rows mean nothing.
+    """
 
     model: str
     stage: Stage
     round: int
     members: tuple[str, ...]
     probabilities: Tensor
+    joint: Tensor
+    domain: str = ALL
 
     @property
     def key(self) -> str:
@@ -58,17 +66,27 @@ def answers_of(
 ) -> dict[str, Answer]:
     """Return by key what was answered on the test images; weights and the strongest member come from validation.
 
-    There is an ensemble of the students of each round under each of `rules`, and one without its strongest member.
+    There is an ensemble of the students of each round under each of `rules`, and one without its strongest member; in
+    a mix, `ensemble_oracle_routed`, which knows the domain and asks its student, and `ensemble_most_confident`, which
+    asks all and believes the one that is most sure.
 
     Raises ValueError when soft labels belong to other images or to other models.
     """
     logits = by_key(test, test_images)
     members = by_key(validation, validation_images)
-    answers = [_answer_of(key, each, students, target) for key, each in logits.items()]
+    answers = [
+        _answer_of(key, each, test_images, test.facts.domains.get(key, ALL), students, target)
+        for key, each in logits.items()
+    ]
     for round_ in sorted({answer.round for answer in answers if answer.model in students}):
         keys = tuple(f"{student}@{round_}" for student in students)
         if stale := [key for key in keys if test.facts.teachers[key] != validation.facts.teachers.get(key)]:
             raise ValueError(f"test and validation answers are not of the same {', '.join(stale)}: label again")
+        if len(test_images.blocks) > 1:
+            oracle, joint = routed(logits, keys, test.facts.domains, test_images)
+            answers.append(Answer(ORACLE_ROUTED, "ensemble", round_, keys, oracle, oracle))
+            answers.append(Answer(MOST_CONFIDENT, "ensemble", round_, keys, oracle, joint))
+            continue
         strongest = strongest_student(members, validation_images.labels, students, round_)
         weights = validation_weights(torch.stack([members[key] for key in keys]), validation_images.labels)
         together = torch.stack([logits[key] for key in keys])
@@ -85,26 +103,42 @@ def by_key(soft_labels: SoftLabels, images: ImageSet) -> dict[str, Tensor]:
     return dict(zip(soft_labels.members, soft_labels.logits[:, :, 0].float(), strict=True))
 
 
+def rows_of(images: ImageSet, domain: str) -> Tensor:
+    """Return bool [images]: which are of `domain`; all of them for `all`."""
+    if domain == ALL or len(images.blocks) == 1:
+        return torch.ones(len(images), dtype=torch.bool)
+    return images.domains == images.blocks.index(images.block(domain))
+
+
+def share_right(probabilities: Tensor, labels: Tensor) -> float:
+    """Return the share of the labels, int64 [N], that have the highest of the probabilities [N, C]."""
+    return float((probabilities.argmax(1) == labels).double().mean())
+
+
 def strongest_student(validation: dict[str, Tensor], labels: Tensor, students: Sequence[str], round_: int) -> str:
     """Return the student of highest accuracy on validation after `round_`; the first of equals."""
     return max(students, key=lambda student: int((validation[f"{student}@{round_}"].argmax(1) == labels).sum()))
 
 
-def _answer_of(key: str, logits: Tensor, students: Sequence[str], target: str) -> Answer:
+def _answer_of(key: str, logits: Tensor, images: ImageSet, domain: str, students: Sequence[str], target: str) -> Answer:
     model, round_ = _model(key), _round(key)
-    return Answer(model, stage_of(model, round_, students, target), round_, (key,), logits.softmax(1))
+    joint = logits.softmax(1)
+    known = joint
+    if len(images.blocks) > 1:
+        known = within_block(logits, images.domains, images.blocks).softmax(1)
+    return Answer(model, stage_of(model, round_, students, target), round_, (key,), known, joint, domain)
 
 
 def _ensemble(logits: Tensor, keys: tuple[str, ...], rule: str, weights: Tensor) -> Answer:
     fused = fuse(logits, rule, weights=weights if rule == "weighted" else None)
-    return Answer(f"ensemble_{rule}", "ensemble", _round(keys[0]), keys, fused)
+    return Answer(f"ensemble_{rule}", "ensemble", _round(keys[0]), keys, fused, fused)
 
 
 def _ensemble_without(logits: Tensor, keys: tuple[str, ...], strongest: str) -> Answer:
     kept = [position for position, key in enumerate(keys) if _model(key) != strongest]
     rest = tuple(keys[position] for position in kept)
     fused = fuse(logits[kept], "mean_probabilities")
-    return Answer(f"ensemble_without_{strongest}", "reference", _round(keys[0]), rest, fused)
+    return Answer(f"ensemble_without_{strongest}", "reference", _round(keys[0]), rest, fused, fused)
 
 
 def _model(key: str) -> str:

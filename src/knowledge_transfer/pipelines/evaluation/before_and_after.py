@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,53 +11,44 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.pipelines.evaluation.drawing import BLUE, LINES, MUTED, ORANGE, sheet
+from knowledge_transfer.pipelines.evaluation.lines import TARGET_ARMS, Line, Measured
+from knowledge_transfer.pipelines.evaluation.mix_figures import panels_of_mix
 
 _ENSEMBLE = "ensemble_mean_probabilities"
-_TARGET_ARMS = {"labels": "labels alone", "label_smoothing": "smoothed labels", "all_labels": "all labels (ceiling)"}
 _COLUMNS = (54, 98, 164)  # points
 _HEADINGS = {"○ before": BLUE, "● after": BLUE, "◆ reference": ORANGE}
-Measured = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the figure: the accuracies of one model before it was taught, after, and of its reference arm."""
-
-    name: str
-    path: tuple[Measured, ...] = ()
-    reference: Measured | None = None
-
-    @property
-    def before(self) -> Measured | None:
-        """The model as it was before any transfer, if there was one."""
-        return self.path[0] if self.path and self.path[0]["round"] == 0 else None
-
-    @property
-    def after(self) -> Measured | None:
-        """The model after the last round."""
-        return self.path[-1] if self.path and self.path[-1]["round"] > 0 else None
 
 
 def draw_before_and_after(metrics: pd.DataFrame) -> Figure:
-    """Return every student and the ensemble before and after, the target and the reference arms on one axis."""
-    lines = list(_lines(metrics))
-    with sheet(7.8, 1.2 + 0.3 * len(lines)) as figure:
-        axes = figure.subplots()
-        for place, line in enumerate(lines):
-            _draw(axes, place, line)
-        axes.set_yticks(range(len(lines)), [line.name for line in lines])
-        axes.set_ylim(len(lines) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(length=0)
-        axes.spines["left"].set_visible(False)
-        low, high = axes.get_xlim()
-        # Without steps of 2.5, which whole percents would round.
-        axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.05 else 1))
-        axes.set_xlabel("accuracy on the test images, with one standard error")
+    """Return every student and the ensemble before and after, the target and the reference arms.
+
+    Of a mix there is a panel of answers given once the domain is known, and one of those given without it.
+    """
+    panels = panels_of_mix(metrics) if metrics["domain"].nunique() > 1 else {"": list(_lines(metrics))}
+    heights = [len(lines) for lines in panels.values()]
+    with sheet(7.8, 0.5 + 0.7 * len(panels) + 0.3 * sum(heights)) as figure:
+        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (title, lines) in zip(grid, panels.items(), strict=True):
+            _panel(axes, lines)
+            axes.set_title(title, x=-0.02, ha="right")
+        grid[-1].set_xlabel("accuracy on the test images, with one standard error")
         for offset, (heading, colour) in zip(_COLUMNS, _HEADINGS.items(), strict=True):
-            _number(axes, heading, -0.85, offset, colour)
+            _number(grid[0], heading, -0.85, offset, colour)
     return figure
+
+
+def _panel(axes: Axes, lines: Sequence[Line]) -> None:
+    for place, line in enumerate(lines):
+        _draw(axes, place, line)
+    axes.set_yticks(range(len(lines)), [line.name for line in lines])
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(length=0)
+    axes.spines["left"].set_visible(False)
+    low, high = axes.get_xlim()
+    # Without steps of 2.5, which whole percents would round.
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.05 else 1))
 
 
 def _lines(metrics: pd.DataFrame) -> Iterator[Line]:
@@ -77,7 +67,7 @@ def _lines(metrics: pd.DataFrame) -> Iterator[Line]:
         yield Line(str(model).replace("_without_", " without "), reference=rows[model, 0])
     (target,) = metrics.loc[metrics["stage"] == "target", "model"].unique()
     yield Line(target, path(target))
-    for arm, name in _TARGET_ARMS.items():
+    for arm, name in TARGET_ARMS.items():
         if (f"{target}_{arm}", last) in rows:
             yield Line(f"{target}, {name}", reference=rows[f"{target}_{arm}", last])
 

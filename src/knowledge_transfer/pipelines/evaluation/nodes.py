@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import astuple
 from typing import Any
 
 import pandas as pd
 
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.evaluation import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
@@ -20,23 +23,52 @@ from knowledge_transfer.pipelines.evaluation.answers import (
     Answer,
     answers_of,
     by_key,
+    rows_of,
+    share_right,
     strongest_student,
 )
-from knowledge_transfer.pipelines.evaluation.questions import questions, verdict
+from knowledge_transfer.pipelines.evaluation.questions import (
+    ACCURACY,
+    JOINT_ACCURACY,
+    Question,
+    questions,
+    questions_of_mix,
+    verdict,
+)
 from knowledge_transfer.pipelines.experiment import Target, seed_for
 
 _RESAMPLES = 10_000
-_COMPARED = ["question", "a", "b", "difference", "standard_error", "low", "high", "p_value", "verdict"]
+_COMPARED = [
+    "question",
+    "a",
+    "b",
+    "domain",
+    "measure",
+    "difference",
+    "standard_error",
+    "low",
+    "high",
+    "p_value",
+    "verdict",
+]
 
 
 def answer_images(
     images: ImageSet, student_images: ImageSet, transfer_images: ImageSet, device: str, *models: Checkpoint
 ) -> SoftLabels:
-    """Return what each model says about the images as they are; refuses models that do not belong together."""
+    """Return what each model says about the images as they are, of other domains too; refuses models of other runs."""
     facts = [model.facts for model in models]
     require_one_lineage(facts)
     require_present_images(facts, student_images, transfer_images)
-    return label(list(models), images, views=1, view_seed=0, augmentation=UNAUGMENTED, device=resolve_device(device))
+    return label(
+        list(models),
+        images,
+        views=1,
+        view_seed=0,
+        augmentation=UNAUGMENTED,
+        device=resolve_device(device),
+        every_domain=True,
+    )
 
 
 def measure_costs(images: ImageSet, device: str, *models: Checkpoint) -> pd.DataFrame:
@@ -62,21 +94,44 @@ def score_models(
     students: dict[str, Any],
     target: Target,
 ) -> pd.DataFrame:
-    """Return one row for every model and every ensemble of every round: how good on the test images, and how dear."""
+    """Return one row for every model and every ensemble of every round: how good on the test images, and how dear.
+
+    In a mix a student has a row for its own domain, every other model one for each domain and one for all of them.
+    """
     answers = answers_of(test, test_images, validation, validation_images, tuple(students), target.name)
     indexed = costs.set_index("model")
-    return pd.DataFrame([_row(answer, test_images, indexed) for answer in answers.values()])
+    return pd.DataFrame(
+        [
+            _row(answer, test_images, domain, indexed)
+            for answer in answers.values()
+            for domain in _measured_on(answer, test_images)
+        ]
+    )
 
 
-def _row(answer: Answer, images: ImageSet, costs: pd.DataFrame) -> dict[str, Any]:
-    result = score(answer.probabilities, images.labels)
+def _measured_on(answer: Answer, images: ImageSet) -> list[str]:
+    domains = [block.domain for block in images.blocks]
+    if len(domains) == 1:
+        return domains
+    return [ALL, *domains] if answer.domain == ALL else [answer.domain]
+
+
+def _row(answer: Answer, images: ImageSet, domain: str, costs: pd.DataFrame) -> dict[str, Any]:
+    rows = rows_of(images, domain)
+    labels = images.labels[rows]
+    result = score(answer.probabilities[rows], labels)
+    # Whoever knows one domain alone cannot say which domain an image is of.
+    joint = math.nan if len(images.blocks) > 1 and answer.domain != ALL else share_right(answer.joint[rows], labels)
     members = costs.loc[list(answer.members)]
     return {
         "model": answer.model,
         "stage": answer.stage,
         "round": answer.round,
+        "domain": domain,
+        "images": len(labels),
         "accuracy": result.accuracy,
-        "standard_error": standard_error(result.accuracy, len(images)),
+        "standard_error": standard_error(result.accuracy, len(labels)),
+        "joint_accuracy": joint,
         "nll": math.nan if answer.is_vote else result.nll,
         "ece": math.nan if answer.is_vote else result.ece,
         "parameters": int(members["parameters"].sum()),
@@ -98,13 +153,36 @@ def compare_arms(
     """Return one row for every question both sides of which are here: the difference on the same images, a verdict."""
     names, about = tuple(students), (test, test_images, validation, validation_images)
     answers = answers_of(*about, names, target.name, rules=("mean_probabilities",))
-    right = {key: answer.probabilities.argmax(1) == test_images.labels for key, answer in answers.items()}
-    strongest = strongest_student(by_key(validation, validation_images), validation_images.labels, names, 0)
+    right = {
+        measure: {key: each.argmax(1) == test_images.labels for key, each in said.items()}
+        for measure, said in (
+            (ACCURACY, {key: answer.probabilities for key, answer in answers.items()}),
+            (JOINT_ACCURACY, {key: answer.joint for key, answer in answers.items()}),
+        )
+    }
     rows = []
-    for question, a, b in questions(names, target.name, rounds, strongest):
-        if a in right and b in right:
-            paired = mcnemar(right[a], right[b])
-            interval = paired_bootstrap(right[a], right[b], samples=_RESAMPLES, seed=seed_for(seed, f"{a} {b}"))
+    for asked in _questions(test_images, validation, validation_images, names, target.name, rounds, answers):
+        of = right[asked.measure]
+        if asked.a in of and asked.b in of:
+            here = rows_of(test_images, asked.domain)
+            a, b = of[asked.a][here], of[asked.b][here]
+            paired = mcnemar(a, b)
+            interval = paired_bootstrap(a, b, samples=_RESAMPLES, seed=seed_for(seed, f"{asked.a} {asked.b}"))
             numbers = (paired.difference, paired.standard_error, *interval, paired.p_value)
-            rows.append((question, a, b, *numbers, verdict(paired)))
+            rows.append((*astuple(asked), *numbers, verdict(paired)))
     return pd.DataFrame(rows, columns=_COMPARED)
+
+
+def _questions(
+    images: ImageSet,
+    validation: SoftLabels,
+    validation_images: ImageSet,
+    students: tuple[str, ...],
+    target: str,
+    rounds: int,
+    answers: dict[str, Answer],
+) -> Iterator[Question]:
+    if len(images.blocks) > 1:
+        return questions_of_mix({name: answers[f"{name}@0"].domain for name in students}, target, rounds)
+    strongest = strongest_student(by_key(validation, validation_images), validation_images.labels, students, 0)
+    return questions(students, target, rounds, strongest)

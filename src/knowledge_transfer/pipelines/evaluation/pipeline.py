@@ -8,9 +8,10 @@ from typing import Any
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.pipelines import experiment
-from knowledge_transfer.pipelines.evaluation import figures, nodes, reference_arms, tables
+from knowledge_transfer.pipelines import building
+from knowledge_transfer.pipelines.evaluation import figures, mix_tables, nodes, reference_arms, tables
 from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
+from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
 from knowledge_transfer.pipelines.evaluation.report import write_report
 from knowledge_transfer.pipelines.experiment import Experiment
 
@@ -21,34 +22,39 @@ _ROSTER = ["params:students", "params:target"]
 
 def create_pipeline() -> Pipeline:
     """Return the stage for the current roster, rounds and reference arms."""
-    now = experiment.current()
+    now = building.current()
     arms = _arms_of_target(now) + _arms_of_students(now)
     students = [f"{name}_round{round_}" for round_ in range(now.rounds + 1) for name in now.students]
     targets = [f"{now.target.name}_round{round_}" for round_ in range(1, now.rounds + 1)]
     references = [arm.outputs[0].removesuffix("_checkpoint") for arm in arms]
     models = [*students, *targets, *references]
-    return Pipeline([*arms, *_asking(students, models), *_measuring(models), *_telling()])
+    is_mix = len(now.mix) > 1
+    return Pipeline([*arms, *_asking(students, models), *_measuring(models, is_mix=is_mix), *_telling(is_mix=is_mix)])
 
 
 def _arms_of_target(now: Experiment) -> list[Node]:
     """Return a training node for each reference arm of the target that is wanted."""
     arms: dict[str, Callable[..., Any]] = {
         "labels": reference_arms.learn_from_labels,
+        "no_labels": reference_arms.learn_without_labels,
         "label_smoothing": reference_arms.learn_from_smoothed_labels,
         "all_labels": reference_arms.learn_from_all_labels,
     }
     inputs = {"target": "params:target", "distillation": "params:target_distillation"}
-    smoothing = {"evaluation": "params:evaluation"}
+    further = {
+        "label_smoothing": {"evaluation": "params:evaluation"},
+        "no_labels": {name: f"ensemble_round{now.rounds}_{name}" for name in ("soft_labels", "standings")},
+    }
     return [
-        _arm(learn, f"{now.target.name}_{arm}", now, inputs | (smoothing if arm == "label_smoothing" else {}))
+        _arm(learn, f"{now.target.name}_{arm}", now, inputs | further.get(arm, {}))
         for arm, learn in arms.items()
-        if arm in now.evaluation.reference_arms
+        if arm in now.reference_arms
     ]
 
 
 def _arms_of_students(now: Experiment) -> list[Node]:
     """Return a training node for each student, from where reverse distillation starts, if these arms are wanted."""
-    if "students_continued" not in now.evaluation.reference_arms:
+    if "students_continued" not in now.reference_arms:
         return []
     trained = now.reverse_distillation.teaching.start == "trained"
     inputs = {"distillation": "params:reverse_distillation"}
@@ -105,14 +111,20 @@ def _asking(students: list[str], models: list[str]) -> list[Node]:
     ]
 
 
-def _measuring(models: list[str]) -> list[Node]:
+def _measuring(models: list[str], *, is_mix: bool) -> list[Node]:
     """Return the nodes that make tables."""
+    about = [*_TEST, *_ROSTER, "params:rounds"]
+    # Students of different domains have no question in common on which they could agree.
+    apart = [
+        _plain(mix_tables.count_domain_confusions, about, "domain_confusion"),
+        _plain(mix_tables.score_classes, about, "class_metrics"),
+    ]
     named = dict(zip(("students", "target"), _ROSTER, strict=True))
     return [
         _plain(nodes.score_models, [*_ANSWERS, "model_costs", *_ROSTER], "model_metrics"),
         _plain(nodes.compare_arms, [*_ANSWERS, *_ROSTER, "params:rounds", "params:seed"], "comparisons"),
-        _plain(tables.measure_calibration, [*_TEST, *_ROSTER, "params:rounds"], "calibration"),
-        _plain(tables.measure_agreement, [*_TEST, *_ROSTER, "params:rounds"], "agreement"),
+        _plain(tables.measure_calibration, about, "calibration"),
+        *(apart if is_mix else [_plain(tables.measure_agreement, about, "agreement")]),
         _plain(tables.count_confusions, [*_TEST, "params:target", "params:rounds"], "confusion"),
         _plain(
             tables.collect_learning_curves, named | {model: f"{model}_history" for model in models}, "learning_curves"
@@ -122,17 +134,27 @@ def _measuring(models: list[str]) -> list[Node]:
     ]
 
 
-def _telling() -> list[Node]:
+def _telling(*, is_mix: bool) -> list[Node]:
     """Return the nodes that make figures, and the report."""
-    reported = ("comparisons", "model_metrics", "learning_curves", "confusion", "agreement", "calibration")
-    facts = ("summary", "run_facts", "data_report", "lineage", "parameters")
+    apart = ("domain_confusion", "class_metrics") if is_mix else ("agreement",)
+    reported = ("comparisons", "model_metrics", "learning_curves", "confusion", "calibration", *apart)
+    facts = ("summary", "run_facts", "data_report", "lineage")
+    drawn = (
+        _plain(draw_domain_confusion, "domain_confusion", "domain_confusion_figure")
+        if is_mix
+        else _plain(figures.draw_agreement, "agreement", "agreement_figure")
+    )
     return [
         _plain(draw_before_and_after, "model_metrics", "before_and_after_figure"),
         _plain(figures.draw_learning_curves, "learning_curves", "learning_curves_figure"),
         _plain(figures.draw_confusion, "confusion", "confusion_figure"),
-        _plain(figures.draw_agreement, "agreement", "agreement_figure"),
+        drawn,
         _plain(figures.draw_calibration, "calibration", "calibration_figure"),
-        _plain(write_report, {name: name for name in (*reported, *facts)}, "report"),
+        _plain(
+            write_report,
+            {name: name for name in (*reported, *facts)} | {"parameters": building.all_parameters()},
+            "report",
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Nodes of the reference arms: the same networks, images and steps as in distillation, without a teacher."""
+"""Nodes of the reference arms: the same networks, images and steps as in distillation, without teachers or labels."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, learn, transfer_through
+from knowledge_transfer.learning.learner import Normalisation, Standing, learn, transfer_through
 from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.recipe import Recipe, Teaching
+from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.pipelines.experiment import Distillation, Evaluation, Student, Target, seed_for
 
 Learned = tuple[Checkpoint, pd.DataFrame, dict[str, Any]]
@@ -71,6 +73,46 @@ def learn_from_all_labels(
     return _learn(target, "all_labels", images, recipe, validation_images, normalisation, rounds, seed, device)
 
 
+def learn_without_labels(
+    transfer_images: ImageSet,
+    student_images: ImageSet,
+    validation_images: ImageSet,
+    normalisation: dict[str, Any],
+    soft_labels: SoftLabels,
+    standings: dict[str, Any],
+    target: Target,
+    distillation: Distillation,
+    rounds: int,
+    seed: int,
+    device: str,
+) -> Learned:
+    """Return the target taught by the last round's teachers alone, alpha 1: of the labels, only the domain is known."""
+    images = transfer_through(transfer_images, student_images, distillation.teaching)
+    wanted = distillation.recipe
+    soft_labels.require(
+        images,
+        soft_labels.facts.teachers,
+        views=wanted.view_count,
+        view_seed=seed_for(seed, "target_distillation"),
+        augmentation=wanted.augmentation,
+    )
+    recipe = _as_long(distillation, wanted.override({"views": wanted.view_count}), rounds)
+    return _learn(
+        target,
+        "no_labels",
+        images,
+        recipe,
+        validation_images,
+        normalisation,
+        rounds,
+        seed,
+        device,
+        soft_labels=soft_labels,
+        teaching=distillation.teaching.model_copy(update={"alpha": 1.0}),
+        standings={key: Standing(**standing) for key, standing in standings.items()},
+    )
+
+
 def continue_student(
     transfer_images: ImageSet,
     student_images: ImageSet,
@@ -108,15 +150,19 @@ def _learn(
     device: str,
     *,
     start: Checkpoint | None = None,
+    soft_labels: SoftLabels | None = None,
+    teaching: Teaching | None = None,
+    standings: dict[str, Standing] | None = None,
 ) -> Learned:
     architecture: Architecture = model.architecture
+    domain = model.domain if isinstance(model, Student) else ALL
     checkpoint, history = learn(
         f"{model.name}_{arm}",
         architecture,
-        images,
+        images.of(domain),
         recipe,
-        validation=validation,
-        normalisation=Normalisation(**normalisation),
+        validation=validation.of(domain),
+        normalisation=Normalisation(**normalisation[domain]),
         # The model's own seed, not the arm's, and the stage's views: the same first weights, order of images and
         # pixels, so that pairs differ in the teacher alone.
         seed=seed_for(seed, model.name),
@@ -124,5 +170,8 @@ def _learn(
         device=resolve_device(device),
         round_=rounds,
         start=start,
+        soft_labels=soft_labels,
+        teaching=teaching,
+        standings=standings,
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

@@ -12,19 +12,24 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.pipelines.evaluation import figures, words
 from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.drawing import inline_svg
+from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
+from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
+from knowledge_transfer.pipelines.experiment import VARIANTS
 
 _STAGES = {
     "before": "Students, before",
     "after": "Students, after",
-    "ensemble": "Ensemble of the students (mean of probabilities)",
+    "ensemble": "Ensemble of the students",
     "target": "Target",
     "reference": "Reference arms",
 }
 _MAIN_RULE = "ensemble_mean_probabilities"
+_PLAIN = {_MAIN_RULE: "ensemble", ORACLE_ROUTED: "routed by oracle", MOST_CONFIDENT: "most confident"}
 
 
 def write_report(
@@ -32,30 +37,37 @@ def write_report(
     model_metrics: pd.DataFrame,
     learning_curves: pd.DataFrame,
     confusion: pd.DataFrame,
-    agreement: pd.DataFrame,
     calibration: pd.DataFrame,
     summary: dict[str, Any],
     run_facts: dict[str, Any],
     data_report: dict[str, Any],
     lineage: dict[str, Any],
     parameters: dict[str, Any],
+    agreement: pd.DataFrame | None = None,
+    domain_confusion: pd.DataFrame | None = None,
+    class_metrics: pd.DataFrame | None = None,
 ) -> str:
-    """Return the page as HTML: no script, nothing fetched from anywhere."""
-    target = model_metrics[model_metrics["stage"] == "target"].iloc[-1]
-    settings = dict(_flat(parameters))
+    """Return the page as HTML: no script, nothing fetched from anywhere.
+
+    Of a mix there are confusions between domains and a table of classes, of one domain the models' agreement.
+    """
+    settings = dict(_flat({key: value for key, value in parameters.items() if key not in VARIANTS}))
+    is_mix = domain_confusion is not None
     return _page().render(
-        lead=words.lead(_records(comparisons), target["model"], target["accuracy"]),
+        lead=words.lead(_records(comparisons), _records(model_metrics[model_metrics["stage"] == "target"])),
+        is_mix=is_mix,
+        classes=[] if class_metrics is None else _records(class_metrics),
         comparisons=_by_question(comparisons),
         groups=_groups(model_metrics),
         rules=_rules(model_metrics),
-        figures=_drawn(model_metrics, learning_curves, confusion, agreement, calibration),
+        figures=_drawn(model_metrics, learning_curves, confusion, agreement, calibration, domain_confusion),
         date=datetime.fromtimestamp(run_facts["started"], timezone.utc),
         test_images=data_report["images"]["test"],
         summary=summary,
         run=run_facts,
         data=data_report,
         lineage=lineage,
-        source=_source(settings),
+        source=_source(settings, data_report),
         parameters=settings,
     )
 
@@ -64,17 +76,21 @@ def _drawn(
     metrics: pd.DataFrame,
     curves: pd.DataFrame,
     confusion: pd.DataFrame,
-    agreement: pd.DataFrame,
+    agreement: pd.DataFrame | None,
     calibration: pd.DataFrame,
+    domain_confusion: pd.DataFrame | None,
 ) -> dict[str, str]:
     """Return the figures as SVG, drawn anew: an image of the catalog cannot take the colours of the page."""
     drawn = {
         "before_and_after": draw_before_and_after(metrics),
         "learning_curves": figures.draw_learning_curves(curves),
         "confusion": figures.draw_confusion(confusion),
-        "agreement": figures.draw_agreement(agreement),
         "calibration": figures.draw_calibration(calibration),
     }
+    if agreement is not None:
+        drawn["agreement"] = figures.draw_agreement(agreement)
+    if domain_confusion is not None:
+        drawn["domain_confusion"] = draw_domain_confusion(domain_confusion)
     return {name: inline_svg(figure, name) for name, figure in drawn.items()}
 
 
@@ -86,7 +102,10 @@ def _page() -> Template:
     return environment.from_string(package.joinpath("report.html.jinja").read_text(encoding="utf-8"))
 
 
-def _source(settings: dict[str, str]) -> str:
+def _source(settings: dict[str, str], data: dict[str, Any]) -> str:
+    domains = list(data["domains"])
+    if domains != [ALL]:
+        return f"{', '.join(domains[:-1])} and {domains[-1]}" if len(domains) > 1 else domains[0]
     return PurePath(settings["data.path"]).name if settings["data.source"] == "folder" else settings["data.source"]
 
 
@@ -95,14 +114,23 @@ def _by_question(comparisons: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in _records(comparisons):
         heading, _, remark = row["question"].partition("target or ")
-        plain = {side: row[side].replace(_MAIN_RULE, "ensemble") for side in ("a", "b")}
+        plain = {side: _plain_name(row[side]) for side in ("a", "b")}
         groups.setdefault(heading or "target or …", []).append(row | plain | {"remark": remark})
     return groups
 
 
+def _plain_name(model: str) -> str:
+    for name, plain in _PLAIN.items():
+        model = model.replace(name, plain)
+    return model
+
+
 def _groups(metrics: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
     """Return the models under a heading for each stage; of the ensembles, the one with the plainest rule."""
-    shown = metrics[(metrics["stage"] != "ensemble") | (metrics["model"] == _MAIN_RULE)]
+    shown = metrics[(metrics["stage"] != "ensemble") | metrics["model"].isin(_PLAIN)]
+    # Domain by domain, routed students are the students; of the target's arms the whole mix is told.
+    whole = shown["model"].isin(shown.loc[shown["domain"] == ALL, "model"]) & (shown["stage"] != "target")
+    shown = shown[~whole | (shown["domain"] == ALL)]
     return [(heading, _records(shown[shown["stage"] == stage])) for stage, heading in _STAGES.items()]
 
 

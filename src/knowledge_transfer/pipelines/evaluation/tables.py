@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 import torch
 
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.fusion import fuse
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.metrics import agreement, confusion, reliability
 from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.pipelines.evaluation.answers import by_key, stage_of
+from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, routed
 from knowledge_transfer.pipelines.experiment import Target
 
 _NUMBERS = ("accuracy", "nll", "ece", "parameters", "macs", "images_per_second")
@@ -46,8 +48,13 @@ def measure_calibration(
     logits = by_key(test, test_images)
     models = (f"{target.name}@{rounds}", f"{target.name}_labels@{rounds}")
     answers = {key: logits[key].softmax(1) for key in models if key in logits}
-    members = torch.stack([logits[f"{student}@0"] for student in students])
-    answers["ensemble_mean_probabilities@0"] = fuse(members, "mean_probabilities")
+    members = tuple(f"{student}@0" for student in students)
+    if len(test_images.blocks) > 1:
+        _, answers[f"{MOST_CONFIDENT}@0"] = routed(logits, members, test.facts.domains, test_images)
+    else:
+        answers["ensemble_mean_probabilities@0"] = fuse(
+            torch.stack([logits[key] for key in members]), "mean_probabilities"
+        )
     return pd.DataFrame(
         {"model": key, **asdict(each)}
         for key, probabilities in answers.items()
@@ -74,13 +81,19 @@ def collect_lineage(*facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def summarise(metrics: pd.DataFrame, run_facts: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return what a machine wants to know of the run, in strict JSON: null where a number has no meaning."""
+    """Return what a machine wants to know of the run, in strict JSON: null where a number has no meaning.
+
+    The rows of a mix also have their domain and the joint accuracy.
+    """
+    is_mix = set(metrics["domain"]) != {ALL}
+    numbers = (*_NUMBERS, "joint_accuracy") if is_mix else _NUMBERS
     rows = [
         {
             "model": row["model"],
             "stage": row["stage"],
             "round": int(row["round"]),
-            **{name: None if pd.isna(row[name]) else row[name] for name in _NUMBERS},
+            **({"domain": row["domain"]} if is_mix else {}),
+            **{name: None if pd.isna(row[name]) else row[name] for name in numbers},
         }
         for row in metrics.to_dict("records")
     ]

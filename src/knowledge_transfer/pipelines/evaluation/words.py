@@ -5,15 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from knowledge_transfer.pipelines.evaluation.questions import (
+    ACCURACY,
     AFTER_OR_CONTINUED,
+    CHANCE,
     GAIN,
+    JOINT_ACCURACY,
     LOSS,
+    NONE,
+    TARGET_OR_CONFIDENT,
     TARGET_OR_LABELS,
+    TARGET_OR_NO_LABELS,
     TARGET_OR_SMOOTHING,
+    TARGET_OR_STUDENT,
 )
 
 Row = dict[str, Any]
 _GAP = "\N{NO-BREAK SPACE}"
+_VERDICTS = {GAIN: "a gain", LOSS: "a loss", CHANCE: "not beyond chance", NONE: "no difference"}
 
 
 def percent(share: float) -> str:
@@ -32,17 +40,31 @@ def p_value(p: float) -> str:
     return f"<{_GAP}0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def lead(comparisons: list[Row], target: str, accuracy: float) -> list[str]:
-    """Return the sentences that a reader in a hurry takes away: what reached the target, and what came back."""
-    return [_to_the_target(comparisons, target, accuracy), _back_to_the_students(comparisons)]
+def lead(comparisons: list[Row], target: list[Row]) -> list[str]:
+    """Return the sentences that a reader in a hurry takes away: what reached the target, and what came back.
+
+    `target` are the measurements of the target, of a mix one for each domain, the whole mix among them.
+    """
+    last = max(row["round"] for row in target)
+    taught = next(row for row in target if row["round"] == last)  # the whole comes before its domains
+    sentences = [_to_the_target(comparisons, taught)]
+    if len({row["domain"] for row in target}) > 1:
+        sentences.append(_without_the_domain(comparisons, taught))
+        sentences.append(_beside_the_students(comparisons))
+    return [*sentences, _back_to_the_students(comparisons)]
 
 
-def _to_the_target(rows: list[Row], target: str, accuracy: float) -> str:
-    labels, smoothed = (
-        next((row for row in rows if row["question"] == asked), None)
-        for asked in (TARGET_OR_LABELS, TARGET_OR_SMOOTHING)
+def _find(rows: list[Row], question: str, measure: str = ACCURACY) -> Row | None:
+    return next((row for row in rows if row["question"] == question and row["measure"] == measure), None)
+
+
+def _to_the_target(rows: list[Row], taught: Row) -> str:
+    labels, smoothed = _find(rows, TARGET_OR_LABELS), _find(rows, TARGET_OR_SMOOTHING)
+    known = ", each image's domain being known" if any(row["measure"] == JOINT_ACCURACY for row in rows) else ""
+    accuracy = taught["accuracy"]
+    reached = (
+        f"{taught['model']}, taught by the ensemble, is right on {percent(accuracy)}{_GAP}% of the test images{known}"
     )
-    reached = f"{target}, taught by the ensemble, is right on {percent(accuracy)}{_GAP}% of the test images"
     if labels is None:
         return f"{reached}. It was not also trained on labels alone, so what the teaching added is unknown."
     alone = f"{reached}; the same network on labels alone, on {percent(accuracy - labels['difference'])}{_GAP}%"
@@ -59,6 +81,41 @@ def _to_the_target(rows: list[Row], target: str, accuracy: float) -> str:
         f"{gain}, and so is that over smoothed labels, {_numbers(smoothed)}: "
         "knowledge passed to the target, in this run at least."
     )
+
+
+def _without_the_domain(rows: list[Row], taught: Row) -> str:
+    """Return what the target is worth where nobody tells it the domain: the task that no student can do."""
+    joint = taught["joint_accuracy"]
+    told = f"Over all classes, the domain unknown, it is right on {percent(joint)}{_GAP}%"
+    for question, whose in (
+        (TARGET_OR_LABELS, "on labels alone"),
+        (TARGET_OR_NO_LABELS, "from its teachers alone, without a label,"),
+        (TARGET_OR_CONFIDENT, "the students together, believing the most confident,"),
+    ):
+        if row := _find(rows, question, JOINT_ACCURACY):
+            share = percent(joint - row["difference"])
+            told += f"; {whose} on {share}{_GAP}% ({_numbers(row)}, {_VERDICTS[row['verdict']]})"
+    return f"{told}."
+
+
+def _beside_the_students(rows: list[Row]) -> str:
+    """Return in which domains the target is better or worse than the student that taught it."""
+    asked = [row for row in rows if row["question"] == TARGET_OR_STUDENT]
+    parts = [
+        f"{than} {' and '.join(named)}"
+        for verdict, than in ((GAIN, "better than"), (LOSS, "worse than"))
+        if (
+            named := [
+                f"{row['b'].rsplit('@', 1)[0]} on {row['domain']} ({_numbers(row)})"
+                for row in asked
+                if row["verdict"] == verdict
+            ]
+        )
+    ]
+    same = [row["domain"] for row in asked if row["verdict"] not in (GAIN, LOSS)]
+    if same:
+        parts.append(f"not shown to differ from its teacher on {' and '.join(same)}")
+    return f"Beside the student of each domain, the target is {'; '.join(parts)}."
 
 
 def _back_to_the_students(rows: list[Row]) -> str:

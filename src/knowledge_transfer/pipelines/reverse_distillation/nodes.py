@@ -48,7 +48,7 @@ def distil_student(
     device: str,
     start: Checkpoint | None = None,
 ) -> tuple[Checkpoint, pd.DataFrame, dict[str, Any]]:
-    """Return the student taught back by the target, its learning curve and its facts."""
+    """Return the student taught back by the target over its own domain, its learning curve and its facts."""
     images = transfer_through(transfer_images, student_images, distillation.teaching)
     recipe = distillation.recipe.override(student.reverse_recipe)
     soft_labels.require(
@@ -61,15 +61,15 @@ def distil_student(
     checkpoint, history = learn(
         student.name,
         student.architecture,
-        images,
+        images.of(student.domain),
         recipe,
-        validation=validation_images,
-        normalisation=Normalisation(**normalisation),
+        validation=validation_images.of(student.domain),
+        normalisation=Normalisation(**normalisation[student.domain]),
         seed=seed_for(seed, student.name),
         device=resolve_device(device),
         round_=teacher["round"],
         start=start,
-        soft_labels=soft_labels,
+        soft_labels=soft_labels.of(images, student.domain),
         teaching=distillation.teaching,
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

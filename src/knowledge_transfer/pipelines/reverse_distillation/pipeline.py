@@ -2,18 +2,18 @@
 
 from kedro.pipeline import Pipeline, node
 
-from knowledge_transfer.pipelines import experiment
+from knowledge_transfer.pipelines import building
 from knowledge_transfer.pipelines.reverse_distillation.nodes import distil_student, label_by_target
 
 
 def create_pipeline(round_: int | None = None) -> Pipeline:
     """Return the stage of one round, none for all of them, for the current roster."""
     if round_ is None:
-        return sum((create_pipeline(each) for each in range(1, experiment.current().rounds + 1)), start=Pipeline([]))
-    now = experiment.current()
+        return sum((create_pipeline(each) for each in range(1, building.current().rounds + 1)), start=Pipeline([]))
+    now = building.current()
     target = f"{now.target.name}_round{round_}"
     soft_labels = f"{target}_soft_labels"
-    namespace = experiment.stage_namespace("reverse_distillation", round_)
+    namespace = building.stage_namespace("reverse_distillation", round_)
     is_trained = now.reverse_distillation.teaching.start == "trained"
     labelling = node(
         label_by_target,

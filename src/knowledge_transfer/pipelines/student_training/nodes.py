@@ -22,14 +22,14 @@ def train_student(
     seed: int,
     device: str,
 ) -> tuple[Checkpoint, pd.DataFrame, dict[str, Any]]:
-    """Return the student trained on labels from fresh weights, its learning curve and its facts."""
+    """Return the student trained on its domain's labels from fresh weights, its learning curve and its facts."""
     checkpoint, history = learn(
         student.name,
         student.architecture,
-        student_images,
+        student_images.of(student.domain),
         training.recipe.override(student.recipe),
-        validation=validation_images,
-        normalisation=Normalisation(**normalisation),
+        validation=validation_images.of(student.domain),
+        normalisation=Normalisation(**normalisation[student.domain]),
         seed=seed_for(seed, student.name),
         device=resolve_device(device),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.images import ImageSet
@@ -29,7 +30,7 @@ def label_by_ensemble(
     device: str,
     *students: Checkpoint,
 ) -> SoftLabels:
-    """Return what every student says about every view that the target will see."""
+    """Return what every student says about every view that the target will see of its domain's images."""
     require_present_images([student.facts for student in students], student_images, transfer_images)
     return label(
         list(students),
@@ -71,7 +72,7 @@ def distil_target(
         images,
         distillation.recipe,
         validation=validation_images,
-        normalisation=Normalisation(**normalisation),
+        normalisation=Normalisation(**normalisation[ALL]),
         seed=seed_for(seed, target.name),
         device=resolve_device(device),
         round_=1 + max(facts["round"] for facts in teachers.values()),

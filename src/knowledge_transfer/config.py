@@ -1,0 +1,53 @@
+"""Configuration: an experiment that differs from the main one in some parameters names these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+
+from knowledge_transfer.pipelines.experiment import VARIANTS
+
+
+class ExperimentConfigLoader(OmegaConfigLoader):
+    """OmegaConfigLoader that completes the parameters of a variant (`heterogeneous`) by those of the main experiment.
+
+    Here and not in a hook, for kedro-viz and other tools read the configuration without running hooks.
+    """
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Return the configuration of that kind."""
+        found: dict[str, Any] = super().__getitem__(key)
+        if key != "parameters":
+            return found
+        main = {name: value for name, value in found.items() if name not in VARIANTS}
+        variants = {name: completed(main, found[name]) for name in VARIANTS if isinstance(found.get(name), Mapping)}
+        return {**found, **variants}
+
+
+def completed(main: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a variant, from the main experiment where it says nothing.
+
+    Its roster is what it lists itself; of the main roster's students it takes what it does not change, and one that is
+    taken out there is out here, unless it is whole.
+    """
+    both = changed(main, variant)
+    listed, known = variant.get("students"), main.get("students")
+    if isinstance(listed, Mapping) and isinstance(known, Mapping):
+        out = {
+            name
+            for name, block in listed.items()
+            if known.get(name, {}) is None and "architecture" not in (block or {})
+        }
+        both["students"] = {name: both["students"][name] for name in listed if name not in out}
+    return both
+
+
+def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` applied, mappings key by key."""
+    both = dict(base)
+    for key, value in changes.items():
+        known = both.get(key)
+        both[key] = changed(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return both

@@ -1,0 +1,84 @@
+"""Which experiment pipelines are built from: the main one of the configuration, or a variant of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from kedro.pipeline import Pipeline
+
+from knowledge_transfer.pipelines.experiment import VARIANTS, Experiment
+
+_current: Experiment | None = None
+_variants: dict[str, Experiment | Exception] = {}
+_variant: str | None = None
+
+
+def set_current(experiment: Experiment, variants: Mapping[str, Experiment | Exception] | None = None) -> None:
+    """Build pipelines from `experiment` and its variants from now on.
+
+    A variant may be the error that its parameters raised: it is raised when that variant is built, and not before, for
+    nobody else's run depends on it.
+    """
+    global _current, _variants
+    _current, _variants = experiment, dict(variants or {})
+
+
+def is_set() -> bool:
+    """Return whether there is an experiment to build pipelines from."""
+    return _current is not None
+
+
+def has_variant(name: str) -> bool:
+    """Return whether the configuration has that variant of the experiment."""
+    return name in _variants
+
+
+def current() -> Experiment:
+    """Return the experiment to build pipelines from. Raises RuntimeError where none was set, or what is wrong."""
+    if _current is None:
+        raise RuntimeError("no experiment is set: build pipelines through the registry or a Kedro session")
+    found = _current if _variant is None else _variants[_variant]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def all_parameters() -> str:
+    """Return the name under which the catalog has all parameters of the current experiment."""
+    return "parameters" if _variant is None else f"params:{_variant}"
+
+
+@contextmanager
+def variant(name: str) -> Iterator[None]:
+    """Build pipelines from that variant of the experiment meanwhile."""
+    global _variant  # noqa: PLW0603
+    before, _variant = _variant, name
+    try:
+        yield
+    finally:
+        _variant = before
+
+
+def prefix_of(pipeline: Pipeline) -> str:
+    """Return what the datasets of a pipeline begin with: `heterogeneous_` in that variant, nothing in the main one."""
+    names = pipeline.datasets()
+    return next((f"{name}_" for name in VARIANTS if any(each.startswith(f"{name}_") for each in names)), "")
+
+
+def stage_namespace(stage: str, round_: int) -> str:
+    """Return the namespace of one round of a stage; a group must be whole, so several rounds are several groups."""
+    return stage if current().rounds == 1 else f"round_{round_}.{stage}"
+
+
+def as_variant(pipeline: Pipeline, name: str) -> Pipeline:
+    """Return the pipeline with datasets called `<name>_…`, published images excepted, and the variant's parameters."""
+    names = pipeline.datasets()
+    own = {each: f"{name}_{each}" for each in names if not each.startswith(("param", "published_"))}
+    parameters = [each for each in names if each.startswith("params:") and each != f"params:{name}"]
+    return Pipeline(
+        pipeline,
+        inputs={each: own[each] for each in pipeline.inputs() if each in own},
+        outputs={each: own[each] for each in pipeline.all_outputs()},
+        parameters={each: each.replace("params:", f"params:{name}.") for each in parameters},
+    )

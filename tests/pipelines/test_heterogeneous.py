@@ -1,0 +1,323 @@
+"""The second experiment through Kedro: four drawn or scanned domains, a few images each, tiny networks."""
+
+import json
+import re
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+from PIL import Image
+
+from knowledge_transfer.datasets import CheckpointDataset, ImageSetDataset, SoftLabelsDataset
+from knowledge_transfer.errors import RunError
+from tests.project import Project, merged
+
+DOMAINS = {"simple_cnn": "digits", "resnet8": "glyphs", "resnet50": "shapes", "squeezenet": "road_signs"}
+CLASSES = {"digits": 10, "glyphs": 12, "shapes": 8, "road_signs": 15}
+FEW = {"heterogeneous": {"data_preparation": {"limit": 150, "test_limit": 45}}}
+CUT = ["data_preparation.measure_normalisation"]  # where data preparation ends
+
+
+@pytest.fixture(scope="session")
+def finished_mix(tmp_path_factory):
+    """A project in which the heterogeneous experiment has been run once, with every reference arm."""
+    project = Project(tmp_path_factory.mktemp("mix"))
+    project.run(merged(FEW, {"heterogeneous": {"evaluation": {"controls": True}}}), pipeline="heterogeneous")
+    return project
+
+
+def summary(project):
+    return json.loads(project.file("08_reporting/heterogeneous_summary.json").read_text())
+
+
+def checkpoint(project, name):
+    return CheckpointDataset(filepath=str(project.file(f"06_models/{name}.safetensors"))).load()
+
+
+def images(project, name):
+    return ImageSetDataset(filepath=str(project.file(f"05_model_input/heterogeneous_{name}_images.safetensors"))).load()
+
+
+def report(project):
+    return json.loads(project.file("08_reporting/heterogeneous_data_report.json").read_text())
+
+
+def cut(path, **changes):
+    """Run data preparation of a mix with these changes to its parameters; return the project."""
+    project = Project(path)
+    project.run(merged(FEW, changes), pipeline="heterogeneous", to_nodes=CUT)
+    return project
+
+
+def test_one_image_set_remembers_every_domain(finished_mix):
+    for name in ("student", "validation", "transfer", "test"):
+        mixed = images(finished_mix, name)
+        assert [block.domain for block in mixed.blocks] == list(CLASSES)
+        assert mixed.images.shape[1:] == (3, 32, 32), "grey and colour, 28 and 32 pixels"
+        assert len(mixed.class_names) == sum(CLASSES.values())
+        assert {mixed.class_names[label].split("/")[0] for label in mixed.labels.unique().tolist()} == set(CLASSES)
+    counts = report(finished_mix)["domains"]
+    assert all(sum(counts[domain]["images"].values()) > 150 for domain in CLASSES)
+
+
+def test_no_picture_and_no_track_is_in_two_sets(finished_mix):
+    sets = [images(finished_mix, name) for name in ("student", "validation", "transfer", "test")]
+    pictures = [set(each.content_hashes()) for each in sets]
+    assert len(set.union(*pictures)) == sum(map(len, pictures))
+    tracks = [set(each.of("road_signs").groups.tolist()) for each in sets[:3]]
+    assert len(set.union(*tracks)) == sum(map(len, tracks))
+
+
+def test_every_student_has_learned_its_domain_alone(finished_mix):
+    mixed = images(finished_mix, "student")
+    for name, domain in DOMAINS.items():
+        facts = checkpoint(finished_mix, f"heterogeneous_{name}_round0").facts
+        assert (facts.name, facts.domain) == (name, domain)
+        assert facts.class_names == mixed.block(domain).class_names
+        assert facts.images_sha256 == mixed.of(domain).sha256
+        assert (facts.mean, facts.deviation) == mixed.of(domain).statistics()
+
+
+def test_no_student_says_anything_of_another_domain(finished_mix):
+    file = finished_mix.file("07_model_output/heterogeneous_ensemble_round1_soft_labels.safetensors")
+    said, transfer = SoftLabelsDataset(filepath=str(file)).load(), images(finished_mix, "transfer")
+    for member, (name, domain) in enumerate(DOMAINS.items()):
+        assert said.members[member] == f"{name}@0"
+        own, block = transfer.domains == list(CLASSES).index(domain), transfer.block(domain)
+        spoken = said.logits[member].isfinite()
+        assert spoken[own][..., block.classes].all()
+        assert int(spoken.sum()) == spoken[own][..., block.classes].numel()
+
+
+def test_the_target_answers_for_all_classes_and_descends_from_all_students(finished_mix):
+    facts = checkpoint(finished_mix, "heterogeneous_vgg19_round1").facts
+    assert len(facts.class_names) == sum(CLASSES.values())
+    assert set(facts.parents) == {f"{name}@0" for name in DOMAINS}
+    alone = checkpoint(finished_mix, "heterogeneous_vgg19_no_labels_round1").facts
+    assert (alone.teaching["alpha"], alone.teaching["gamma"]) == (1, 1)
+
+
+def test_the_summary_tells_domain_and_joint_accuracy(finished_mix):
+    told = summary(finished_mix)
+    assert (told["pipeline"], told["environment"]) == ("heterogeneous", "base")
+    of = {}
+    for row in told["rows"]:
+        assert row.keys() == {
+            *("model", "stage", "round", "domain", "accuracy", "joint_accuracy", "nll", "ece"),
+            *("parameters", "macs", "images_per_second"),
+        }
+        of.setdefault((row["model"], row["round"]), {})[row["domain"]] = row
+    for name, domain in DOMAINS.items():
+        for key in ((name, 0), (name, 1), (f"{name}_continued", 1)):
+            assert list(of[key]) == [domain]
+            assert of[key][domain]["joint_accuracy"] is None, "a student knows one domain"
+    arms = [f"vgg19_{arm}" for arm in ("labels", "no_labels", "label_smoothing", "all_labels")]
+    whole = [("vgg19", 1), *((arm, 1) for arm in arms)]
+    whole += [(f"ensemble_{how}", round_) for how in ("oracle_routed", "most_confident") for round_ in (0, 1)]
+    for key in whole:
+        assert list(of[key]) == ["all", *CLASSES]
+        assert all(row["joint_accuracy"] <= row["accuracy"] for row in of[key].values())
+    assert of.keys() == {key for key in of if key[0] in DOMAINS or key[0].endswith("_continued")} | set(whole)
+    for name, domain in DOMAINS.items():
+        for how in ("oracle_routed", "most_confident"):
+            assert of[f"ensemble_{how}", 0][domain]["accuracy"] == of[name, 0][domain]["accuracy"]
+    assert all(row["joint_accuracy"] == row["accuracy"] for row in of["ensemble_oracle_routed", 0].values())
+
+
+def test_domain_confusions_and_classes_add_up_to_the_test_set(finished_mix):
+    test = images(finished_mix, "test")
+    confusion = pd.read_csv(finished_mix.file("08_reporting/heterogeneous_domain_confusion.csv"))
+    assert set(confusion["model"]) >= {"vgg19@1", "vgg19_labels@1", "vgg19_no_labels@1", "ensemble_most_confident@0"}
+    assert (confusion.groupby("model")["images"].sum() == len(test)).all()
+    classes = pd.read_csv(finished_mix.file("08_reporting/heterogeneous_class_metrics.csv"))
+    assert len(classes) == sum(CLASSES.values())
+    assert classes["images"].sum() == len(test)
+    rows = {(row["model"], row["round"], row["domain"]): row for row in summary(finished_mix)["rows"]}
+    for column, model, measure in (
+        ("accuracy", "vgg19", "accuracy"), ("joint_accuracy", "vgg19", "joint_accuracy"),
+    ):  # fmt: skip
+        mean = (classes[column] * classes["images"]).sum() / len(test)
+        assert mean == pytest.approx(rows[model, 1, "all"][measure])
+    own = classes[classes["domain"] == "shapes"]
+    for column, round_ in (("before", 0), ("after", 1)):
+        mean = (own[column] * own["images"]).sum() / own["images"].sum()
+        assert mean == pytest.approx(rows["resnet50", round_, "shapes"]["accuracy"])
+
+
+def test_the_report_shows_the_domains(finished_mix):
+    page = finished_mix.file("08_reporting/heterogeneous_report.html").read_text()
+    plain = re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
+    for said in (
+        "Which domain is taken for which",
+        "domain unknown",
+        "road_signs/stop",
+        "Beside the student of each domain",
+    ):
+        assert said in page
+    assert "None" not in plain
+    assert "nan" not in plain
+    for name in ("domain_confusion", "before_and_after", "confusion"):
+        with Image.open(finished_mix.file(f"08_reporting/figures/heterogeneous_{name}.png")) as figure:
+            assert min(figure.size) > 300
+
+
+def test_mlflow_compares_models_by_domain(finished_mix):
+    client = MlflowClient(f"sqlite:///{finished_mix.path / 'mlflow.db'}")
+    (experiment,) = [each for each in client.search_experiments() if each.name == "heterogeneous"]
+    runs = client.search_runs([experiment.experiment_id])
+    children = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    assert {name: children[name].data.params["domain"] for name in DOMAINS} == DOMAINS
+    assert children["vgg19"].data.params["domain"] == "all"
+    (parent,) = [run for run in runs if run.info.run_name not in children]
+    assert {"accuracy.target.vgg19", "joint_accuracy.target.vgg19", "accuracy.target.vgg19.glyphs"} <= {
+        *parent.data.metrics
+    }
+    assert {model.name for model in client.search_registered_models()} == {
+        f"heterogeneous.{name}" for name in (*DOMAINS, "vgg19")
+    }
+
+
+def test_the_main_experiment_and_the_mix_share_a_folder_and_no_file(finished_mix):
+    made = [path for path in (finished_mix.path / "data").rglob("*") if path.is_file()]
+    assert made
+    assert all(path.name.startswith("heterogeneous_") for path in made)
+
+
+def test_a_mix_of_one_domain_is_the_main_experiment_bit_for_bit(finished_project, tmp_path):
+    project = Project(tmp_path / "one")
+    same = {"students": {name: {"domain": "digits"} for name in DOMAINS}, "evaluation": {"controls": True}}
+    project.run({"heterogeneous": same}, pipeline="heterogeneous")
+    names = [f"{name}_round{round_}" for name in DOMAINS for round_ in (0, 1)]
+    for name in (*names, "vgg19_round1", "vgg19_labels_round1", "resnet8_continued_round1"):
+        assert checkpoint(project, f"heterogeneous_{name}").sha256 == checkpoint(finished_project, name).sha256, name
+    main = json.loads(finished_project.file("08_reporting/summary.json").read_text())["rows"]
+    accuracies = {(row["model"], row["round"]): (row["accuracy"], row["nll"]) for row in main}
+    rows = summary(project)["rows"]
+    assert {(row["model"], row["round"]): (row["accuracy"], row["nll"]) for row in rows} == accuracies
+    assert {row["domain"] for row in rows} == {"digits"}
+
+
+def test_the_mix_is_configuration(tmp_path):
+    shares = {"data_preparation": {"transfer_mix": {"glyphs": 13, "road_signs": 21}, "test_mix": "equal"}}
+    project = cut(tmp_path / "given", heterogeneous=shares)
+    domains = report(project)["domains"]
+    transfer = {domain: part["images"]["transfer"] for domain, part in domains.items()}
+    assert (transfer["glyphs"], transfer["road_signs"]) == (13, 21)
+    assert min(transfer["digits"], transfer["shapes"]) > 30, "what is not named is whole"
+    assert {part["images"]["test"] for part in domains.values()} == {45}
+    assert all(part["images"]["students"] > 70 for part in domains.values()), "students learn all they have"
+
+
+def test_one_source_may_be_two_domains(tmp_path):
+    """Equal class names and equal pictures: the classes stay apart, no picture is on two sides."""
+    students = {"simple_cnn": {"domain": "digits"}, "resnet8": {"domain": "more_digits"}, "resnet50": None}
+    project = cut(
+        tmp_path / "two",
+        domains={"more_digits": {"source": "digits"}},
+        heterogeneous={"students": {**students, "squeezenet": None}},
+    )
+    sets = [images(project, name) for name in ("student", "validation", "transfer", "test")]
+    assert sets[0].class_names[:2] + sets[0].class_names[10:12] == (
+        "digits/0", "digits/1", "more_digits/0", "more_digits/1",
+    )  # fmt: skip
+    pictures = [set(each.content_hashes()) for each in sets]
+    assert len(set.union(*pictures)) == sum(map(len, pictures))
+
+
+def test_own_folders_of_any_size_join_a_mix(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for name in ("cat", "dog", "7"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = torch.randint(0, 255, (20 + number, 30, 3), generator=generator, dtype=torch.uint8)
+            Image.fromarray(pixels.numpy()).save(tmp_path / "pets" / name / f"{number}.png")
+    students = {"simple_cnn": {"domain": "digits"}, "resnet8": {"domain": "pets"}, "resnet50": None, "squeezenet": None}
+    project = cut(
+        tmp_path / "own",
+        domains={"pets": {"source": "folder", "path": str(tmp_path / "pets")}},
+        heterogeneous={"students": students},
+    )
+    assert images(project, "student").class_names[-3:] == ("pets/7", "pets/cat", "pets/dog")
+    assert images(project, "test").images.shape[1:] == (3, 32, 32)
+
+
+def test_several_students_of_one_domain_and_two_rounds(tmp_path):
+    """Any number of domains, any number of students of each; weighted and the best one of each domain."""
+    students = {
+        "simple_cnn": {"domain": "digits"}, "resnet8": {"domain": "digits"}, "resnet50": None,
+        "squeezenet": {"domain": "glyphs"},
+    }  # fmt: skip
+    project = Project(tmp_path / "several")
+    project.run(
+        merged(
+            FEW,
+            {
+                "heterogeneous": {
+                    "rounds": 2,
+                    "students": students,
+                    "target_distillation": {"teaching": {"fusion": "weighted", "top_k": 1}},
+                    "evaluation": {"controls": ["no_labels"]},
+                }
+            },
+        ),
+        pipeline="heterogeneous",
+    )
+    rows = summary(project)["rows"]
+    assert {(row["model"], row["domain"]) for row in rows if row["stage"] == "before"} == {
+        ("simple_cnn", "digits"), ("resnet8", "digits"), ("squeezenet", "glyphs")
+    }  # fmt: skip
+    assert {(row["round"], row["domain"]) for row in rows if row["stage"] == "target"} == {
+        (round_, domain) for round_ in (1, 2) for domain in ("all", "digits", "glyphs")
+    }  # fmt: skip
+    standings = project.file("07_model_output/heterogeneous_ensemble_round2_standings.json")
+    assert {each["domain"] for each in json.loads(standings.read_text()).values()} == {"digits", "glyphs"}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"students": {"resnet8": {"domain": "gliphs"}}}, "unknown source 'gliphs'; did you mean 'glyphs'"),
+        ({"students": {"resnet8": {"domain": "all"}}}, "heterogeneous: resnet8 has no domain"),
+        ({"students": {"resnet8": {"domain": "my glyphs"}}}, "domain 'my glyphs' names datasets"),
+        ({"students": {"resnet8": {"domian": "glyphs"}}}, "heterogeneous.students.resnet8: unknown key 'domian'"),
+        ({"data_preparation": {"test_mix": {"glyph": 3}}}, "no student learns 'glyph'; did you mean 'glyphs'"),
+        ({"data_preparation": {"transfer_mix": {"glyphs": 3000}}}, r"3000 images of 'glyphs', there are \d+"),
+        ({"data_preparation": {"transfer_mix": "even"}}, "heterogeneous.data_preparation.transfer_mix"),
+        ({"target_distillation": {"teaching": {"gamma": -1}}}, "heterogeneous.target_distillation.teaching.gamma"),
+        ({"device": "cudaa"}, "'cudaa' is no device"),
+    ],
+)
+def test_bad_input_stops_before_the_first_fit(tmp_path, params, message):
+    project = Project(tmp_path / "bad")
+    with pytest.raises(RunError, match=message):
+        project.run(merged(FEW, {"heterogeneous": params}), pipeline="heterogeneous")
+    assert not list(project.path.rglob("*round*.safetensors"))
+
+
+def test_a_mix_that_cannot_be_run_is_nobody_else_s_fault(tmp_path):
+    project = Project(tmp_path / "main")
+    broken = {"heterogeneous": {"students": {"resnet8": {"domain": "all"}}}}
+    project.run(broken, to_nodes=CUT)
+    assert project.file("05_model_input/test_images.safetensors").is_file()
+
+
+def test_a_student_more_or_less_in_the_main_experiment_leaves_the_mix_alone(tmp_path):
+    fifth = {"architecture": {"kind": "resnet8", "width": 0.25}}
+    project = cut(tmp_path / "roster", students={"fifth": fifth, "resnet50": None})
+    assert list(report(project)["domains"]) == ["digits", "glyphs", "road_signs"]
+
+
+def test_a_mix_goes_on_where_it_was_cut_short_and_refuses_another(finished_mix, tmp_path):
+    copy = Project(tmp_path / "copy")
+    shutil.copytree(finished_mix.path / "data", copy.path / "data")
+    wanted = merged(FEW, {"heterogeneous": {"evaluation": {"controls": True}}})
+    lost = copy.file("06_models/heterogeneous_squeezenet_round1.safetensors")
+    before = checkpoint(finished_mix, lost.stem).sha256
+    lost.unlink()
+    copy.run(wanted, pipeline="heterogeneous", only_missing_outputs=True)
+    assert checkpoint(copy, lost.stem).sha256 == before
+    other = merged(wanted, {"heterogeneous": {"students": {"resnet8": {"domain": "shapes"}}}})
+    with pytest.raises(RunError, match=r"cut with mix .*run --pipelines=heterogeneous --to-nodes=data_preparation"):
+        copy.run(other, pipeline="heterogeneous", from_nodes=["student_training.train_resnet8"])
