@@ -2,7 +2,7 @@ import pytest
 
 from knowledge_transfer import settings
 from knowledge_transfer.config import ExperimentConfigLoader
-from knowledge_transfer.parameters import ParametersError, check_parameters
+from knowledge_transfer.parameters import ParametersError, check_parameters, check_variants
 
 
 @pytest.fixture
@@ -36,6 +36,26 @@ def test_the_full_environment_is_the_published_experiment():
         assert stage.recipe.epochs == 50
     assert {student.architecture.width for student in checked.students.values()} == {1.0}
     assert checked.target.architecture.width == 1.0
+
+
+@pytest.mark.parametrize(
+    ("environment", "domains", "epochs"),
+    [
+        ("base", ["digits", "glyphs", "shapes", "road_signs"], None),
+        ("small", ["mnist", "cifar10", "fashion_mnist", "gtsrb"], None),
+        ("full", ["mnist", "cifar10", "fashion_mnist", "gtsrb"], 50),
+    ],
+)
+def test_the_shipped_mixes_are_those_of_the_second_experiment(environment, domains, epochs):
+    loader = ExperimentConfigLoader("conf", env=environment, **settings.CONFIG_LOADER_ARGS)
+    mix = check_variants(loader["parameters"])["heterogeneous"]
+    assert {name: student.domain for name, student in mix.students.items()} == dict(
+        zip(("simple_cnn", "resnet8", "resnet50", "squeezenet"), domains, strict=True)
+    )
+    assert {"labels", "no_labels", "students_continued"} <= set(mix.reference_arms)
+    stages = (mix.student_training, mix.target_distillation, mix.reverse_distillation)
+    assert not any(stage.recipe.augmentation.flip for stage in stages), "neither digits nor road signs may be mirrored"
+    assert epochs is None or {stage.recipe.epochs for stage in stages} == {epochs}
 
 
 @pytest.mark.parametrize(
