@@ -267,7 +267,7 @@ def test_a_node_error_fails_model_and_pipeline_and_says_why(project: Path) -> No
 def test_a_process_of_its_own_finds_the_run_in_its_environment(project: Path) -> None:
     driver, worker = MlflowHooks(), MlflowHooks()
     catalog = DataCatalog({})
-    driver.before_pipeline_run(run_params=run_params(project), catalog=catalog)
+    driver.before_pipeline_run(run_params=run_params(project), pipeline=Pipeline([]), catalog=catalog)
     one = training_node("resnet8", train("resnet8"))
     worker.before_node_run(node=one, inputs={"student_images": make_images(1)})
     worker.after_node_run(node=one, outputs={"resnet8_round0_checkpoint": one.func()})

@@ -22,17 +22,22 @@ class ExperimentConfigLoader(OmegaConfigLoader):
         if key != "parameters":
             return found
         main = {name: value for name, value in found.items() if name not in VARIANTS}
-        variants = {name: completed(main, found[name]) for name in VARIANTS if isinstance(found.get(name), Mapping)}
+        given = self.runtime_params or {}
+        variants = {
+            name: completed(main, found[name], given) for name in VARIANTS if isinstance(found.get(name), Mapping)
+        }
         return {**found, **variants}
 
 
-def completed(main: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
+def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a variant, from the main experiment where it says nothing.
 
     Its roster is what it lists itself; of the main roster's students it takes what it does not change, and one that is
-    taken out there is out here, unless it is whole.
+    taken out there is out here, unless it is whole. `--params` wins over every file, whichever experiment it names.
     """
-    both = changed(main, variant)
+    own: Mapping[str, Any] = next((runtime_params[name] for name in VARIANTS if name in runtime_params), {})
+    general = {name: value for name, value in runtime_params.items() if name in main and name not in VARIANTS}
+    both = changed(changed(changed(main, variant), general), own)
     listed, known = variant.get("students"), main.get("students")
     if isinstance(listed, Mapping) and isinstance(known, Mapping):
         out = {

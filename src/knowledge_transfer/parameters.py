@@ -81,8 +81,10 @@ class ParameterHooks:
         loader["parameters"] = {**given, **main.model_dump(mode="json"), **complete}
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Stop before the first node when the device is not there."""
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Stop before the first node when a variant is run that cannot be, or the device is not there."""
+        for name in run_params["pipeline_names"] or ():
+            building.require_sound(name)
         for name in pipeline.inputs():
             if name.startswith("params:") and name.endswith("device"):
                 try:

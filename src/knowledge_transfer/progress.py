@@ -166,7 +166,7 @@ def file_of(catalog: DataCatalog, name: str) -> Path | None:
 
 def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows for the console: of the ensembles one rule, of a mix the single domains of the target alone."""
-    if "domain" not in rows[0]:
+    if ALL not in {row.get("domain") for row in rows}:
         return [row for row in rows if row["stage"] != "ensemble" or row["model"] == _RULE]
     everywhere = {row["model"] for row in rows if row["domain"] == ALL}
     return [row for row in rows if row["domain"] == ALL or row["model"] not in everywhere or row["stage"] == "target"]

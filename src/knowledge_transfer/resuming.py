@@ -13,7 +13,7 @@ from kedro.pipeline import Pipeline
 
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.pipelines.building import prefix_of
-from knowledge_transfer.pipelines.experiment import VARIANTS
+from knowledge_transfer.pipelines.experiment import parameters_of
 from knowledge_transfer.progress import file_of
 
 _STAMP = "made_with"
@@ -30,7 +30,7 @@ class ResumingHooks:
         stamp, sets, report = (f"{prefix}{name}" for name in (_STAMP, "student_images", "data_report"))
         if stamp not in catalog:
             return
-        parameters = _of_experiment(_plain(catalog.load("parameters")), prefix.removesuffix("_"))
+        parameters = parameters_of(_plain(catalog.load("parameters")), prefix.removesuffix("_"))
         if sets in pipeline.inputs() and catalog.exists(report):
             _require_present_sets(parameters, catalog.load(report), prefix.removesuffix("_"))
         present = _digest(parameters)
@@ -51,13 +51,6 @@ def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters as JSON has them; Kedro has made settings models of some."""
     plain: dict[str, Any] = json.loads(json.dumps(parameters, default=lambda model: model.model_dump(mode="json")))
     return plain
-
-
-def _of_experiment(parameters: dict[str, Any], variant: str) -> dict[str, Any]:
-    """Return the parameters of that variant, or of the main experiment without its variants."""
-    if variant:
-        return dict(parameters[variant])
-    return {key: value for key, value in parameters.items() if key not in VARIANTS}
 
 
 def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], variant: str) -> None:

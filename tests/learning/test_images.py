@@ -3,7 +3,8 @@ import torch
 
 from knowledge_transfer.learning.blocks import ALL, Block, blocks_of
 from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.splitting import split, stratified_subset, without
+from knowledge_transfer.learning.mixing import thin
+from knowledge_transfer.learning.splitting import split, without
 from tests.conftest import stripes
 
 
@@ -50,14 +51,14 @@ def test_a_class_too_small_to_split_is_named():
 
 def test_subset_keeps_proportions_and_is_all_when_asked_for_more():
     images = stripes(90)
-    assert stratified_subset(images, 30, seed=0).labels.bincount().tolist() == [10, 10, 10]
-    assert stratified_subset(images, 1000, seed=0) is images
+    assert thin(images, {"all": 30}, seed=0).labels.bincount().tolist() == [10, 10, 10]
+    assert thin(images, {"all": 1000}, seed=0) is images
 
 
 def test_subset_thins_groups_so_that_they_can_still_be_split():
     base = stripes(120, classes=1)
     frames = ImageSet(base.images, base.labels, base.class_names, torch.arange(120) // 30)
-    thinned = stratified_subset(frames, 24, seed=0)
+    thinned = thin(frames, {"all": 24}, seed=0)
     assert set(thinned.groups.tolist()) == {0, 1, 2, 3}
     split(thinned, 0.5, seed=0)
 

@@ -113,7 +113,7 @@ def test_a_class_of_few_groups_is_on_both_sides_of_a_large_mix():
         ("equal", {"digits": 20, "signs": 20}),
         ({"digits": 7, "signs": 20}, {"digits": 7, "signs": 20}),
         ({"signs": 5}, {"digits": 30, "signs": 5}),
-        ({"digits": 1, "signs": 1}, {"digits": 3, "signs": 2}),  # every class stays present
+        ({"digits": 3, "signs": 2}, {"digits": 3, "signs": 2}),  # every class stays present
     ],
 )
 def test_the_shares_of_the_domains(shares, counts):
@@ -138,6 +138,8 @@ def test_more_than_there_are_or_of_nobody_is_refused_by_name():
     mixed = mix(two_domains())
     with pytest.raises(ValueError, match="hold 21 images of 'signs', there are 20"):
         shared(mixed, {"digits": 7, "signs": 21}, seed=0)
+    with pytest.raises(ValueError, match="hold 2 images of 'digits', there are 30 of 3 classes"):
+        shared(mixed, {"digits": 2}, seed=0)
     with pytest.raises(ValueError, match="no domain 'sings' in the mix; did you mean 'signs'"):
         shared(mixed, {"sings": 5}, seed=0)
     with pytest.raises(ValueError, match="no domain 'letters' in the mix; known: digits, signs"):

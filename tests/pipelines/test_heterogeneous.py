@@ -7,12 +7,13 @@ import shutil
 import pandas as pd
 import pytest
 import torch
+from kedro.runner import SequentialRunner
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from knowledge_transfer.datasets import CheckpointDataset, ImageSetDataset, SoftLabelsDataset
 from knowledge_transfer.errors import RunError
-from tests.project import Project, merged
+from tests.project import TINY, Project, merged
 
 DOMAINS = {"simple_cnn": "digits", "resnet8": "glyphs", "resnet50": "shapes", "squeezenet": "road_signs"}
 CLASSES = {"digits": 10, "glyphs": 12, "shapes": 8, "road_signs": 15}
@@ -171,6 +172,7 @@ def test_mlflow_compares_models_by_domain(finished_mix):
     assert {name: children[name].data.params["domain"] for name in DOMAINS} == DOMAINS
     assert children["vgg19"].data.params["domain"] == "all"
     (parent,) = [run for run in runs if run.info.run_name not in children]
+    assert parent.data.params["students.resnet8.domain"] == "glyphs", "its own parameters, not the main experiment's"
     assert {"accuracy.target.vgg19", "joint_accuracy.target.vgg19", "accuracy.target.vgg19.glyphs"} <= {
         *parent.data.metrics
     }
@@ -271,6 +273,8 @@ def test_several_students_of_one_domain_and_two_rounds(tmp_path):
     assert {(row["round"], row["domain"]) for row in rows if row["stage"] == "target"} == {
         (round_, domain) for round_ in (1, 2) for domain in ("all", "digits", "glyphs")
     }  # fmt: skip
+    alone = checkpoint(project, "heterogeneous_vgg19_no_labels_round2").facts
+    assert set(alone.parents) == {"simple_cnn@0", "resnet8@0", "squeezenet@0"}, "later teachers learned the labels"
     standings = project.file("07_model_output/heterogeneous_ensemble_round2_standings.json")
     assert {each["domain"] for each in json.loads(standings.read_text()).values()} == {"digits", "glyphs"}
 
@@ -284,6 +288,10 @@ def test_several_students_of_one_domain_and_two_rounds(tmp_path):
         ({"students": {"resnet8": {"domian": "glyphs"}}}, "heterogeneous.students.resnet8: unknown key 'domian'"),
         ({"data_preparation": {"test_mix": {"glyph": 3}}}, "no student learns 'glyph'; did you mean 'glyphs'"),
         ({"data_preparation": {"transfer_mix": {"glyphs": 3000}}}, r"3000 images of 'glyphs', there are \d+"),
+        ({"data_preparation": {"transfer_mix": {"glyphs": 0}}}, "0 images of 'glyphs', .* of 12 classes"),
+        ({"target_distillation": {"teaching": {"top_k": 2}}}, "top_k is 2, no domain has more students than 1"),
+        ({"target_distillation": {"teaching": {"gamma": 0}}}, "no_labels at gamma 0 never learns which domain"),
+        ({"domains": {"pets": {"source": "folder"}}}, "domains.pets: source 'folder' needs a path"),
         ({"data_preparation": {"transfer_mix": "even"}}, "heterogeneous.data_preparation.transfer_mix"),
         ({"target_distillation": {"teaching": {"gamma": -1}}}, "heterogeneous.target_distillation.teaching.gamma"),
         ({"device": "cudaa"}, "'cudaa' is no device"),
@@ -296,11 +304,54 @@ def test_bad_input_stops_before_the_first_fit(tmp_path, params, message):
     assert not list(project.path.rglob("*round*.safetensors"))
 
 
-def test_a_mix_that_cannot_be_run_is_nobody_else_s_fault(tmp_path):
+@pytest.mark.parametrize("names", [["bidirectional"], None])
+def test_a_mix_that_cannot_be_run_is_nobody_else_s_fault(tmp_path, names):
+    """Plain `kedro run` builds every pipeline there is."""
     project = Project(tmp_path / "main")
     broken = {"heterogeneous": {"students": {"resnet8": {"domain": "all"}}}}
-    project.run(broken, to_nodes=CUT)
+    with project.session(merged(TINY, broken)) as session:
+        session.run(pipeline_names=names, runner=SequentialRunner(), to_nodes=CUT)
     assert project.file("05_model_input/test_images.safetensors").is_file()
+
+
+def test_params_of_the_command_line_win_over_the_files_of_the_mix(tmp_path):
+    project = Project(tmp_path / "params")
+    given = {"target_distillation": {"recipe": {"epochs": 7}}, "evaluation": {"controls": False}, "seed": 5}
+    with project.session(merged(given, {"heterogeneous": {"seed": 6}})) as session:
+        parameters = session.load_context().config_loader["parameters"]["heterogeneous"]
+    assert parameters["target_distillation"]["recipe"]["epochs"] == 7
+    assert parameters["evaluation"]["controls"] is False
+    assert parameters["seed"] == 6, "what names the mix has the last word"
+
+
+def test_a_domain_of_the_globals_may_be_changed_by_params(tmp_path):
+    project = Project(tmp_path / "domains")
+    known = "domains: {ours: {source: digits}, other: {source: shapes}}"
+    (project.path / "conf" / "local" / "globals.yml").write_text(known)
+    students = {
+        "simple_cnn": {"domain": "ours"},
+        "resnet8": {"domain": "other"},
+        "third": {"domain": "third", "architecture": {"kind": "resnet8", "width": 0.125}},
+        "resnet50": None,
+        "squeezenet": None,
+    }
+    params = {"domains": {"third": {"source": "glyphs"}, "other": {"source": "road_signs"}}}
+    wanted = merged(FEW, {**params, "heterogeneous": {"students": students}})
+    project.run(wanted, pipeline="heterogeneous", to_nodes=CUT)
+    names = {domain: len(part["class_names"]) for domain, part in report(project)["domains"].items()}
+    assert names == {"ours": 10, "other": 15, "third": 12}
+
+
+def test_the_main_experiment_may_be_a_mix_itself(tmp_path):
+    """Heterogeneity is a property of the data; any name will do for a student."""
+    project = Project(tmp_path / "main")
+    few = {"data_preparation": {"limit": 60, "test_limit": 30}, "evaluation": {"controls": False}}
+    students = {"simple_cnn": None, "resnet50": None, "squeezenet": None, "resnet8": {"domain": "digits"}}
+    published = {"parametric": {"architecture": {"kind": "simple_cnn", "width": 0.125}, "domain": "glyphs"}}
+    project.run({**few, "students": {**students, **published}})
+    classes = pd.read_csv(project.file("08_reporting/class_metrics.csv"))
+    assert set(classes["domain"]) == {"digits", "glyphs"}
+    assert project.file("08_reporting/domain_confusion.csv").is_file()
 
 
 def test_a_student_more_or_less_in_the_main_experiment_leaves_the_mix_alone(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 ALL = "all"  # the domain of images that are no mix, and of a model that answers for every class
@@ -74,6 +75,22 @@ def soft_loss_by_block(
     return torch.stack(terms).sum()
 
 
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, parts: Parts) -> Tensor:
+    """Return the mean cross-entropy in nats with `targets` [B, C] smoothed over the classes of each image's block.
+
+    `logits` [B, C]. The share `smoothing` goes in equal parts to the domain's own classes (Szegedy 2016, in one
+    domain): which domain an image is of is not in doubt.
+    """
+    if len(parts) == 1 or not smoothing:
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    uniform = torch.zeros_like(targets)
+    for rows, classes in parts:
+        own = torch.zeros(targets.shape[1], device=targets.device)
+        own[classes] = 1 / (classes.stop - classes.start)
+        uniform[rows] = own
+    return F.cross_entropy(logits, (1 - smoothing) * targets + smoothing * uniform)
+
+
 def domain_loss(logits: Tensor, parts: Parts) -> Tensor:
     """Return the mean over the batch of -log of the probability that the whole block of the image gets, in nats.
 
@@ -105,5 +122,6 @@ def parts_of(domains: Tensor, blocks: Sequence[Block], device: torch.device) -> 
         return [(slice(None), blocks[0].classes)]
     # Found on the CPU, where the domains are known beforehand: asking the device would wait for it in every step.
     return [
-        ((domains == position).nonzero().flatten().to(device), block.classes) for position, block in enumerate(blocks)
+        ((domains == position).nonzero().flatten().to(device, non_blocking=True), block.classes)
+        for position, block in enumerate(blocks)
     ]

@@ -81,17 +81,20 @@ def shared(images: ImageSet, shares: Shares, *, seed: int) -> ImageSet:
     """Return the mix with the domains' `shares`.
 
     These are proportional (all there is), equal (as many of each as the smallest domain has), or numbers of images by
-    domain. Raises ValueError, naming the domain, when more are asked for than there are.
+    domain. Raises ValueError, naming the domain, when more are asked for than there are, or fewer than classes.
     """
     if shares == "proportional":
         return images
     present = counts_of(images)
-    if shares == "equal":
-        return thin(images, dict.fromkeys(present, min(present.values())), seed=seed)
-    for domain, wanted in shares.items():
-        if wanted > present.get(domain, wanted):
-            raise ValueError(f"the mix is to hold {wanted} images of '{domain}', there are {present[domain]}")
-    return thin(images, shares, seed=seed)
+    wanted = dict.fromkeys(present, min(present.values())) if shares == "equal" else shares
+    for block in images.blocks:
+        count, classes = wanted.get(block.domain), len(block.class_names)
+        if count is not None and not classes <= count <= present[block.domain]:
+            raise ValueError(
+                f"the mix is to hold {count} images of '{block.domain}', there are {present[block.domain]} of "
+                f"{classes} classes: ask for no more and for one of each class at least"
+            )
+    return thin(images, wanted, seed=seed)
 
 
 def counts_of(images: ImageSet) -> dict[str, int]:

@@ -34,10 +34,11 @@ class Augmentation(Knobs):
 class Recipe(Knobs):
     """Every knob of one fit.
 
-    `warmup` is the fraction of all steps over which the rate rises; `ema` the decay of the averaged weights per step
-    (none: the last weights answer); `views` how many different views an image has, cycled over the epochs (none: a
-    new one each epoch); `keep` which epoch's weights are returned, the last or the best on validation; `precision`
-    auto takes bf16 where the hardware multiplies it natively.
+    `label_smoothing` is spread over the classes of an image's own domain; `warmup` is the fraction of all steps over
+    which the rate rises; `ema` the decay of the averaged weights per step (none: the last weights answer); `views` how
+    many different views an image has, cycled over the epochs (none: a new one each epoch); `keep` which epoch's
+    weights are returned, the last or the best on validation; `precision` auto takes bf16 where the hardware multiplies
+    it natively.
     """
 
     epochs: int = Field(default=10, ge=1)

@@ -42,22 +42,11 @@ def split(images: ImageSet, fraction: float, *, seed: int) -> tuple[ImageSet, Im
     return rest, part
 
 
-def stratified_subset(images: ImageSet, limit: int, *, seed: int) -> ImageSet:
-    """Return `limit` images, every class in proportion and present; all if there are fewer.
-
-    Groups are thinned, not dropped: a class of seven filmed signs keeps seven, each with fewer frames.
-    """
-    if limit >= len(images):
-        return images
-    kept = torch.zeros(len(images), dtype=torch.bool)
-    kept[stratified_indices(images.labels, limit, seed=seed)] = True
-    return images.subset(kept)
-
-
 def stratified_indices(labels: Tensor, limit: int, *, seed: int) -> Tensor:
     """Return the indices of `limit` of the labels (int64 [N]), every class in proportion and present.
 
-    A limit below the number of classes counts as that number.
+    A limit below the number of classes counts as that number. Groups are thinned by it, not dropped: a class of seven
+    filmed signs keeps seven, each with fewer frames.
     """
     if limit >= len(labels):
         return torch.arange(len(labels))
@@ -85,7 +74,8 @@ def _apportioned(counts: list[int], total: int) -> list[int]:
 def without(images: ImageSet, others: ImageSet) -> ImageSet:
     """Return `images` less those whose pixels also occur in `others`."""
     known = set(others.content_hashes())
-    return images.subset(torch.tensor([digest not in known for digest in images.content_hashes()], dtype=torch.bool))
+    kept = torch.tensor([digest not in known for digest in images.content_hashes()], dtype=torch.bool)
+    return images if kept.all() else images.subset(kept)
 
 
 def _group_members(images: ImageSet) -> list[list[int]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from knowledge_transfer.learning import events
-from knowledge_transfer.learning.blocks import Parts, domain_loss, parts_of, soft_loss_by_block
+from knowledge_transfer.learning.blocks import Parts, domain_loss, parts_of, smoothed_cross_entropy, soft_loss_by_block
 from knowledge_transfer.learning.checkpoint import cpu_state
 from knowledge_transfer.learning.evaluation import predict
 from knowledge_transfer.learning.hardware import autocast
@@ -191,7 +191,7 @@ class _Learner:
         with autocast(self.device, recipe.precision):
             logits = self.network(view.pixels.to(memory_format=torch.channels_last)).float()
         targets = soft_targets(self.labels, view, indices, self.classes)
-        loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+        loss = smoothed_cross_entropy(logits, targets, recipe.label_smoothing, parts)
         if self.lesson is not None and self.teacher_logits is not None:
             lesson, teacher = self.lesson, self.teacher_logits[indices, number]
             soft = soft_loss_by_block(lesson.soft_loss, logits, teacher, targets.argmax(1), parts)

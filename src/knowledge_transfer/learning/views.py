@@ -85,11 +85,13 @@ class _Draws:
     """Uniform numbers that depend on (image index, view, seed, stream) alone."""
 
     def __init__(self, indices: Tensor, view: int, seed: int) -> None:
-        self.key = _mix(indices ^ _mix(torch.tensor(view ^ int(_mix(torch.tensor(seed))))).to(indices.device))
+        self.key = _mix(
+            indices ^ _mix(torch.tensor(view ^ int(_mix(torch.tensor(seed))))).to(indices.device, non_blocking=True)
+        )
 
     def uniform(self, stream: int) -> Tensor:
         """Return float32 [B] in [0, 1)."""
-        salt = _mix(torch.tensor(stream + 1)).to(self.key.device)
+        salt = _mix(torch.tensor(stream + 1)).to(self.key.device, non_blocking=True)
         return (_mix(self.key ^ salt) >> 8).float() / (1 << 24)
 
     def below(self, stream: int, bound: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 from kedro.pipeline import Pipeline
 
@@ -17,8 +18,7 @@ _variant: str | None = None
 def set_current(experiment: Experiment, variants: Mapping[str, Experiment | Exception] | None = None) -> None:
     """Build pipelines from `experiment` and its variants from now on.
 
-    A variant may be the error that its parameters raised: it is raised when that variant is built, and not before, for
-    nobody else's run depends on it.
+    A variant may be the error that its parameters raised, which is nobody's but who runs that variant.
     """
     global _current, _variants
     _current, _variants = experiment, dict(variants or {})
@@ -34,14 +34,26 @@ def has_variant(name: str) -> bool:
     return name in _variants
 
 
+def is_sound(name: str) -> bool:
+    """Return whether the parameters of that variant can be used."""
+    return not isinstance(_variants.get(name), Exception)
+
+
+def require_sound(name: str) -> None:
+    """Raise what is wrong with that variant, if anything is."""
+    found = _variants.get(name)
+    if isinstance(found, Exception):
+        raise found
+
+
 def current() -> Experiment:
     """Return the experiment to build pipelines from. Raises RuntimeError where none was set, or what is wrong."""
     if _current is None:
         raise RuntimeError("no experiment is set: build pipelines through the registry or a Kedro session")
-    found = _current if _variant is None else _variants[_variant]
-    if isinstance(found, Exception):
-        raise found
-    return found
+    if _variant is None:
+        return _current
+    require_sound(_variant)
+    return cast("Experiment", _variants[_variant])
 
 
 def all_parameters() -> str:
@@ -74,7 +86,12 @@ def stage_namespace(stage: str, round_: int) -> str:
 def as_variant(pipeline: Pipeline, name: str) -> Pipeline:
     """Return the pipeline with datasets called `<name>_…`, published images excepted, and the variant's parameters."""
     names = pipeline.datasets()
-    own = {each: f"{name}_{each}" for each in names if not each.startswith(("param", "published_"))}
+    shared = [each for each in pipeline.inputs() if each.startswith("published_") and each.endswith("_images")]
+    own = {
+        each: f"{name}_{each}"
+        for each in names
+        if each != "parameters" and not each.startswith("params:") and each not in shared
+    }
     parameters = [each for each in names if each.startswith("params:") and each != f"params:{name}"]
     return Pipeline(
         pipeline,

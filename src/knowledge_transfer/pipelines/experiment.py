@@ -33,6 +33,12 @@ class Domain(Knobs):
     source: str
     path: str | None = None
 
+    @model_validator(mode="after")
+    def _a_folder_has_a_path(self) -> Domain:
+        if self.source == "folder" and not self.path:
+            raise ValueError("source 'folder' needs a path: the folder that holds one folder per class")
+        return self
+
 
 class DataPreparation(Knobs):
     """How the published images are cut; limits are numbers of images of each domain, none for all.
@@ -175,6 +181,10 @@ class Experiment(Knobs):
     def _arms_can_learn(self) -> Experiment:
         if self._reads_labels and "no_labels" in self.reference_arms:
             raise ValueError("evaluation.controls: no_labels withholds the labels that loss 'dkd' reads: leave it out")
+        if len(self.mix) > 1 and not self.target_distillation.teaching.gamma and "no_labels" in self.reference_arms:
+            raise ValueError(
+                "evaluation.controls: no_labels at gamma 0 never learns which domain is which: leave it out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -207,9 +217,19 @@ class Experiment(Knobs):
         if reverse.top_k is not None or reverse.fusion == "weighted":
             raise ValueError("reverse_distillation has one teacher, the target: no top_k, no weighted fusion")
         top_k = self.target_distillation.teaching.top_k
-        if top_k is not None and top_k > len(self.students):
-            raise ValueError(f"target_distillation.teaching.top_k is {top_k}, the roster has {len(self.students)}")
+        learners = [student.domain for student in self.students.values()]
+        most = max(learners.count(domain) for domain in self.mix)
+        if top_k is not None and top_k > most:
+            of = "the roster has" if len(self.mix) == 1 else "no domain has more students than"
+            raise ValueError(f"target_distillation.teaching.top_k is {top_k}, {of} {most}")
         return self
+
+
+def parameters_of(parameters: dict[str, Any], variant: str) -> dict[str, Any]:
+    """Return the parameters of that variant, or with no name those of the main experiment without its variants."""
+    if variant:
+        return dict(parameters.get(variant, {}))
+    return {key: value for key, value in parameters.items() if key not in VARIANTS}
 
 
 def seed_for(seed: int, name: str) -> int:

@@ -18,6 +18,8 @@ from knowledge_transfer.learning import events
 from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.pipelines.building import prefix_of
+from knowledge_transfer.pipelines.experiment import parameters_of
 from knowledge_transfer.progress import file_of, summary_rows
 from knowledge_transfer.tracking.facts import commit, epoch_metrics, flatten, lineage, model_name, model_parameters
 from knowledge_transfer.tracking.process import environment, sigterm_unwinds
@@ -53,25 +55,25 @@ class MlflowHooks:
         self._undo = ExitStack()
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Start the pipeline's run, and see to it that it ends."""
         self._end("KILLED")  # a notebook outlives the runs that are interrupted in it
         project = Path(run_params["project_path"])
-        pipeline = "+".join(run_params["pipeline_names"] or [_DEFAULT]).replace("__default__", _DEFAULT)
+        name = "+".join(run_params["pipeline_names"] or [_DEFAULT]).replace("__default__", _DEFAULT)
         env = run_params["env"] or "base"
         uri = os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
         # Whoever keeps runs in a database file keeps artifacts in files, too; a remote server has its own place.
         artifacts = None if uri.startswith("http") else str(project / "mlartifacts")
-        self._pipeline_run = run = _new_run(f"{pipeline} {env}", uri)
+        self._pipeline_run = run = _new_run(f"{name} {env}", uri)
         # Neither Ctrl-C nor SIGTERM reaches a hook: both unwind the process, and this waits at its end.
         atexit.register(self._end, "KILLED")
         self._undo.callback(atexit.unregister, self._end)
         self._undo.enter_context(sigterm_unwinds())
         self._undo.enter_context(environment(_URI, uri))
-        run.enter(pipeline, artifacts)
-        run.start({"pipeline": pipeline, "environment": env, **commit()})
+        run.enter(name, artifacts)
+        run.start({"pipeline": name, "environment": env, **commit()})
         run.server.send("announce the run", lambda _: self._announce(run))
-        run.log_parameters(flatten(_parameters(catalog)))
+        run.log_parameters(flatten(parameters_of(_parameters(catalog), prefix_of(pipeline).removesuffix("_"))))
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:

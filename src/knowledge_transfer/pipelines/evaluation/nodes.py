@@ -74,14 +74,18 @@ def answer_images(
 def measure_costs(images: ImageSet, device: str, *models: Checkpoint) -> pd.DataFrame:
     """Return parameters, multiply-adds per image and images per second of each model."""
     # Once for each network: two fits of one network differ in speed by nothing but noise.
-    rates: dict[Architecture, tuple[int, float]] = {}
+    rates: dict[tuple[Architecture, int], tuple[int, float]] = {}
     for model in models:
         facts = model.facts
-        if facts.architecture not in rates:
+        network = facts.architecture, len(facts.class_names)
+        if network not in rates:
             macs = multiply_adds(model.build(), facts.channels, facts.image_size)
             rate = images_per_second(model.build(), images, device=resolve_device(device))
-            rates[facts.architecture] = macs, rate
-    rows = [(model.facts.key, model.facts.parameters, *rates[model.facts.architecture]) for model in models]
+            rates[network] = macs, rate
+    rows = [
+        (facts.key, facts.parameters, *rates[facts.architecture, len(facts.class_names)])
+        for facts in (model.facts for model in models)
+    ]
     return pd.DataFrame(rows, columns=["model", "parameters", "macs", "images_per_second"])
 
 

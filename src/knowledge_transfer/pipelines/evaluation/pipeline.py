@@ -43,7 +43,8 @@ def _arms_of_target(now: Experiment) -> list[Node]:
     inputs = {"target": "params:target", "distillation": "params:target_distillation"}
     further = {
         "label_smoothing": {"evaluation": "params:evaluation"},
-        "no_labels": {name: f"ensemble_round{now.rounds}_{name}" for name in ("soft_labels", "standings")},
+        # Of the first round, for later teachers have learned the labels of the transfer set.
+        "no_labels": {name: f"ensemble_round1_{name}" for name in ("soft_labels", "standings")},
     }
     return [
         _arm(learn, f"{now.target.name}_{arm}", now, inputs | further.get(arm, {}))

@@ -86,7 +86,10 @@ def learn_without_labels(
     seed: int,
     device: str,
 ) -> Learned:
-    """Return the target taught by the last round's teachers alone, alpha 1: of the labels, only the domain is known."""
+    """Return the target taught by the students as they were before any transfer, alpha 1.
+
+    Of the labels of these images nobody has seen more than the domain, in a mix.
+    """
     images = transfer_through(transfer_images, student_images, distillation.teaching)
     wanted = distillation.recipe
     soft_labels.require(

@@ -19,7 +19,7 @@ from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before
 from knowledge_transfer.pipelines.evaluation.drawing import inline_svg
 from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
-from knowledge_transfer.pipelines.experiment import VARIANTS
+from knowledge_transfer.pipelines.experiment import parameters_of
 
 _STAGES = {
     "before": "Students, before",
@@ -51,7 +51,7 @@ def write_report(
 
     Of a mix there are confusions between domains and a table of classes, of one domain the models' agreement.
     """
-    settings = dict(_flat({key: value for key, value in parameters.items() if key not in VARIANTS}))
+    settings = dict(_flat(parameters_of(parameters, "")))
     is_mix = domain_confusion is not None
     return _page().render(
         lead=words.lead(_records(comparisons), _records(model_metrics[model_metrics["stage"] == "target"])),

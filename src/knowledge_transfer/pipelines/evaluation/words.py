@@ -21,7 +21,7 @@ from knowledge_transfer.pipelines.evaluation.questions import (
 
 Row = dict[str, Any]
 _GAP = "\N{NO-BREAK SPACE}"
-_VERDICTS = {GAIN: "a gain", LOSS: "a loss", CHANCE: "not beyond chance", NONE: "no difference"}
+_VERDICTS = {GAIN: "a gain", LOSS: "a loss", CHANCE: "not beyond chance", NONE: "less than its error"}
 
 
 def percent(share: float) -> str:
@@ -112,9 +112,9 @@ def _beside_the_students(rows: list[Row]) -> str:
             ]
         )
     ]
-    same = [row["domain"] for row in asked if row["verdict"] not in (GAIN, LOSS)]
+    same = dict.fromkeys(row["domain"] for row in asked if row["verdict"] not in (GAIN, LOSS))
     if same:
-        parts.append(f"not shown to differ from its teacher on {' and '.join(same)}")
+        parts.append(f"not shown to differ from a student of {' and '.join(same)}")
     return f"Beside the student of each domain, the target is {'; '.join(parts)}."
 
 

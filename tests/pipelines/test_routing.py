@@ -1,0 +1,106 @@
+"""Students of one domain each, asked together: who is believed, and what is asked and said of a mix."""
+
+import pytest
+import torch
+
+from knowledge_transfer.learning.blocks import Block, union_names
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.pipelines.evaluation import questions, words
+from knowledge_transfer.pipelines.evaluation.questions import ACCURACY, JOINT_ACCURACY, Question
+from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED, routed
+
+BLOCKS = (Block("a", 0, ("x", "y")), Block("b", 2, ("u", "v", "w")))
+
+
+def mix(labels: list[int]) -> ImageSet:
+    images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1)
+    return ImageSet(images, torch.tensor(labels), union_names(BLOCKS), blocks=BLOCKS)
+
+
+def said(*rows: list[float]) -> torch.Tensor:
+    return torch.tensor(rows).log()
+
+
+NO = 0.0
+
+
+def test_the_student_that_is_most_sure_is_believed():
+    """Image 0 is of a and a is sure; image 1 is of a and b is surer; image 2 is of b and a is surer."""
+    logits = {
+        "one@0": said([0.9, 0.1, NO, NO, NO], [0.6, 0.4, NO, NO, NO], [0.3, 0.7, NO, NO, NO]),
+        "two@0": said([NO, NO, 0.5, 0.3, 0.2], [NO, NO, 0.1, 0.2, 0.7], [NO, NO, 0.2, 0.6, 0.2]),
+    }
+    oracle, confident = routed(logits, tuple(logits), {"one@0": "a", "two@0": "b"}, mix([0, 0, 3]))
+    torch.testing.assert_close(oracle, torch.tensor([[0.9, 0.1, 0, 0, 0], [0.6, 0.4, 0, 0, 0], [0, 0, 0.2, 0.6, 0.2]]))
+    torch.testing.assert_close(
+        confident, torch.tensor([[0.9, 0.1, 0, 0, 0], [0, 0, 0.1, 0.2, 0.7], [0.3, 0.7, 0, 0, 0]])
+    )
+
+
+def test_students_of_one_domain_answer_as_their_mean():
+    logits = {
+        "one@0": said([0.9, 0.1, NO, NO, NO]),
+        "twin@0": said([0.1, 0.9, NO, NO, NO]),
+        "two@0": said([NO, NO, 0.2, 0.6, 0.2]),
+    }
+    domains = {"one@0": "a", "twin@0": "a", "two@0": "b"}
+    oracle, confident = routed(logits, tuple(logits), domains, mix([0]))
+    torch.testing.assert_close(oracle, torch.tensor([[0.5, 0.5, 0, 0, 0]]))
+    torch.testing.assert_close(confident, torch.tensor([[0, 0, 0.2, 0.6, 0.2]]))
+
+
+def test_students_that_are_all_but_certain_do_not_tie():
+    """In single precision both probabilities are 1, and the first domain would always be believed."""
+    logits = {
+        "one@0": torch.tensor([[20.0, 0.0, -torch.inf, -torch.inf, -torch.inf]]),
+        "two@0": torch.tensor([[-torch.inf, -torch.inf, 25.0, 0.0, 0.0]]),
+    }
+    assert float(logits["one@0"].softmax(1).max()) == float(logits["two@0"].softmax(1).max()) == 1
+    _, confident = routed(logits, tuple(logits), {"one@0": "a", "two@0": "b"}, mix([0]))
+    assert confident.argmax(1).tolist() == [2]
+
+
+def test_what_is_asked_of_a_mix():
+    asked = list(questions.questions_of_mix({"one": "a", "two": "b"}, "big", 2))
+    assert Question(questions.TARGET_OR_LABELS, "big@2", "big_labels@2", "all", JOINT_ACCURACY) in asked
+    assert Question(questions.TARGET_OR_ORACLE, "big@2", f"{ORACLE_ROUTED}@1", "all", ACCURACY) in asked
+    assert Question(questions.TARGET_OR_CONFIDENT, "big@2", f"{MOST_CONFIDENT}@1", "all", JOINT_ACCURACY) in asked
+    assert Question(questions.TARGET_OR_STUDENT, "big@2", "two@1", "b") in asked
+    assert Question(questions.AFTER_OR_CONTINUED, "one@2", "one_continued@2", "a") in asked
+    assert Question(questions.AFTER_OR_BEFORE, "one@2", "one@0", "a") in asked
+
+
+def answer(question: str, b: str, verdict: str, domain: str = "all", measure: str = ACCURACY, sign: int = 1) -> dict:
+    return {"question": question, "a": "big@1", "b": b, "domain": domain, "measure": measure, "verdict": verdict,
+            "difference": 0.1 * sign, "standard_error": 0.01, "p_value": 0.01}  # fmt: skip
+
+
+TARGET = [
+    {"model": "big", "round": 1, "domain": domain, "accuracy": 0.9, "joint_accuracy": 0.8}
+    for domain in ("all", "a", "b")
+]
+
+
+def test_the_lead_of_a_mix_tells_both_accuracies_and_each_domain():
+    rows = [
+        answer(questions.TARGET_OR_LABELS, "big_labels@1", "gain"),
+        answer(questions.TARGET_OR_LABELS, "big_labels@1", "none", measure=JOINT_ACCURACY),
+        answer(questions.TARGET_OR_NO_LABELS, "big_no_labels@1", "not beyond chance", measure=JOINT_ACCURACY),
+        answer(questions.TARGET_OR_CONFIDENT, f"{MOST_CONFIDENT}@0", "gain", measure=JOINT_ACCURACY),
+        answer(questions.TARGET_OR_STUDENT, "one@0", "gain", "a"),
+        answer(questions.TARGET_OR_STUDENT, "twin@0", "none", "b"),
+        answer(questions.TARGET_OR_STUDENT, "two@0", "none", "b"),
+    ]
+    known, joint, beside, _ = words.lead(rows, TARGET)
+    assert "90.0\N{NO-BREAK SPACE}% of the test images, each image's domain being known" in known
+    assert "80.0\N{NO-BREAK SPACE}%; on labels alone on 70.0" in joint
+    for said_of_it in ("less than its error", "not beyond chance", "a gain"):
+        assert said_of_it in joint
+    assert "better than one on a" in beside
+    assert beside.endswith("not shown to differ from a student of b.")
+
+
+@pytest.mark.parametrize(("verdict", "sign", "said_of_it"), [("gain", 1, "better than"), ("loss", -1, "worse than")])
+def test_the_lead_says_where_the_target_is_better_and_where_worse(verdict, sign, said_of_it):
+    rows = [answer(questions.TARGET_OR_STUDENT, "one@0", verdict, "a", sign=sign)]
+    assert f"{said_of_it} one on a" in words.lead(rows, TARGET)[2]
