@@ -331,7 +331,7 @@ def test_a_domain_of_the_globals_may_be_changed_by_params(tmp_path):
     students = {
         "simple_cnn": {"domain": "ours"},
         "resnet8": {"domain": "other"},
-        "third": {"domain": "third", "architecture": {"kind": "resnet8", "width": 0.125}},
+        "parametric": {"domain": "third", "architecture": {"kind": "resnet8", "width": 0.125}},
         "resnet50": None,
         "squeezenet": None,
     }

@@ -23,7 +23,7 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
     (cifar10, cifar100, mnist, fashion_mnist, gtsrb: read from the folder `path`, downloaded into it if need be); or
     folder (`path` holds one folder per class, or `train` and `test` folders of those). Where nobody published a test
     set, a fifth of each class is cut off for it. `domains` may give sources other names: its entry called `source`, if
-    there is one, says what that stands for ({source, path}), and `domains_of_run`, from `--params`, has the last word.
+    there is one, says what that stands for ({source, path}).
     Raises DatasetError for an unknown source or split, and a size that is no positive number.
     """
 
@@ -35,11 +35,10 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
         image_size: int,
         split: Part,
         domains: dict[str, Any] | None = None,
-        domains_of_run: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        named = {**((domains or {}).get(source) or {}), **((domains_of_run or {}).get(source) or {})}
-        source, path = named.get("source", source), named.get("path", path)
+        named = (domains or {}).get(source) or {}
+        source, path = named.get("source") or source, named.get("path") or path
         if source not in SOURCES:
             raise DatasetError(f"unknown source '{source}'{nearest(str(source).lower(), SOURCES)}")
         if split not in get_args(Part):
