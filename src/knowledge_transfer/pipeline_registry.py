@@ -12,6 +12,7 @@ from knowledge_transfer import settings
 from knowledge_transfer.config import ExperimentConfigLoader
 from knowledge_transfer.parameters import check_parameters, check_variants
 from knowledge_transfer.pipelines import building
+from knowledge_transfer.pipelines.experiment import VARIANTS
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -20,6 +21,10 @@ def register_pipelines() -> dict[str, Pipeline]:
         parameters = _base_parameters()
         building.set_current(check_parameters(parameters), check_variants(parameters))
     pipelines = find_pipelines(raise_errors=True)
+    for name in VARIANTS:
+        # Asked for by name, Kedro finds it alone: then its faults are told before nodes are looked for in it.
+        if pipelines.keys() - {"__default__"} == {name}:
+            building.require_sound(name)
     if "bidirectional" in pipelines:
         pipelines["__default__"] = pipelines["bidirectional"]
     return pipelines

@@ -111,7 +111,10 @@ def test_parts_with_different_classes_are_refused(tmp_path: Path) -> None:
 
 
 def test_folders_without_images_or_classes_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no folder .*nowhere: set data\.path to a folder that holds one folder per"):
+    with pytest.raises(
+        ValueError,
+        match=r"no folder .*nowhere: set data\.path, or the domain's path, to a folder that holds one folder per",
+    ):
         image_folder.read(tmp_path / "nowhere", "train", 32)
     fill(tmp_path / "a")
     with pytest.raises(ValueError, match="holds 1 class folders: a classifier needs at least two"):

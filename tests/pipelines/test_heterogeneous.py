@@ -304,6 +304,16 @@ def test_bad_input_stops_before_the_first_fit(tmp_path, params, message):
     assert not list(project.path.rglob("*round*.safetensors"))
 
 
+def test_a_fault_of_the_mix_is_told_when_it_is_entered_in_the_middle(tmp_path):
+    project = Project(tmp_path / "middle")
+    with pytest.raises(RunError, match="unknown key 'limti'; did you mean 'limit'"):
+        project.run(
+            {"heterogeneous": {"data_preparation": {"limti": 9}}},
+            pipeline="heterogeneous",
+            from_nodes=["target_distillation.label_by_ensemble_round1"],
+        )
+
+
 @pytest.mark.parametrize("names", [["bidirectional"], None])
 def test_a_mix_that_cannot_be_run_is_nobody_else_s_fault(tmp_path, names):
     """Plain `kedro run` builds every pipeline there is."""

@@ -50,7 +50,9 @@ def _image_set(classes: dict[str, list[Path]], everything: dict[str, list[Path]]
 
 def _classes(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
-        raise ValueError(f"no folder {root}: set data.path to a folder that holds one folder per class")
+        raise ValueError(
+            f"no folder {root}: set data.path, or the domain's path, to a folder that holds one folder per class"
+        )
     folders = _folders(root)
     if len(folders) < 2:
         raise ValueError(

@@ -86,13 +86,15 @@ def shared(images: ImageSet, shares: Shares, *, seed: int) -> ImageSet:
     if shares == "proportional":
         return images
     present = counts_of(images)
-    wanted = dict.fromkeys(present, min(present.values())) if shares == "equal" else shares
+    smallest = min(present, key=lambda domain: present[domain])
+    wanted = dict.fromkeys(present, present[smallest]) if shares == "equal" else shares
+    why = f" (equal: as many as of '{smallest}')" if shares == "equal" else ""
     for block in images.blocks:
         count, classes = wanted.get(block.domain), len(block.class_names)
         if count is not None and not classes <= count <= present[block.domain]:
             raise ValueError(
-                f"the mix is to hold {count} images of '{block.domain}', there are {present[block.domain]} of "
-                f"{classes} classes: ask for no more and for one of each class at least"
+                f"the mix is to hold {count} images of '{block.domain}'{why}, there are {present[block.domain]} of "
+                f"{classes} classes in this set: ask for no more and for one of each class at least"
             )
     return thin(images, wanted, seed=seed)
 

@@ -89,7 +89,7 @@ def _without_the_domain(rows: list[Row], taught: Row) -> str:
     told = f"Over all classes, the domain unknown, it is right on {percent(joint)}{_GAP}%"
     for question, whose in (
         (TARGET_OR_LABELS, "on labels alone"),
-        (TARGET_OR_NO_LABELS, "from its teachers alone, without a label,"),
+        (TARGET_OR_NO_LABELS, "from its teachers alone, told the domain and no class,"),
         (TARGET_OR_CONFIDENT, "the students together, believing the most confident,"),
     ):
         if row := _find(rows, question, JOINT_ACCURACY):
