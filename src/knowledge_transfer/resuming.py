@@ -23,6 +23,9 @@ _WITHOUT_EFFECT = ("device",)  # on what is made
 class ResumingHooks:
     """Keeps in `made_with` which parameters are in use and since when, and refuses to mix two sets of them."""
 
+    def __init__(self) -> None:
+        self._pending: tuple[str, dict[str, Any], CatalogProtocol] | None = None
+
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Stamp a run; stop a resumed one, before anything is made, when an output is of other parameters."""
@@ -43,8 +46,23 @@ class ResumingHooks:
                     f"{stale[0]} was made with other parameters: run once without --only-missing-outputs, or with the "
                     "parameters of then"
                 )
-        if not is_same:
-            catalog.save(stamp, {"parameters_sha256": present, "since": time.time()})
+        self._pending = None if is_same else (stamp, {"parameters_sha256": present, "since": time.time()}, catalog)
+
+    @hook_impl
+    def before_dataset_saved(self) -> None:
+        """Write the stamp before the first result: a run that ends without one leaves what is there as it was."""
+        self._stamp()
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Write the stamp of a run whose results other processes have saved."""
+        self._stamp()
+
+    def _stamp(self) -> None:
+        if self._pending is not None:
+            stamp, content, catalog = self._pending
+            self._pending = None
+            catalog.save(stamp, content)
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:

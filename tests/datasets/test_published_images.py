@@ -64,8 +64,8 @@ def test_what_is_missing_reads_as_one_sentence(tmp_path: Path) -> None:
     catalog = DataCatalog.from_config({"a_images": config(source="folder", path=str(tmp_path / "mine"))})
     with pytest.raises(DatasetError) as error:
         catalog.load("a_images")
-    told = f"no folder {tmp_path / 'mine'}: set data.path to a folder that holds one folder per class"
-    assert str(error.value) == f"a_images: {told}"
+    wanted = "set data.path, or the domain's path, to a folder that holds one folder per class"
+    assert str(error.value) == f"a_images: no folder {tmp_path / 'mine'}: {wanted}"
 
 
 def test_published_images_are_not_written() -> None:

@@ -379,6 +379,12 @@ def test_a_mix_goes_on_where_it_was_cut_short_and_refuses_another(finished_mix, 
     lost.unlink()
     copy.run(wanted, pipeline="heterogeneous", only_missing_outputs=True)
     assert checkpoint(copy, lost.stem).sha256 == before
+    lost.unlink()
+    too_many = {"heterogeneous": {"data_preparation": {"transfer_mix": {"glyphs": 3000}}}}
+    with pytest.raises(RunError, match="3000 images of 'glyphs'"):
+        copy.run(merged(wanted, too_many), pipeline="heterogeneous")
+    copy.run(wanted, pipeline="heterogeneous", only_missing_outputs=True)
+    assert checkpoint(copy, lost.stem).sha256 == before, "a run that made nothing leaves everything as it was"
     other = merged(wanted, {"heterogeneous": {"students": {"resnet8": {"domain": "shapes"}}}})
     with pytest.raises(RunError, match=r"cut with mix .*run --pipelines=heterogeneous --to-nodes=data_preparation"):
         copy.run(other, pipeline="heterogeneous", from_nodes=["student_training.train_resnet8"])
