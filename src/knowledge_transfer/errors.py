@@ -21,13 +21,28 @@ class ErrorHooks:
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Raise RunError in place of an unusable file, a diverged fit, or anything else that this project refuses."""
-        if isinstance(error, DatasetError | TrainingDivergedError) or _is_refusal(error):
-            raise RunError(str(error)) from error
+        if is_refusal(error) and not isinstance(error, RunError):
+            raise RunError(told(error)) from error
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Return whether the project itself raised a ValueError: its words are meant for the user."""
+def is_refusal(error: Exception) -> bool:
+    """Return whether the words of `error` are meant for the user: the project itself refuses or gives up."""
+    if isinstance(error, DatasetError | TrainingDivergedError | RunError) or _is_out_of_memory(error):
+        return True
     if type(error) is not ValueError:
         return False
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals.get("__name__", "")).startswith("knowledge_transfer.")
+
+
+def told(error: Exception) -> str:
+    """Return what a user is told of `error`."""
+    if _is_out_of_memory(error):
+        return f"the GPU is out of memory: lower per_device, or batch_size of the recipe ({error})"
+    return error.message if isinstance(error, RunError) else str(error)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError)

@@ -19,8 +19,9 @@ from rich.table import Column, Table
 
 from knowledge_transfer.learning import events
 from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.events import EpochEnded, Event, FitStarted
+from knowledge_transfer.learning.events import EpochEnded, Event, FitResumed, FitStarted
 from knowledge_transfer.pipelines.building import prefix_of
+from knowledge_transfer.runners.worker import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,15 +54,15 @@ class ProgressHooks:
     @hook_impl
     def before_node_run(self, node: Node) -> None:
         """Show the fit of a training node while it runs."""
-        if "training" not in node.tags:
-            return
+        if "training" not in node.tags or place():
+            return  # of what runs elsewhere the driver shows a table
         self._started += 1
         # A process that never saw the pipeline runs this node alone, and cannot know how many others do.
-        place = f"[{self._started}/{len(self._training)}] " if self._training else ""
+        number = f"[{self._started}/{len(self._training)}] " if self._training else ""
         # Two live lines would write over each other: only the main thread of the pipeline's own process draws one.
         alone = bool(self._training) and threading.current_thread() is threading.main_thread()
         live = alone and rich.get_console().is_terminal
-        title = f"{place}{node.namespace or node.short_name}"
+        title = f"{number}{node.namespace or node.short_name}"
         self._fits[node.name] = fit = _LiveLine(title) if live else _Lines(title)
         events.subscribe(fit.hear)
 
@@ -102,9 +103,11 @@ class _Lines:
         if isinstance(event, FitStarted):
             size = f"{event.epochs} epochs, {event.images:,} images, {event.parameters:,} parameters"
             self._say(event.model, size)
-        elif _is_told(event):
+        elif isinstance(event, FitResumed):
+            self._say(event.model, f"goes on after epoch {event.epoch}")
+        elif is_told(event):
             number = f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}"
-            self._say(event.model, f"{number}  {_numbers(event)}")
+            self._say(event.model, f"{number}  {numbers(event)}")
 
     def close(self) -> None:
         """There is nothing to tidy up."""
@@ -138,9 +141,13 @@ class _LiveLine:
             self._progress.start()
             # Ctrl-C reaches no hook, and a line that is not closed keeps the terminal's cursor.
             atexit.register(self.close)
-        elif self._task is not None:
-            numbers = f"epoch {event.epoch}/{event.epochs}  {_numbers(event)}"
-            self._progress.update(self._task, completed=event.epoch, numbers=numbers, refresh=True)
+        elif self._task is None:
+            return
+        elif isinstance(event, FitResumed):
+            self._progress.update(self._task, completed=event.epoch, refresh=True)
+        else:
+            told = f"epoch {event.epoch}/{event.epochs}  {numbers(event)}"
+            self._progress.update(self._task, completed=event.epoch, numbers=told, refresh=True)
 
     def close(self) -> None:
         self._progress.stop()
@@ -212,13 +219,15 @@ def _number(value: float | None, how: str, factor: int = 1) -> str:
     return "–" if value is None else format(value * factor, how)
 
 
-def _numbers(event: EpochEnded) -> str:
+def numbers(event: EpochEnded) -> str:
+    """Return what is shown of an epoch."""
     left = f"{timedelta(seconds=round(event.seconds_left))} left" if event.epoch < event.epochs else "done"
     accuracy = f"validation {event.validation_accuracy:.1%}"
     return f"loss {event.loss:.3f}  {accuracy}  {event.images_per_second:,.0f} images/s  {left}"
 
 
-def _is_told(event: EpochEnded) -> bool:
+def is_told(event: EpochEnded) -> bool:
+    """Return whether an epoch gets a line of its own: all of a short fit, about ten of a long one."""
     if event.epochs <= _ALL_EPOCHS or event.epoch in (1, event.epochs):
         return True
     return event.epoch % math.ceil(event.epochs / _SOME_EPOCHS) == 0

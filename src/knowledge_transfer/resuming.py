@@ -17,7 +17,7 @@ from knowledge_transfer.pipelines.experiment import parameters_of
 from knowledge_transfer.progress import file_of
 
 _STAMP = "made_with"
-_WITHOUT_EFFECT = ("device",)  # on what is made
+_WITHOUT_EFFECT = ("devices", "per_device")  # on what is made
 
 
 class ResumingHooks:
@@ -54,8 +54,13 @@ class ResumingHooks:
         self._stamp()
 
     @hook_impl
+    def on_output_saved(self) -> None:
+        """Write the stamp when another process has saved the first result."""
+        self._stamp()
+
+    @hook_impl
     def after_pipeline_run(self) -> None:
-        """Write the stamp of a run whose results other processes have saved."""
+        """Write the stamp of a run whose results other processes have saved and nobody has told of."""
         self._stamp()
 
     def _stamp(self) -> None:
@@ -87,6 +92,7 @@ def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], va
 
 def _digest(parameters: dict[str, Any]) -> str:
     counted = {key: value for key, value in parameters.items() if key not in _WITHOUT_EFFECT}
+    counted["target"] = {key: value for key, value in parameters["target"].items() if key not in _WITHOUT_EFFECT}
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 

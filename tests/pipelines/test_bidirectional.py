@@ -181,7 +181,7 @@ def test_the_roster_is_configuration(tmp_path):
     [
         ({"rouns": 2}, "unknown key 'rouns'; did you mean 'rounds'"),
         ({"student_training": {"recipe": {"lerning_rate": 1}}}, "did you mean 'learning_rate'"),
-        ({"device": "cudaa"}, "'cudaa' is no device"),
+        ({"devices": "cudaa"}, "'cudaa' is no device"),
         ({"data": {"source": "cifar01"}}, "unknown source 'cifar01'; did you mean 'cifar10'"),
         ({"data": {"source": "folder", "path": "nowhere"}}, r"no folder .*nowhere"),
     ],

@@ -127,7 +127,7 @@ def test_divergence_names_the_arm():
 
 def stage(monkeypatch, *, rounds=1, students=("cnn", "tiny"), start="trained", controls=True, target_distillation=None):
     plan = Experiment(
-        seed=0, device="cpu", rounds=rounds, data={"source": "digits", "path": "", "image_size": 32},
+        seed=0, devices="cpu", rounds=rounds, data={"source": "digits", "path": "", "image_size": 32},
         students={name: {"architecture": ARCHITECTURE} for name in students},
         target={"name": "big", "architecture": ARCHITECTURE},
         data_preparation={"transfer_fraction": 0.3, "validation_fraction": 0.1},

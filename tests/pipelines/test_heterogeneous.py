@@ -294,7 +294,7 @@ def test_several_students_of_one_domain_and_two_rounds(tmp_path):
         ({"domains": {"pets": {"source": "folder"}}}, "domains.pets: source 'folder' needs a path"),
         ({"data_preparation": {"transfer_mix": "even"}}, "heterogeneous.data_preparation.transfer_mix"),
         ({"target_distillation": {"teaching": {"gamma": -1}}}, "heterogeneous.target_distillation.teaching.gamma"),
-        ({"device": "cudaa"}, "'cudaa' is no device"),
+        ({"devices": "cudaa"}, "'cudaa' is no device"),
     ],
 )
 def test_bad_input_stops_before_the_first_fit(tmp_path, params, message):

@@ -11,21 +11,32 @@ import torch
 def resolve_device(choice: str) -> torch.device:
     """Return the device named by `choice`; `auto` takes CUDA, then Apple's MPS, then the CPU.
 
-    Raises ValueError, saying what there is, for a device that this machine lacks.
+    Numbers such as `0 1 3` are CUDA devices, of which it is the first. Raises ValueError, saying what there is, for a
+    device that this machine lacks.
     """
+    if numbers := numbers_in(choice):
+        choice = f"cuda:{numbers[0]}"
     if choice == "auto":
         choice = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(choice)
     except RuntimeError as error:
-        raise ValueError(f"device '{choice}' is no device: use auto, cpu, mps, cuda or cuda:0") from error
+        raise ValueError(
+            f"'{choice}' is no device: use auto, cpu, mps, cuda, or numbers of GPUs such as [0, 1]"
+        ) from error
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(device.type, False) or (
         device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     ):
         have = [kind for kind, there in present.items() if there]
-        raise ValueError(f"device '{choice}' is not on this machine, which has {', '.join(have)}: set device to auto")
+        raise ValueError(f"device '{choice}' is not on this machine, which has {', '.join(have)}: set devices to auto")
     return device
+
+
+def numbers_in(choice: str) -> tuple[int, ...]:
+    """Return the CUDA devices that `choice` names by number, none where it is a word."""
+    words = choice.split()
+    return tuple(map(int, words)) if all(word.isdecimal() for word in words) else ()
 
 
 def has_native_bf16(device: torch.device) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from knowledge_transfer.pipelines.experiment import VARIANTS, Experiment
 
@@ -76,6 +78,13 @@ def prefix_of(pipeline: Pipeline) -> str:
     """Return what the datasets of a pipeline begin with: `heterogeneous_` in that variant, nothing in the main one."""
     names = pipeline.datasets()
     return next((f"{name}_" for name in VARIANTS if any(each.startswith(f"{name}_") for each in names)), "")
+
+
+def model_name(node: Node) -> str:
+    """Return the identity of the model that a training node makes, from the name of its checkpoint."""
+    variants = "|".join(VARIANTS)
+    names = (re.fullmatch(rf"(?:.*\.)?(?:(?:{variants})_)?(.+)_round\d+_checkpoint", output) for output in node.outputs)
+    return next((match[1] for match in names if match), node.short_name)
 
 
 def stage_namespace(stage: str, round_: int) -> str:

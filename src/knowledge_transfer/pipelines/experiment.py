@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.knobs import Knobs, nearest
@@ -81,10 +81,11 @@ class Student(Knobs):
 
 
 class Target(Knobs):
-    """The large network."""
+    """The large network; on more than one of the devices it is trained data-parallel, with the same result."""
 
     name: str
     architecture: Architecture
+    devices: int = Field(default=1, ge=1)
 
 
 class Training(Knobs):
@@ -111,10 +112,13 @@ class Experiment(Knobs):
     """Every parameter of a run.
 
     Students of one domain each make a mix, over the union of whose label spaces the target learns.
+    `devices` are auto (every GPU, else what there is), cpu, mps, or GPUs by number; `per_device` is how many nodes may
+    share a GPU.
     """
 
     seed: int = Field(ge=0)
-    device: str
+    devices: str
+    per_device: int = Field(default=1, ge=1)
     rounds: int = Field(ge=1)
     data: DataSource
     domains: dict[str, Domain] = {}
@@ -125,6 +129,18 @@ class Experiment(Knobs):
     target_distillation: Distillation
     reverse_distillation: Distillation
     evaluation: Evaluation
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _devices_as_one_text(cls, given: Any) -> Any:
+        # A list in a file, "0 1 3" in `--params`, which takes a comma for its own; nodes take a text.
+        if isinstance(given, str) and not given.replace(" ", "").isdecimal():
+            return given
+        numbers = given.split() if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
+        unfit = any(isinstance(number, bool) or not str(number).isdecimal() for number in numbers)
+        if unfit or not numbers or len(set(map(int, numbers))) < len(numbers):
+            raise ValueError(f"devices are auto, cpu, mps, or different numbers of GPUs such as [0, 1], got {given}")
+        return " ".join(str(int(number)) for number in numbers)
 
     @model_validator(mode="before")
     @classmethod

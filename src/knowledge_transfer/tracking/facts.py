@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
 from knowledge_transfer.learning.checkpoint import Facts
 from knowledge_transfer.learning.events import EpochEnded
 from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.pipelines.experiment import VARIANTS
 
 _EPOCH_METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "images_per_second")
 
@@ -28,13 +25,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = plain
     return flat
-
-
-def model_name(node: Node) -> str:
-    """Return the identity of the model that a training node makes, from the name of its checkpoint."""
-    variants = "|".join(VARIANTS)
-    names = (re.fullmatch(rf"(?:.*\.)?(?:(?:{variants})_)?(.+)_round\d+_checkpoint", output) for output in node.outputs)
-    return next((match[1] for match in names if match), node.short_name)
 
 
 def model_parameters(facts: Facts, stage: str) -> dict[str, Any]:

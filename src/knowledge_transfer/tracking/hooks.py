@@ -17,11 +17,13 @@ from kedro.pipeline.node import Node
 from knowledge_transfer.learning import events
 from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.pipelines.building import prefix_of
+from knowledge_transfer.pipelines.building import model_name, prefix_of
 from knowledge_transfer.pipelines.experiment import parameters_of
 from knowledge_transfer.progress import file_of, summary_rows
-from knowledge_transfer.tracking.facts import commit, epoch_metrics, flatten, lineage, model_name, model_parameters
+from knowledge_transfer.runners.worker import place
+from knowledge_transfer.tracking.facts import commit, epoch_metrics, flatten, lineage, model_parameters
 from knowledge_transfer.tracking.process import environment, sigterm_unwinds
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class MlflowHooks:
             metrics = {f"{key}.{where}": row[key] for key in _SUMMARY_METRICS if row.get(key) is not None}
             # The round is the step: a model that is measured after every round has a curve.
             run.log_metrics(metrics, row["round"])
+        run.log_metrics(_device_use(pipeline, catalog), 0)
         for name in sorted(pipeline.all_outputs()):
             path = file_of(catalog, name)
             if path and path.is_file() and _REPORTING in path.parts:
@@ -105,7 +108,8 @@ class MlflowHooks:
         if parent is None:
             return
         model = _ModelRun(parent.child(model_name(node)), node.namespace or "")
-        model.run.start({"model": model.run.name, "stage": model.stage, **commit()})
+        device = {"device": place() or _own_device(inputs)}
+        model.run.start({"model": model.run.name, "stage": model.stage, **device, **commit()})
         model.run.log_images({name: value for name, value in inputs.items() if isinstance(value, ImageSet)})
         self._models[node.name] = model
         events.subscribe(model.hear)
@@ -128,6 +132,12 @@ class MlflowHooks:
     def on_node_error(self, error: Exception, node: Node) -> None:
         """End the model's run as failed, and say why."""
         self._end_model(node, "FAILED", error)
+
+    @hook_impl
+    def on_node_ended(self, status: str) -> None:
+        """End the run of a model whose process was killed: it cannot do so itself."""
+        if status == "killed" and self._pipeline_run:
+            self._pipeline_run.reap()
 
     def _announce(self, run: Run) -> None:
         if run.id:
@@ -165,6 +175,22 @@ class _ModelRun:
         if isinstance(event, events.EpochEnded):
             self.epoch = event.epoch
             self.run.log_metrics(epoch_metrics(event), self.epoch)
+
+
+def _own_device(inputs: dict[str, Any]) -> str:
+    """Return the device of a node in this process."""
+    choice = next((value for name, value in inputs.items() if name.endswith("devices")), None)
+    return "cpu" if choice is None else str(resolve_device(choice))
+
+
+def _device_use(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, float]:
+    """Return for how much of the run each device was in use, in [0, 1], under one key for each."""
+    name = f"{prefix_of(pipeline)}device_use"
+    if name not in pipeline.all_outputs():
+        return {}
+    dataset = catalog.get(name)
+    table = dataset.load() if dataset is not None and dataset.exists() else None
+    return {} if table is None else {f"device_use.{row.place}": float(row.share) for row in table.itertuples()}
 
 
 def _announced_run() -> Run | None:

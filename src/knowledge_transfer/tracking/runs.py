@@ -111,6 +111,10 @@ class Run:
 
         self._send("register the model of", lambda client: register(client, self.id, checkpoint, step))
 
+    def reap(self) -> None:
+        """End the runs of processes that are gone."""
+        self.server.send("end the runs of processes that are gone", reap)
+
     def end(self, status: Status, error: Exception | None = None) -> None:
         """End the run, for a reason if there is one. Children that still run have lost their process: KILLED."""
         now = _now()

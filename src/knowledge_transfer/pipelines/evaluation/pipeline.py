@@ -74,7 +74,8 @@ def _arms_of_students(now: Experiment) -> list[Node]:
 
 def _arm(learn: Callable[..., Any], name: str, now: Experiment, inputs: dict[str, str]) -> Node:
     sets = ("transfer_images", "student_images", "validation_images", "normalisation")
-    shared = {each: each for each in sets} | {each: f"params:{each}" for each in ("rounds", "seed", "device")}
+    shared = {each: each for each in sets} | {each: f"params:{each}" for each in ("rounds", "seed")}
+    shared["device"] = "params:devices"
     outputs = [f"{name}_round{now.rounds}_{what}" for what in ("checkpoint", "history", "facts")]
     return node(
         learn,
@@ -92,7 +93,7 @@ def _asking(students: list[str], models: list[str]) -> list[Node]:
     return [
         node(
             function,
-            [*images, "params:device", *(f"{model}_checkpoint" for model in asked)],
+            [*images, "params:devices", *(f"{model}_checkpoint" for model in asked)],
             output,
             name=name,
             namespace="evaluation",

@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
                     f"params:students.{name}",
                     "params:student_training",
                     "params:seed",
-                    "params:device",
+                    "params:devices",
                 ],
                 [f"{name}_round0_checkpoint", f"{name}_round0_history", f"{name}_round0_facts"],
                 name=f"train_{name}",

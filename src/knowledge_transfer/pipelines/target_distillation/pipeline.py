@@ -24,7 +24,7 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
         "target": "params:target",
         "distillation": "params:target_distillation",
         "seed": "params:seed",
-        "device": "params:device",
+        "device": "params:devices",
         **{f"{name}_facts": f"{name}_round{before}_facts" for name in now.students},
     }
     if round_ > 1 and now.target_distillation.teaching.start == "trained":
@@ -33,7 +33,7 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
         [
             node(
                 rank_members,
-                ["validation_images", "params:device", *students],
+                ["validation_images", "params:devices", *students],
                 f"ensemble_round{round_}_standings",
                 name=f"rank_members_round{round_}",
                 namespace=namespace,
@@ -46,7 +46,7 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
                     "student_images",
                     "params:target_distillation",
                     "params:seed",
-                    "params:device",
+                    "params:devices",
                     *students,
                 ],
                 f"ensemble_round{round_}_soft_labels",

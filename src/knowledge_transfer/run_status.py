@@ -1,0 +1,77 @@
+"""The status of a run for `kedro viz`, whose own hooks see nothing of nodes that other processes run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline.node import Node
+from kedro_viz.integrations.kedro.hooks_utils import generate_timestamp, hash_node, is_default_run, write_events
+from kedro_viz.integrations.kedro.run_hooks import create_dataset_event
+
+
+class RunStatusHooks:
+    """Writes the events that kedro-viz reads, in its form, while our runners run a whole pipeline."""
+
+    def __init__(self) -> None:
+        self._is_whole = self._is_ours = False
+        self._events: list[dict[str, Any]] = []
+        self._began: dict[str, float] = {}
+        self._catalog: CatalogProtocol | None = None
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+        """Note whether the whole pipeline is run: of parts of one kedro-viz shows no status."""
+        self._is_whole, self._is_ours = is_default_run(run_params), False
+        self._events, self._catalog = [], catalog
+        # It warns that no status is written for this runner, which is no longer so.
+        logging.getLogger("kedro_viz.integrations.kedro.run_hooks").addFilter(_not_about_runners)
+
+    @hook_impl
+    def on_run_placed(self) -> None:
+        """Begin."""
+        self._is_ours = self._is_whole
+        self._add({"event": "before_pipeline_run", "timestamp": generate_timestamp()})
+
+    @hook_impl
+    def on_node_started(self, node: Node) -> None:
+        """Note when."""
+        self._began[node.name] = time.monotonic()
+
+    @hook_impl
+    def on_node_ended(self, node: Node, status: str, error: str | None) -> None:
+        """Write what the node read and made, and how long it took, or what went wrong."""
+        who = {"node": node.name, "node_id": hash_node(node)}
+        if status == "finished":
+            for event, names in (("after_dataset_loaded", node.inputs), ("after_dataset_saved", node.outputs)):
+                for name in names:
+                    self._events.append(create_dataset_event(event, name, True, self._catalog))
+            took = time.monotonic() - self._began[node.name]
+            self._add({"event": "after_node_run", **who, "duration": took, "status": "success"})
+        elif status == "failed":
+            self._add(
+                {"event": "on_node_error", **who, "error": error, "timestamp": generate_timestamp(), "traceback": error}
+            )
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Write that the run is over."""
+        self._add({"event": "after_pipeline_run", "timestamp": generate_timestamp()})
+
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Write that the run has failed."""
+        told = str(error)
+        self._add({"event": "on_pipeline_error", "error": told, "timestamp": generate_timestamp(), "traceback": told})
+
+    def _add(self, event: dict[str, Any]) -> None:
+        if self._is_ours:
+            self._events.append(event)
+            write_events(self._events)
+
+
+def _not_about_runners(record: logging.LogRecord) -> bool:
+    return "non-sequential runners" not in record.getMessage()

@@ -1,0 +1,88 @@
+"""What a node is expected to cost, so that the longest chain of work starts first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from pydantic import BaseModel
+
+from knowledge_transfer.learning.evaluation import multiply_adds
+from knowledge_transfer.learning.models import Architecture, build
+
+
+def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, float]:
+    """Return for each node, by name, its cost and that of the dearest chain of nodes that wait for it.
+
+    Whoever starts the highest first does what Graham's list scheduling does by critical path; where nodes wait for
+    nothing it is "longest first", at most 4/3 of the best possible (Graham 1969).
+    """
+    waiting: dict[Node, set[Node]] = {node: set() for node in pipeline.nodes}
+    for node, needs in pipeline.node_dependencies.items():
+        for need in needs:
+            waiting[need].add(node)
+    found: dict[str, float] = {}
+    for node in reversed(pipeline.nodes):  # which are in an order that can be run
+        found[node.name] = costs.get(node.name, 0.0) + max((found[each.name] for each in waiting[node]), default=0.0)
+    return found
+
+
+def expected_costs(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, float]:
+    """Return for each node that trains, by name, multiply-adds x share of the images x epochs; other nodes have none.
+
+    By these a node is compared with its rivals only: the factor common to all is left out.
+    """
+    costs: dict[str, float] = {}
+    for node in pipeline.nodes:
+        if "training" in node.tags:
+            settings = [_plain(catalog.load(name)) for name in node.inputs if name.startswith("params:")]
+            blocks = [each for each in settings if isinstance(each, Mapping)]
+            model = next((block for block in blocks if "architecture" in block), None)
+            stage = next((block for block in blocks if "recipe" in block and block is not model), None)
+            if model and stage:
+                costs[node.name] = _multiply_adds(**model["architecture"]) * _images(stage) * _epochs(model, stage)
+    return costs
+
+
+def devices_of(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, int]:
+    """Return for each node that computes on a device, by name, on how many: `devices` of the model that it trains."""
+    found: dict[str, int] = {}
+    for node in pipeline.nodes:
+        if "gpu" in node.tags:
+            blocks = [_plain(catalog.load(name)) for name in node.inputs if name.startswith("params:")]
+            wanted = [block.get("devices", 1) for block in blocks if isinstance(block, Mapping)]
+            found[node.name] = max(wanted, default=1) if "training" in node.tags else 1
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def _epochs(model: Mapping[str, Any], stage: Mapping[str, Any]) -> int:
+    changes = model.get("reverse_recipe" if "teaching" in stage else "recipe") or {}
+    return int(changes.get("epochs", stage["recipe"]["epochs"]))
+
+
+def _images(stage: Mapping[str, Any]) -> int:
+    """Return of how many image sets a fit sees every image."""
+    return 2 if stage.get("teaching", {}).get("student_set") else 1
+
+
+@cache
+def _multiply_adds(kind: Any, width: float) -> int:
+    with torch.device("meta"):
+        network = build(
+            Architecture(kind=kind, width=width),
+            classes=10,
+            channels=3,
+            image_size=32,
+            mean=(0.5,) * 3,
+            deviation=(0.5,) * 3,
+        )
+        return multiply_adds(network, 3, 32)

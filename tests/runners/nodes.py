@@ -1,0 +1,100 @@
+"""What nodes do in these tests: they say where they are, and wait until the test lets them go on."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline, node
+from kedro.runner import AbstractRunner
+
+from knowledge_transfer.runners import DeviceRunner
+from knowledge_transfer.runners.places import Place
+from knowledge_transfer.runners.specs import announce
+
+
+def logical_gpus(count: int) -> tuple[Place, ...]:
+    """Devices that no machine need have: a process is told of them as of real ones."""
+    return tuple(Place(f"cuda:{number}", str(number + 10)) for number in range(count))
+
+
+def visible(*_: Any) -> str:
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def meet(door: Any, *_: Any) -> str:
+    """Go through the test's door: say which devices are visible, wait, do what it says."""
+    with Client(door) as test:
+        test.send((os.getpid(), visible()))
+        what = test.recv()
+    if what == "raise":
+        raise ValueError("it was told to")
+    return str(what)
+
+
+def die_once(flag: str, signal_number: int) -> str:
+    if not Path(flag).exists():
+        Path(flag).touch()
+        os.kill(os.getpid(), signal_number)
+    return "lived"
+
+
+def die(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def gpu(function: Callable[..., Any], inputs: Any, output: str, name: str | None = None, *tags: str) -> Any:
+    return node(function, inputs, output, name=name or output, tags=["gpu", *tags])
+
+
+def run(pipeline: Pipeline, catalog: DataCatalog, runner: AbstractRunner | None = None, *hooks: Any) -> dict[str, Any]:
+    """Return the free outputs of a run."""
+    manager = _create_hook_manager()
+    announce(manager)
+    for hook in hooks:
+        manager.register(hook)
+    outputs = (runner or DeviceRunner(places=logical_gpus(4))).run(pipeline, catalog, manager)
+    return {name: dataset.load() for name, dataset in outputs.items()}
+
+
+class Door:
+    """Where nodes come through: `accept` waits for the next one, in a test that runs the pipeline in a thread."""
+
+    def __init__(self) -> None:
+        self.listener = Listener(("127.0.0.1", 0))
+        self.address = self.listener.address
+        self.socket = self.listener._listener._socket  # type: ignore[attr-defined]
+        self.socket.settimeout(60)  # a node that never comes fails the test
+        self.result: dict[str, Any] = {}
+        self.error: BaseException | None = None
+
+    def start(self, pipeline: Pipeline, catalog: DataCatalog, runner: AbstractRunner, *hooks: Any) -> threading.Thread:
+        def go() -> None:
+            try:
+                self.result = run(pipeline, catalog, runner, *hooks)
+            except BaseException as error:
+                self.error = error
+
+        thread = threading.Thread(target=go)
+        thread.start()
+        return thread
+
+    def accept(self) -> tuple[Connection, int, str]:
+        connection = self.listener.accept()
+        pid, devices = connection.recv()
+        return connection, pid, devices
+
+    def is_anyone_waiting(self) -> bool:
+        return bool(select.select([self.socket], [], [], 0)[0])

@@ -1,0 +1,172 @@
+"""Nodes side by side on devices: who runs where, what comes back, what happens when one fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import active_children
+from typing import Any
+
+import pytest
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
+from kedro_datasets.json import JSONDataset
+
+from knowledge_transfer.errors import RunError
+from knowledge_transfer.runners import DeviceRunner
+from knowledge_transfer.runners.walk import NodeError
+from tests.runners.nodes import Door, die, die_once, double, gpu, logical_gpus, meet, run, visible
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    door = Door()
+    yield door
+    door.listener.close()
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left() -> Iterator[None]:
+    yield
+    assert active_children() == []
+
+
+class Ended:
+    """How every node ended, and where."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[str, tuple[str, ...], str]] = []
+        self.attempts: list[tuple[str, int]] = []
+
+    @hook_impl
+    def on_node_started(self, node: Any, places: tuple[str, ...], attempt: int) -> None:
+        self.attempts.append((node.name, attempt))
+
+    @hook_impl
+    def on_node_ended(self, node: Any, places: tuple[str, ...], status: str) -> None:
+        self.all.append((node.name, places, status))
+
+
+def students(count: int) -> Pipeline:
+    return Pipeline([gpu(meet, "door", f"student{number}") for number in range(count)])
+
+
+def test_four_students_overlap_on_four_devices_and_the_fifth_takes_the_first_free_one(door: Door) -> None:
+    ended = Ended()
+    catalog = DataCatalog({"door": MemoryDataset(door.address)})
+    thread = door.start(students(5), catalog, DeviceRunner(places=logical_gpus(4)), ended)
+    inside = {devices: connection for connection, _, devices in (door.accept() for _ in range(4))}
+    assert inside.keys() == {"10", "11", "12", "13"}, "all four are in at once, each sees a device of its own"
+    assert not door.is_anyone_waiting()
+    inside.pop("12").send("first")
+    fifth, _, devices = door.accept()
+    assert devices == "12"
+    for connection in (*inside.values(), fifth):
+        connection.send("later")
+    thread.join()
+    assert door.error is None
+    assert sorted(door.result.values()) == ["first", *["later"] * 4]
+    assert [places for name, places, _ in ended.all if name == "student4"] == [("cuda:2",)]
+
+
+def test_nodes_without_the_tag_see_no_device_and_all_others_their_own() -> None:
+    large = gpu(visible, ["params:target"], "large", "train_large", "training")
+    pipeline = Pipeline([node(visible, None, "table", name="table"), gpu(visible, None, "small"), large])
+    catalog = DataCatalog({"params:target": MemoryDataset({"devices": 3})})
+    told = run(pipeline, catalog)
+    assert told["table"] == ""
+    assert told["small"] in {"10", "11", "12", "13"}
+    assert len(set(told["large"].split(","))) == 3
+
+
+def test_more_devices_than_there_are_is_refused_before_anything_runs() -> None:
+    large = gpu(visible, ["params:target"], "large", "train_large", "training")
+    catalog = DataCatalog({"params:target": MemoryDataset({"devices": 5})})
+    with pytest.raises(RunError, match=r"train_large computes on 5 devices \(target.devices\), this run has 4"):
+        run(Pipeline([gpu(die, None, "never"), large]), catalog)
+
+
+def test_data_in_memory_and_on_disk_goes_to_the_processes_and_back(tmp_path: Any) -> None:
+    stored = JSONDataset(filepath=str(tmp_path / "four.json"))
+    catalog = DataCatalog({"two": MemoryDataset(2), "four": stored})
+    pipeline = Pipeline(
+        [gpu(double, "two", "four"), gpu(double, "four", "eight"), node(double, "eight", "sixteen", name="sixteen")]
+    )
+    assert run(pipeline, catalog) == {"sixteen": 32 // 2}
+    assert stored.load() == 4
+
+
+@pytest.mark.parametrize("per_device", [1, 2])
+def test_as_many_nodes_share_a_device_as_configured(door: Door, per_device: int) -> None:
+    told = {"door": door.address, "params:devices": "auto", "params:per_device": per_device}
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in told.items()})
+    pipeline = Pipeline([gpu(meet, ["door", "params:devices"], f"student{number}") for number in range(3)])
+    thread = door.start(pipeline, catalog, DeviceRunner(places=logical_gpus(2)))
+    inside = [door.accept() for _ in range(2 * per_device if per_device == 1 else 3)]
+    assert not door.is_anyone_waiting()
+    assert len({devices for _, _, devices in inside}) == 2
+    for connection, _, _ in inside:
+        connection.send("go")
+    if per_device == 1:
+        door.accept()[0].send("go")
+    thread.join()
+    assert door.error is None
+
+
+def test_a_node_that_raises_lets_its_siblings_finish_and_be_saved(door: Door, tmp_path: Any) -> None:
+    ended = Ended()
+    stored = {f"student{number}": JSONDataset(filepath=str(tmp_path / f"{number}.json")) for number in range(4)}
+    catalog = DataCatalog({"door": MemoryDataset(door.address), **stored})
+    pipeline = Pipeline(
+        [
+            *(gpu(meet, "door", f"student{number}", None, "training") for number in range(4)),
+            gpu(double, "student1", "never"),
+        ]
+    )
+    thread = door.start(pipeline, catalog, DeviceRunner(places=logical_gpus(4)), ended)
+    inside = {devices: connection for connection, _, devices in (door.accept() for _ in range(4))}
+    inside.pop("10").send("raise")
+    for connection in inside.values():
+        connection.send("finished")
+    thread.join()
+    assert isinstance(door.error, NodeError)
+    assert "student0 (student0) on cuda:0 failed: ValueError: it was told to" in str(door.error)
+    assert "in meet" in str(door.error), "a developer gets the traceback"
+    assert [stored[f"student{number}"].load() for number in (1, 2, 3)] == ["finished"] * 3
+    assert sorted(status for _, _, status in ended.all) == ["failed", *["finished"] * 3]
+
+
+def test_a_worker_that_is_killed_is_tried_once_more_and_the_run_says_so(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = Ended()
+    catalog = DataCatalog({"flag": MemoryDataset(str(tmp_path / "flag")), "signal": MemoryDataset(int(signal.SIGKILL))})
+    assert run(Pipeline([gpu(die_once, ["flag", "signal"], "student")]), catalog, None, ended) == {"student": "lived"}
+    assert "student on cuda:0 was killed by SIGKILL: it is tried once more" in caplog.text
+    assert ended.attempts == [("student", 1), ("student", 2)]
+    assert [status for _, _, status in ended.all] == ["killed", "finished"]
+
+
+@pytest.mark.parametrize("tags", [["gpu"], []])
+def test_a_worker_that_is_killed_twice_fails_the_run(tags: list[str]) -> None:
+    pipeline = Pipeline([node(die, None, "student", name="student", tags=tags), gpu(visible, None, "other")])
+    with pytest.raises(RunError, match=r"student on (cuda:.|cpu) failed: its process was killed by SIGKILL, twice"):
+        run(pipeline, DataCatalog())
+
+
+def test_a_function_that_cannot_be_sent_is_refused_by_name() -> None:
+    with pytest.raises(RunError, match=r"student failed: cannot be sent to another process .* that can be imported"):
+        run(Pipeline([gpu(lambda: 1, None, "student")]), DataCatalog())
+
+
+def test_room_for_one_node_is_this_process() -> None:
+    here = run(Pipeline([gpu(os.getpid, None, "pid")]), DataCatalog(), DeviceRunner(places=logical_gpus(1)))
+    assert here == {"pid": os.getpid()}
+
+
+@pytest.mark.parametrize("wrong", [0, "four", True])
+def test_a_number_of_processes_is_a_number(wrong: Any) -> None:
+    with pytest.raises(RunError, match="processes is a number of processes, got"):
+        DeviceRunner(processes=wrong)
