@@ -19,7 +19,7 @@ from rich.table import Column, Table
 
 from knowledge_transfer.learning import events
 from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.events import EpochEnded, Event, FitStarted
+from knowledge_transfer.learning.events import EpochEnded, Event, FitResumed, FitStarted
 from knowledge_transfer.pipelines.building import prefix_of
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class _Lines:
         if isinstance(event, FitStarted):
             size = f"{event.epochs} epochs, {event.images:,} images, {event.parameters:,} parameters"
             self._say(event.model, size)
+        elif isinstance(event, FitResumed):
+            self._say(event.model, f"goes on after epoch {event.epoch}")
         elif _is_told(event):
             number = f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}"
             self._say(event.model, f"{number}  {_numbers(event)}")
@@ -139,7 +141,10 @@ class _LiveLine:
             # Ctrl-C reaches no hook, and a line that is not closed keeps the terminal's cursor.
             atexit.register(self.close)
         elif self._task is not None:
-            numbers = f"epoch {event.epoch}/{event.epochs}  {_numbers(event)}"
+            if isinstance(event, FitResumed):
+                numbers = f"goes on after epoch {event.epoch}"
+            else:
+                numbers = f"epoch {event.epoch}/{event.epochs}  {_numbers(event)}"
             self._progress.update(self._task, completed=event.epoch, numbers=numbers, refresh=True)
 
     def close(self) -> None:

@@ -18,6 +18,14 @@ class FitStarted:
 
 
 @dataclass(frozen=True)
+class FitResumed:
+    """A fit that was cut short goes on; `epoch` is the last one that is over, counted from 1."""
+
+    model: str
+    epoch: int
+
+
+@dataclass(frozen=True)
 class EpochEnded:
     """One epoch is over: one row of a learning curve.
 
@@ -37,7 +45,7 @@ class EpochEnded:
     seconds_left: float
 
 
-Event = FitStarted | EpochEnded
+Event = FitStarted | FitResumed | EpochEnded
 Listener = Callable[[Event], None]
 
 # Per context, not per process: nodes that run in threads of one process must not hear each other's fits.

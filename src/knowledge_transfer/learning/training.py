@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from knowledge_transfer.learning.evaluation import predict
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.models import Network
 from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.snapshots import Snapshots, identity
 from knowledge_transfer.learning.steps import Learner, Lesson
 
 
@@ -52,19 +54,20 @@ def fit(
     """Train `network` on `images`, with the labels, the lesson's soft labels or both.
 
     Views follow the lesson's seed, else `view_seed`, else `seed`. The same seed gives the same bits on one CPU thread.
-    Emits a FitStarted event and an EpochEnded after each epoch. Raises TrainingDivergedError at the end of the epoch in
-    which the loss is no finite number, naming the step.
+    Emits a FitStarted event and an EpochEnded after each epoch. Where somebody keeps snapshots (`snapshots.kept_in`), a
+    fit that was cut short goes on from the last one after a FitResumed event, and ends with the same bits. Raises
+    TrainingDivergedError at the end of the epoch in which the loss is no finite number, naming the step.
     """
     parameters = sum(parameter.numel() for parameter in network.parameters())
     events.emit(events.FitStarted(name, recipe.epochs, len(images), parameters))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed)
-        history, best, state = [], -1.0, {}
-        began = time.perf_counter()
-        for epoch in range(recipe.epochs):
+        snapshots = Snapshots(lambda: identity(learner, images, validation))
+        course = _resume(learner, snapshots)
+        began, first = time.perf_counter(), len(course.history)
+        for epoch in range(first, recipe.epochs):
             loss, accuracy, speed = learner.epoch(epoch)
             logits = predict(learner.answering, validation, device=device, precision=recipe.precision)
-            validation_accuracy = float((logits.argmax(1) == validation.labels).float().mean())
             elapsed = time.perf_counter() - began
             row = events.EpochEnded(
                 model=name,
@@ -73,13 +76,43 @@ def fit(
                 loss=loss,
                 accuracy=accuracy,
                 validation_loss=float(F.cross_entropy(logits, validation.labels)),
-                validation_accuracy=validation_accuracy,
+                validation_accuracy=float((logits.argmax(1) == validation.labels).float().mean()),
                 learning_rate=learner.rate,
                 images_per_second=speed,
-                seconds_left=elapsed / (epoch + 1) * (recipe.epochs - epoch - 1),
+                seconds_left=elapsed / (epoch + 1 - first) * (recipe.epochs - epoch - 1),
             )
             events.emit(row)
-            history.append(row)
-            if validation_accuracy > best if recipe.keep == "best" else epoch == recipe.epochs - 1:
-                best, state, kept = validation_accuracy, cpu_state(learner.answering), row
-    return Fitted(state, history, kept)
+            course.history.append(row)
+            is_last = epoch + 1 == recipe.epochs
+            if row.validation_accuracy > course.best if recipe.keep == "best" else is_last:
+                course.best, course.kept, course.state = row.validation_accuracy, epoch, cpu_state(learner.answering)
+            if not is_last:
+                snapshots.offer(lambda: {"learner": learner.state(), "course": course.plain()})
+        snapshots.delete()
+    return Fitted(course.state, course.history, course.history[course.kept])
+
+
+@dataclass
+class _Course:
+    """How far a fit is: a row per epoch, and of the one to keep so far its place, accuracy and weights."""
+
+    history: list[events.EpochEnded]
+    kept: int
+    best: float
+    state: dict[str, Tensor]
+
+    def plain(self) -> dict[str, Any]:
+        """Return the course with rows as dictionaries, which a file can hold without naming a class."""
+        return {**vars(self), "history": [asdict(row) for row in self.history]}
+
+
+def _resume(learner: Learner, snapshots: Snapshots) -> _Course:
+    """Return the course of a fit, at its start or where its last snapshot was taken, and put `learner` there."""
+    snapshot = snapshots.read()
+    if snapshot is None:
+        return _Course([], -1, -1.0, {})
+    learner.restore(snapshot["learner"])
+    course = _Course(**snapshot["course"])
+    course.history = [events.EpochEnded(**row) for row in snapshot["course"]["history"]]
+    events.emit(events.FitResumed(learner.name, len(course.history)))
+    return course
