@@ -38,6 +38,13 @@ class Project:
         (path / "src").mkdir()
         shutil.copy(ROOT / "pyproject.toml", path)
 
+    @classmethod
+    def at(cls, path: Path) -> Project:
+        """Return the project that is at `path` already."""
+        project = cls.__new__(cls)
+        project.path = path
+        return project
+
     def session(self, params: dict[str, Any] | None = None, env: str | None = None) -> KedroSession:
         """Return a session with these runtime parameters."""
         bootstrap_project(self.path)

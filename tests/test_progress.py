@@ -75,6 +75,26 @@ def test_a_log_file_gets_one_line_per_epoch_of_a_short_fit(capsys: pytest.Captur
     ]
 
 
+def go_on(hooks: ProgressHooks) -> None:
+    """Tell of a fit that goes on after the first of three epochs, and of no other epoch."""
+    hooks.before_pipeline_run(pipeline=Pipeline([RESNET]))
+    hooks.before_node_run(node=RESNET)
+    events.emit(events.FitStarted("resnet8", 3, 1257, 78042))
+    events.emit(events.FitResumed("resnet8", 1))
+    hooks.after_node_run(node=RESNET)
+
+
+def test_a_log_file_is_told_where_a_fit_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    go_on(ProgressHooks())
+    assert capsys.readouterr().out.splitlines()[-1] == "[1/1] student_training  resnet8  goes on after epoch 1"
+
+
+def test_a_terminal_shows_the_epochs_before_an_interruption_as_done(terminal: io.StringIO) -> None:
+    go_on(ProgressHooks())
+    third = "━" * 6 + "╸"  # of a bar of twenty
+    assert f"resnet8 {third:<20} goes on after epoch 1" in terminal.getvalue()
+
+
 @pytest.mark.parametrize(("epochs", "lines"), [(12, 12), (13, 8), (50, 11), (350, 11)])
 def test_a_long_fit_is_told_in_about_ten_lines_with_first_and_last(
     epochs: int, lines: int, capsys: pytest.CaptureFixture[str]

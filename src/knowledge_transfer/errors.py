@@ -8,7 +8,7 @@ import click
 from kedro.framework.hooks import hook_impl
 from kedro.io import DatasetError
 
-from knowledge_transfer.learning.training import TrainingDivergedError
+from knowledge_transfer.learning.steps import TrainingDivergedError
 
 
 class RunError(click.ClickException):

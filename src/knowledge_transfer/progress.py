@@ -141,12 +141,11 @@ class _LiveLine:
             self._progress.start()
             # Ctrl-C reaches no hook, and a line that is not closed keeps the terminal's cursor.
             atexit.register(self.close)
-        elif self._task is None:
-            return
-        elif isinstance(event, FitResumed):
-            self._progress.update(self._task, completed=event.epoch, refresh=True)
-        else:
-            told = f"epoch {event.epoch}/{event.epochs}  {numbers(event)}"
+        elif self._task is not None:
+            if isinstance(event, FitResumed):
+                told = f"goes on after epoch {event.epoch}"
+            else:
+                told = f"epoch {event.epoch}/{event.epochs}  {numbers(event)}"
             self._progress.update(self._task, completed=event.epoch, numbers=told, refresh=True)
 
     def close(self) -> None:

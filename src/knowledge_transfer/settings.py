@@ -13,6 +13,7 @@ from knowledge_transfer.resuming import ResumingHooks
 from knowledge_transfer.run_facts import RunFactsHooks
 from knowledge_transfer.run_status import RunStatusHooks
 from knowledge_transfer.tracking import MlflowHooks
+from knowledge_transfer.unfinished import UnfinishedHooks
 
 # Kedro 1.7 calls OmegaConf 2.4 by an old name; nothing a user of this project could do about it.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
@@ -32,6 +33,7 @@ HOOKS = (
     BoardHooks(),
     RunStatusHooks(),
     RunFactsHooks(),
+    UnfinishedHooks(),
     ResumingHooks(),
     ParameterHooks(),
 )

@@ -11,7 +11,8 @@ from knowledge_transfer.learning.mixing import mix
 from knowledge_transfer.learning.models import Architecture, build
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.training import Lesson, TrainingDivergedError, fit
+from knowledge_transfer.learning.steps import Lesson, TrainingDivergedError
+from knowledge_transfer.learning.training import fit
 from tests.conftest import stripes, two_domains
 
 CPU = torch.device("cpu")

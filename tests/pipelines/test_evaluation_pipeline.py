@@ -8,7 +8,7 @@ from knowledge_transfer.learning.learner import Normalisation, learn
 from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Augmentation, Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.training import TrainingDivergedError
+from knowledge_transfer.learning.steps import TrainingDivergedError
 from knowledge_transfer.pipelines import building, evaluation
 from knowledge_transfer.pipelines.evaluation import reference_arms
 from knowledge_transfer.pipelines.experiment import Distillation, Evaluation, Experiment, Student, Target, seed_for

@@ -19,7 +19,8 @@ from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models import Architecture, Network, build
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels
-from knowledge_transfer.learning.training import Lesson, fit
+from knowledge_transfer.learning.steps import Lesson
+from knowledge_transfer.learning.training import fit
 
 _GENERATOR = threading.Lock()
 

@@ -1,47 +1,23 @@
-"""One fit: the order of this page is the life of a batch."""
+"""One fit, epoch by epoch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
 from knowledge_transfer.learning import events
-from knowledge_transfer.learning.blocks import Parts, domain_loss, parts_of, smoothed_cross_entropy, soft_loss_by_block
 from knowledge_transfer.learning.checkpoint import cpu_state
 from knowledge_transfer.learning.evaluation import predict
-from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.losses import combine
 from knowledge_transfer.learning.models import Network
 from knowledge_transfer.learning.recipe import Recipe
-from knowledge_transfer.learning.schedule import rate_factor
-from knowledge_transfer.learning.views import Places, render, soft_targets
-
-
-class TrainingDivergedError(RuntimeError):
-    """The loss stopped being a finite number."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a teacher adds to a fit.
-
-    `teacher_logits` float [images, views, classes], `soft_loss` of (student logits, teacher logits, labels), its
-    weight `alpha`, the weight `gamma` of the domain loss in a mix, and the seed of the views in which the teacher saw
-    the images.
-    """
-
-    teacher_logits: Tensor
-    soft_loss: Callable[[Tensor, Tensor, Tensor], Tensor]
-    alpha: float
-    view_seed: int
-    gamma: float = 0.0
+from knowledge_transfer.learning.snapshots import Snapshots, identity
+from knowledge_transfer.learning.steps import Learner, Lesson
 
 
 @dataclass(frozen=True)
@@ -78,19 +54,20 @@ def fit(
     """Train `network` on `images`, with the labels, the lesson's soft labels or both.
 
     Views follow the lesson's seed, else `view_seed`, else `seed`. The same seed gives the same bits on one CPU thread.
-    Emits a FitStarted event and an EpochEnded after each epoch. Raises TrainingDivergedError at the end of the epoch in
-    which the loss is no finite number, naming the step.
+    Emits a FitStarted event and an EpochEnded after each epoch. Where somebody keeps snapshots (`snapshots.kept_in`), a
+    fit that was cut short goes on from the last one after a FitResumed event, and ends with the same bits. Raises
+    TrainingDivergedError at the end of the epoch in which the loss is no finite number, naming the step.
     """
     parameters = sum(parameter.numel() for parameter in network.parameters())
     events.emit(events.FitStarted(name, recipe.epochs, len(images), parameters))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        learner = _Learner(network, images, recipe, seed, device, name, lesson, view_seed)
-        history, best, state = [], -1.0, {}
-        began = time.perf_counter()
-        for epoch in range(recipe.epochs):
+        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed)
+        snapshots = Snapshots(lambda: identity(learner, images, validation))
+        course = _resume(learner, snapshots)
+        began, first = time.perf_counter(), len(course.history)
+        for epoch in range(first, recipe.epochs):
             loss, accuracy, speed = learner.epoch(epoch)
             logits = predict(learner.answering, validation, device=device, precision=recipe.precision)
-            validation_accuracy = float((logits.argmax(1) == validation.labels).float().mean())
             elapsed = time.perf_counter() - began
             row = events.EpochEnded(
                 model=name,
@@ -99,143 +76,43 @@ def fit(
                 loss=loss,
                 accuracy=accuracy,
                 validation_loss=float(F.cross_entropy(logits, validation.labels)),
-                validation_accuracy=validation_accuracy,
+                validation_accuracy=float((logits.argmax(1) == validation.labels).float().mean()),
                 learning_rate=learner.rate,
                 images_per_second=speed,
-                seconds_left=elapsed / (epoch + 1) * (recipe.epochs - epoch - 1),
+                seconds_left=elapsed / (epoch + 1 - first) * (recipe.epochs - epoch - 1),
             )
             events.emit(row)
-            history.append(row)
-            if validation_accuracy > best if recipe.keep == "best" else epoch == recipe.epochs - 1:
-                best, state, kept = validation_accuracy, cpu_state(learner.answering), row
-    return Fitted(state, history, kept)
+            course.history.append(row)
+            is_last = epoch + 1 == recipe.epochs
+            if row.validation_accuracy > course.best if recipe.keep == "best" else is_last:
+                course.best, course.kept, course.state = row.validation_accuracy, epoch, cpu_state(learner.answering)
+            if not is_last:
+                snapshots.offer(lambda: {"learner": learner.state(), "course": course.plain()})
+        snapshots.delete()
+    return Fitted(course.state, course.history, course.history[course.kept])
 
 
-class _Learner:
-    """A network with its optimizer, its images on the device and its lesson."""
+@dataclass
+class _Course:
+    """How far a fit is: a row per epoch, and of the one to keep so far its place, accuracy and weights."""
 
-    def __init__(
-        self,
-        network: Network,
-        images: ImageSet,
-        recipe: Recipe,
-        seed: int,
-        device: torch.device,
-        name: str,
-        lesson: Lesson | None,
-        view_seed: int | None,
-    ) -> None:
-        self.network = network.to(device).to(memory_format=torch.channels_last)
-        self.pixels, self.labels = images.images.to(device), images.labels.to(device)
-        self.classes = len(images.class_names)
-        self.blocks, self.domains = images.blocks, images.domains
-        self.places = Places.of(images.domains.to(device)) if self.is_mix else None
-        self.recipe, self.seed, self.device, self.name, self.lesson = recipe, seed, device, name, lesson
-        self.teacher_logits = None if lesson is None else lesson.teacher_logits.to(device)
-        unguided = seed if view_seed is None else view_seed
-        self.view_seed = unguided if lesson is None else lesson.view_seed
-        self.batch_size = min(recipe.batch_size, len(images))
-        # A short last batch would have its own noise and batch statistics; which images it drops changes each epoch.
-        self.steps_per_epoch = len(images) // self.batch_size
-        self.optimizer = _optimizer(self.network, recipe)
-        self.average = _average(self.network, recipe)
+    history: list[events.EpochEnded]
+    kept: int
+    best: float
+    state: dict[str, Tensor]
 
-    @property
-    def is_mix(self) -> bool:
-        """Whether the images are of more than one domain."""
-        return len(self.blocks) > 1
-
-    @property
-    def answering(self) -> Network:
-        """The network whose weights count: the moving average where the recipe asks for one."""
-        return self.network if self.average is None else self.average.module  # type: ignore[return-value]
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the last step."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    def epoch(self, epoch: int) -> tuple[float, float, float]:
-        """Take every step of one epoch; return its mean loss, accuracy and images per second."""
-        # Seeded by epoch, so that order and dropout do not depend on how many numbers earlier epochs drew.
-        torch.manual_seed((self.seed << 20) + epoch)
-        order = torch.randperm(len(self.labels))
-        on_device = order.to(self.device)
-        self.network.train()
-        losses, correct = [], torch.zeros((), device=self.device)
-        began = time.perf_counter()
-        for step in range(self.steps_per_epoch):
-            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            parts = parts_of(self.domains[order[batch]], self.blocks, self.device)
-            loss, hits = self.step(on_device[batch], parts, epoch, epoch * self.steps_per_epoch + step)
-            losses.append(loss)
-            correct += hits
-        seen = self.steps_per_epoch * self.batch_size
-        curve = torch.stack(losses).cpu()  # the epoch's only wait for the device
-        speed = seen / (time.perf_counter() - began)
-        self._require_finite(curve, epoch)
-        return float(curve.mean()), float(correct) / seen, speed
-
-    def step(self, indices: Tensor, parts: Parts, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Take one step on the images at `indices`; return the loss and the number of right answers, on the device."""
-        recipe = self.recipe
-        number = epoch % recipe.view_count
-        view = render(
-            self.pixels,
-            indices,
-            view=number,
-            seed=self.view_seed,
-            augmentation=recipe.augmentation,
-            places=self.places,
-        )
-        with autocast(self.device, recipe.precision):
-            logits = self.network(view.pixels.to(memory_format=torch.channels_last)).float()
-        targets = soft_targets(self.labels, view, indices, self.classes)
-        loss = smoothed_cross_entropy(logits, targets, recipe.label_smoothing, parts)
-        if self.lesson is not None and self.teacher_logits is not None:
-            lesson, teacher = self.lesson, self.teacher_logits[indices, number]
-            soft = soft_loss_by_block(lesson.soft_loss, logits, teacher, targets.argmax(1), parts)
-            loss = combine(soft, loss, lesson.alpha)
-            if self.is_mix and lesson.gamma:
-                loss = loss + lesson.gamma * domain_loss(logits, parts)
-        factor = rate_factor(step, recipe.epochs * self.steps_per_epoch, recipe.schedule, recipe.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * factor
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if recipe.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_clip)
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update_parameters(self.network)
-        return loss.detach(), (logits.detach().argmax(1) == targets.argmax(1)).sum()
-
-    def _require_finite(self, losses: Tensor, epoch: int) -> None:
-        finite = losses.isfinite()
-        if not finite.all():
-            step = int((~finite).nonzero()[0])
-            raise TrainingDivergedError(
-                f"{self.name}: the loss is {float(losses[step])} at epoch {epoch + 1}, step {step + 1} "
-                f"(learning rate {self.rate:.3g}): lower learning_rate or set gradient_clip"
-            )
+    def plain(self) -> dict[str, Any]:
+        """Return the course with rows as dictionaries, which a file can hold without naming a class."""
+        return {**vars(self), "history": [asdict(row) for row in self.history]}
 
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer; biases and normalisation are not decayed (He 2019, "bag of tricks")."""
-    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    free = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
-    nesterov = recipe.nesterov and recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov)
-
-
-def _average(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
-    if recipe.ema is None:
-        return None
-    # The running statistics of batch normalisation belong to the weights that made them, so they are averaged too.
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+def _resume(learner: Learner, snapshots: Snapshots) -> _Course:
+    """Return the course of a fit, at its start or where its last snapshot was taken, and put `learner` there."""
+    snapshot = snapshots.read()
+    if snapshot is None:
+        return _Course([], -1, -1.0, {})
+    learner.restore(snapshot["learner"])
+    course = _Course(**snapshot["course"])
+    course.history = [events.EpochEnded(**row) for row in snapshot["course"]["history"]]
+    events.emit(events.FitResumed(learner.name, len(course.history)))
+    return course

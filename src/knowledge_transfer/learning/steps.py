@@ -1,0 +1,165 @@
+"""The steps of a fit: the order of this page is the life of a batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from knowledge_transfer.learning.blocks import Parts, domain_loss, parts_of, smoothed_cross_entropy, soft_loss_by_block
+from knowledge_transfer.learning.hardware import autocast
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.losses import combine
+from knowledge_transfer.learning.models import Network
+from knowledge_transfer.learning.optimising import average_of, optimizer_of
+from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.schedule import rate_factor
+from knowledge_transfer.learning.views import Places, render, soft_targets
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss stopped being a finite number."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a teacher adds to a fit.
+
+    `teacher_logits` float [images, views, classes], `soft_loss` of (student logits, teacher logits, labels), its
+    weight `alpha`, the weight `gamma` of the domain loss in a mix, and the seed of the views in which the teacher saw
+    the images.
+    """
+
+    teacher_logits: Tensor
+    soft_loss: Callable[[Tensor, Tensor, Tensor], Tensor]
+    alpha: float
+    view_seed: int
+    gamma: float = 0.0
+
+
+class Learner:
+    """A network with its optimizer, its images on the device and its lesson."""
+
+    def __init__(
+        self,
+        network: Network,
+        images: ImageSet,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        name: str,
+        lesson: Lesson | None,
+        view_seed: int | None,
+    ) -> None:
+        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.pixels, self.labels = images.images.to(device), images.labels.to(device)
+        self.classes = len(images.class_names)
+        self.blocks, self.domains = images.blocks, images.domains
+        self.places = Places.of(images.domains.to(device)) if self.is_mix else None
+        self.recipe, self.seed, self.device, self.name, self.lesson = recipe, seed, device, name, lesson
+        self.teacher_logits = None if lesson is None else lesson.teacher_logits.to(device)
+        unguided = seed if view_seed is None else view_seed
+        self.view_seed = unguided if lesson is None else lesson.view_seed
+        self.batch_size = min(recipe.batch_size, len(images))
+        # A short last batch would have its own noise and batch statistics; which images it drops changes each epoch.
+        self.steps_per_epoch = len(images) // self.batch_size
+        self.optimizer = optimizer_of(self.network, recipe)
+        self.average = average_of(self.network, recipe)
+
+    @property
+    def is_mix(self) -> bool:
+        """Whether the images are of more than one domain."""
+        return len(self.blocks) > 1
+
+    @property
+    def answering(self) -> Network:
+        """The network whose weights count: the moving average where the recipe asks for one."""
+        return self.network if self.average is None else self.average.module  # type: ignore[return-value]
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next epoch depends on and that steps change; `restore` takes it."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Stand where the learner of the same fit stood whose `state` this is."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    def epoch(self, epoch: int) -> tuple[float, float, float]:
+        """Take every step of one epoch; return its mean loss, accuracy and images per second."""
+        # Seeded by epoch, so that order and dropout do not depend on how many numbers earlier epochs drew.
+        torch.manual_seed((self.seed << 20) + epoch)
+        order = torch.randperm(len(self.labels))
+        on_device = order.to(self.device)
+        self.network.train()
+        losses, correct = [], torch.zeros((), device=self.device)
+        began = time.perf_counter()
+        for step in range(self.steps_per_epoch):
+            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            parts = parts_of(self.domains[order[batch]], self.blocks, self.device)
+            loss, hits = self.step(on_device[batch], parts, epoch, epoch * self.steps_per_epoch + step)
+            losses.append(loss)
+            correct += hits
+        seen = self.steps_per_epoch * self.batch_size
+        curve = torch.stack(losses).cpu()  # the epoch's only wait for the device
+        speed = seen / (time.perf_counter() - began)
+        self._require_finite(curve, epoch)
+        return float(curve.mean()), float(correct) / seen, speed
+
+    def step(self, indices: Tensor, parts: Parts, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Take one step on the images at `indices`; return the loss and the number of right answers, on the device."""
+        recipe = self.recipe
+        number = epoch % recipe.view_count
+        view = render(
+            self.pixels,
+            indices,
+            view=number,
+            seed=self.view_seed,
+            augmentation=recipe.augmentation,
+            places=self.places,
+        )
+        with autocast(self.device, recipe.precision):
+            logits = self.network(view.pixels.to(memory_format=torch.channels_last)).float()
+        targets = soft_targets(self.labels, view, indices, self.classes)
+        loss = smoothed_cross_entropy(logits, targets, recipe.label_smoothing, parts)
+        if self.lesson is not None and self.teacher_logits is not None:
+            lesson, teacher = self.lesson, self.teacher_logits[indices, number]
+            soft = soft_loss_by_block(lesson.soft_loss, logits, teacher, targets.argmax(1), parts)
+            loss = combine(soft, loss, lesson.alpha)
+            if self.is_mix and lesson.gamma:
+                loss = loss + lesson.gamma * domain_loss(logits, parts)
+        factor = rate_factor(step, recipe.epochs * self.steps_per_epoch, recipe.schedule, recipe.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_clip)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        return loss.detach(), (logits.detach().argmax(1) == targets.argmax(1)).sum()
+
+    def _require_finite(self, losses: Tensor, epoch: int) -> None:
+        finite = losses.isfinite()
+        if not finite.all():
+            step = int((~finite).nonzero()[0])
+            raise TrainingDivergedError(
+                f"{self.name}: the loss is {float(losses[step])} at epoch {epoch + 1}, step {step + 1} "
+                f"(learning rate {self.rate:.3g}): lower learning_rate or set gradient_clip"
+            )

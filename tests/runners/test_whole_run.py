@@ -1,0 +1,111 @@
+"""The experiment itself side by side: the same bits as one after another, and an end that leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from knowledge_transfer.datasets import CheckpointDataset
+from knowledge_transfer.runners import DeviceRunner
+from tests.project import ROOT, TINY, Project, merged
+
+STUDENTS = ("simple_cnn", "resnet8", "resnet50", "squeezenet")
+LONG = {"student_training": {"recipe": {"epochs": 10_000}}, "evaluation": {"controls": False}}
+
+
+def checkpoint_hash(project: Project, name: str) -> str:
+    return CheckpointDataset(filepath=str(project.file(f"06_models/{name}.safetensors"))).load().sha256
+
+
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The experiment up to the target, students in four processes."""
+    project = Project(tmp_path_factory.mktemp("side_by_side"))
+    with project.session(merged(TINY, {"evaluation": {"controls": True}})) as session:
+        session.run(
+            pipeline_names=["bidirectional"],
+            runner=DeviceRunner(processes=4),
+            to_nodes=["target_distillation.distil_vgg19_round1"],
+        )
+    return project
+
+
+@pytest.mark.parametrize("model", [*(f"{name}_round0" for name in STUDENTS), "vgg19_round1"])
+def test_side_by_side_gives_the_bits_of_one_after_another(
+    side_by_side: Project, finished_project: Project, model: str
+) -> None:
+    assert checkpoint_hash(side_by_side, model) == checkpoint_hash(finished_project, model)
+
+
+def test_mlflow_has_a_child_for_every_model_with_its_device(side_by_side: Project) -> None:
+    client = MlflowClient(f"sqlite:///{side_by_side.path / 'mlflow.db'}")
+    (experiment,) = [each for each in client.search_experiments() if each.name == "bidirectional"]
+    runs = client.search_runs([experiment.experiment_id])
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert sorted(run.info.run_name for run in children) == sorted([*STUDENTS, "vgg19"])
+    assert {run.data.tags["device"] for run in children if run.info.run_name in STUDENTS} == {
+        f"cpu:{number}" for number in range(4)
+    }
+
+
+def test_what_was_made_by_other_processes_is_stamped(side_by_side: Project) -> None:
+    assert json.loads(side_by_side.file("08_reporting/made_with.json").read_text())["parameters_sha256"]
+
+
+def children_of(pid: int) -> set[int]:
+    """Return the processes below `pid` that are alive, at any depth."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found |= {int(child)} | children_of(int(child))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads processes from /proc")
+@pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
+def test_an_interruption_ends_every_process_and_no_mlflow_run_is_left_running(
+    tmp_path: Path, name: str, exit_code: int
+) -> None:
+    project = Project(tmp_path)
+    started = subprocess.Popen(
+        [sys.executable, "-m", "tests.runners.test_whole_run", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    assert started.stdout is not None
+    watchdog = threading.Timer(120, started.kill)
+    watchdog.start()
+    training: set[str] = set()
+    for line in started.stdout:
+        training |= {student for student in STUDENTS if f"train_{student}" in line and "epoch" in line}
+        if len(training) == 2:
+            break
+    below = children_of(started.pid)
+    assert len(below) >= 2
+    # To the whole group, as a terminal does on Ctrl-C; SIGTERM to the driver alone, as a scheduler does.
+    (os.killpg if name == "SIGINT" else os.kill)(started.pid, signal.Signals[name])
+    started.stdout.read()
+    assert started.wait(30) == exit_code
+    watchdog.cancel()
+    assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
+    client = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert {run.info.status for run in runs} == {"KILLED"}
+    assert len(runs) >= 2
+
+
+if __name__ == "__main__":
+    with Project.at(Path(sys.argv[1])).session(merged(TINY, LONG)) as session:
+        session.run(pipeline_names=["bidirectional"], runner=DeviceRunner(processes=2))
