@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kedro.framework.project import LOGGING, PACKAGE_NAME
+from kedro.framework import project
 from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline.node import Node
 
@@ -29,7 +29,7 @@ class Setting:
     def present(cls) -> Setting:
         """Return the setting of this process."""
         environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-        return cls(PACKAGE_NAME, dict(LOGGING.data), environment)
+        return cls(project.PACKAGE_NAME, dict(project.LOGGING.data), environment)
 
 
 @dataclass(frozen=True)
