@@ -10,6 +10,7 @@ from knowledge_transfer.parameters import ParameterHooks
 from knowledge_transfer.progress import ProgressHooks
 from knowledge_transfer.resuming import ResumingHooks
 from knowledge_transfer.run_facts import RunFactsHooks
+from knowledge_transfer.timeline import TimelineHooks
 from knowledge_transfer.tracking import MlflowHooks
 
 # Kedro 1.7 calls OmegaConf 2.4 by an old name; nothing a user of this project could do about it.
@@ -23,4 +24,12 @@ CONFIG_LOADER_ARGS = {
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
 }
 # The last is asked first: what cannot be run is refused before anything is written.
-HOOKS = (ErrorHooks(), MlflowHooks(), ProgressHooks(), RunFactsHooks(), ResumingHooks(), ParameterHooks())
+HOOKS = (
+    ErrorHooks(),
+    MlflowHooks(),
+    ProgressHooks(),
+    TimelineHooks(),
+    RunFactsHooks(),
+    ResumingHooks(),
+    ParameterHooks(),
+)
