@@ -12,6 +12,7 @@ from knowledge_transfer.progress import ProgressHooks
 from knowledge_transfer.resuming import ResumingHooks
 from knowledge_transfer.run_facts import RunFactsHooks
 from knowledge_transfer.run_status import RunStatusHooks
+from knowledge_transfer.timeline import TimelineHooks
 from knowledge_transfer.tracking import MlflowHooks
 from knowledge_transfer.unfinished import UnfinishedHooks
 
@@ -33,6 +34,7 @@ HOOKS = (
     BoardHooks(),
     RunStatusHooks(),
     RunFactsHooks(),
+    TimelineHooks(),
     UnfinishedHooks(),
     ResumingHooks(),
     ParameterHooks(),

@@ -95,6 +95,16 @@ def test_the_learning_curves_are_tidy(project):
     assert history["validation_accuracy"].between(0, 1).all()
 
 
+def test_the_report_tells_where_the_time_went(project):
+    timeline = json.loads(project.file("08_reporting/timeline.json").read_text())
+    assert {row["status"] for row in timeline["nodes"]} == {"finished"}
+    assert [row["model"] for row in timeline["nodes"] if row["node"] == "student_training.train_resnet8"] == ["resnet8"]
+    use = pd.read_csv(project.file("08_reporting/device_use.csv"))
+    assert use["share"].between(0, 1, inclusive="right").all()
+    assert project.file("08_reporting/figures/timeline.png").is_file()
+    assert "nodes ran one after another on cpu" in project.file("08_reporting/report.html").read_text()
+
+
 def test_no_dataset_of_any_pipeline_falls_through_to_memory(project):
     with project.session() as session:
         catalog = session.load_context().catalog

@@ -69,6 +69,14 @@ CALIBRATION = pd.DataFrame(
 )  # fmt: skip
 
 
+TIMELINE = {
+    "began": 1.7e9, "places": ["cpu"],
+    "nodes": [
+        {"node": "student_training.train_cnn", "model": "cnn", "places": ["cpu"], "started": 1.7e9 + 1,
+         "ended": 1.7e9 + 9, "status": "finished", "attempt": 1},
+    ],
+}  # fmt: skip
+
 TARGET = [{"model": "big", "round": 1, "domain": "all", "accuracy": 0.95, "joint_accuracy": 0.95}]
 
 
@@ -87,6 +95,7 @@ def page() -> str:
          "domains": {"all": {"images": {"test": 1000}, "class_names": NASTY}}, "shape": [1, 32, 32],
          "dropped_because_in_test_set": 0},
         {"big@1": {"sha256": "f" * 64, "parents": {"cnn@0": "e" * 64}, "images_sha256": "d" * 64, "seed": 3}},
+        TIMELINE,
         {"data": {"source": "<script>folder</script>"}, "target_distillation": {"teaching": {"alpha": 0.9}},
          "students": {"cnn": Student(name="cnn", architecture={"kind": "resnet8"})},
          "heterogeneous": {"seed": 77}},
@@ -132,6 +141,13 @@ def test_class_names_and_sources_are_text(page):
 def test_ids_are_unique(page):
     ids = Page(page).ids
     assert len(ids) == len(set(ids)) > 0
+
+
+def test_where_the_time_went_is_told(page):
+    assert "One node ran, on cpu, in 9.0 seconds." in page
+    assert "88.9" in page[page.index("The slowest nodes") :], "of the time, in percent"
+    assert "several devices at once" not in page
+    assert "Hatched" not in page
 
 
 def test_the_page_has_the_numbers(page):

@@ -155,11 +155,12 @@ def test_the_report_shows_the_domains(finished_mix):
         "domain unknown",
         "road_signs/stop",
         "Beside the student of each domain",
+        "Where the time went",
     ):
         assert said in page
     assert "None" not in plain
     assert "nan" not in plain
-    for name in ("domain_confusion", "before_and_after", "confusion"):
+    for name in ("domain_confusion", "before_and_after", "confusion", "timeline"):
         with Image.open(finished_mix.file(f"08_reporting/figures/heterogeneous_{name}.png")) as figure:
             assert min(figure.size) > 300
 

@@ -13,6 +13,7 @@ from knowledge_transfer.pipelines.evaluation import figures, mix_tables, nodes, 
 from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
 from knowledge_transfer.pipelines.evaluation.report import write_report
+from knowledge_transfer.pipelines.evaluation.timeline import draw_timeline, measure_device_use
 from knowledge_transfer.pipelines.experiment import Experiment
 
 _TEST = ["test_soft_labels", "test_images"]
@@ -132,6 +133,8 @@ def _measuring(models: list[str], *, is_mix: bool) -> list[Node]:
             tables.collect_learning_curves, named | {model: f"{model}_history" for model in models}, "learning_curves"
         ),
         _plain(tables.collect_lineage, [f"{model}_facts" for model in models], "lineage"),
+        # What has been measured was trained before: by then the timeline has nearly all there is.
+        _plain(measure_device_use, ["timeline", "model_metrics"], "device_use"),
         _plain(tables.summarise, ["model_metrics", "run_facts", "params:seed"], "summary"),
     ]
 
@@ -140,7 +143,7 @@ def _telling(*, is_mix: bool) -> list[Node]:
     """Return the nodes that make figures, and the report."""
     apart = ("domain_confusion", "class_metrics") if is_mix else ("agreement",)
     reported = ("comparisons", "model_metrics", "learning_curves", "confusion", "calibration", *apart)
-    facts = ("summary", "run_facts", "data_report", "lineage")
+    facts = ("summary", "run_facts", "data_report", "lineage", "timeline")
     drawn = (
         _plain(draw_domain_confusion, "domain_confusion", "domain_confusion_figure")
         if is_mix
@@ -152,6 +155,7 @@ def _telling(*, is_mix: bool) -> list[Node]:
         _plain(figures.draw_confusion, "confusion", "confusion_figure"),
         drawn,
         _plain(figures.draw_calibration, "calibration", "calibration_figure"),
+        _plain(draw_timeline, ["timeline", "model_metrics"], "timeline_figure"),
         _plain(
             write_report,
             {name: name for name in (*reported, *facts)} | {"parameters": building.all_parameters()},

@@ -14,11 +14,13 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.knobs import Knobs
-from knowledge_transfer.pipelines.evaluation import figures, words
+from knowledge_transfer.pipelines.evaluation import figures, timeline_words, words
+from knowledge_transfer.pipelines.evaluation.attempts import Timeline
 from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.drawing import inline_svg
 from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
+from knowledge_transfer.pipelines.evaluation.timeline import draw_timeline
 from knowledge_transfer.pipelines.experiment import parameters_of
 
 _STAGES = {
@@ -42,6 +44,7 @@ def write_report(
     run_facts: dict[str, Any],
     data_report: dict[str, Any],
     lineage: dict[str, Any],
+    timeline: Timeline,
     parameters: dict[str, Any],
     agreement: pd.DataFrame | None = None,
     domain_confusion: pd.DataFrame | None = None,
@@ -60,7 +63,8 @@ def write_report(
         comparisons=_by_question(comparisons),
         groups=_groups(model_metrics),
         rules=_rules(model_metrics),
-        figures=_drawn(model_metrics, learning_curves, confusion, agreement, calibration, domain_confusion),
+        figures=_drawn(model_metrics, learning_curves, confusion, agreement, calibration, domain_confusion, timeline),
+        time=timeline_words.told(timeline),
         date=datetime.fromtimestamp(run_facts["started"], timezone.utc),
         test_images=data_report["images"]["test"],
         summary=summary,
@@ -79,6 +83,7 @@ def _drawn(
     agreement: pd.DataFrame | None,
     calibration: pd.DataFrame,
     domain_confusion: pd.DataFrame | None,
+    timeline: Timeline,
 ) -> dict[str, str]:
     """Return the figures as SVG, drawn anew: an image of the catalog cannot take the colours of the page."""
     drawn = {
@@ -86,6 +91,7 @@ def _drawn(
         "learning_curves": figures.draw_learning_curves(curves),
         "confusion": figures.draw_confusion(confusion),
         "calibration": figures.draw_calibration(calibration),
+        "timeline": draw_timeline(timeline),
     }
     if agreement is not None:
         drawn["agreement"] = figures.draw_agreement(agreement)
