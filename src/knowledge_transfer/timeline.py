@@ -1,4 +1,4 @@
-"""When each node of a run began and ended, for the report to show where the time went."""
+"""When and where each node of a run began and ended, for the report to show where the time went."""
 
 from __future__ import annotations
 
@@ -12,28 +12,52 @@ from kedro.io import AbstractDataset, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.pipelines.building import model_name, prefix_of
+from knowledge_transfer.runners.devices import device_settings
 from knowledge_transfer.runners.places import CPU
-
-_PLACE = "cpu"  # one name will do for a process that runs every node itself
 
 
 class TimelineHooks:
-    """Keeps the dataset `timeline` of a run that reads it: its nodes in this process, saved whenever one changes."""
+    """Keeps the dataset `timeline` of a run that reads it, saved whenever a node begins or ends, wherever it runs."""
 
     def __init__(self) -> None:
         self._timeline: _Timeline | None = None
+        self._device = CPU
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Begin a timeline without nodes."""
         name = f"{prefix_of(pipeline)}timeline"
-        self._timeline = _Timeline(catalog.get(name)) if name in pipeline.inputs() else None
+        self._timeline = None
+        if name in pipeline.inputs():
+            # Nodes of one process share a device, unless a runner tells otherwise.
+            self._device = _own_device(pipeline, catalog)
+            self._timeline = _Timeline(catalog.get(name), [self._device])
+
+    @hook_impl
+    def on_run_placed(self, places: tuple[str, ...]) -> None:
+        """Note on which places nodes are about to run."""
+        if self._timeline is not None:
+            self._timeline.places = list(places)
+
+    @hook_impl
+    def on_node_started(self, node: Node, places: tuple[str, ...], attempt: int) -> None:
+        """Note that a node has begun in another process."""
+        if self._timeline is not None:
+            self._timeline.begin(node, list(places), attempt)
+
+    @hook_impl
+    def on_node_ended(self, node: Node, status: str) -> None:
+        """Note how a node of another process has ended."""
+        if self._timeline is not None:
+            self._timeline.end(node, status)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
         """Note that a node has begun."""
-        self._begin(node, [self._device if "gpu" in node.tags else CPU], 1)
+        if self._timeline is not None:
+            self._timeline.begin(node, [self._device if "gpu" in node.tags else CPU], 1)
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
@@ -51,37 +75,47 @@ class TimelineHooks:
 class _Timeline:
     """The timeline of one run and the dataset that always holds all of it."""
 
-    def __init__(self, dataset: AbstractDataset[Any, Any]) -> None:
+    def __init__(self, dataset: AbstractDataset[Any, Any], places: list[str]) -> None:
+        self.places = places
         self._dataset = dataset
         self._process = os.getpid()
         self._lock = Lock()
         self._began = time.time()
-        self._nodes: dict[str, dict[str, Any]] = {}
+        self._nodes: list[dict[str, Any]] = []
+        self._running: dict[str, dict[str, Any]] = {}
         self._save()
 
-    def begin(self, node: Node) -> None:
+    def begin(self, node: Node, places: list[str], attempt: int) -> None:
         """Add a node that is running."""
         with self._lock:
-            self._nodes[node.name] = {
+            self._running[node.name] = entry = {
                 "node": node.name,
                 "model": model_name(node) if "training" in node.tags else None,
-                "places": [_PLACE],
+                "places": places,
                 "started": time.time(),
                 "ended": None,
                 "status": "running",
-                "attempt": 1,
+                "attempt": attempt,
             }
+            self._nodes.append(entry)
             self._save()
 
     def end(self, node: Node, status: str) -> None:
         """Say when and how a node that was running has ended."""
         with self._lock:
-            if node.name in self._nodes:
-                self._nodes[node.name] |= {"ended": time.time(), "status": status}
+            if entry := self._running.pop(node.name, None):
+                entry |= {"ended": time.time(), "status": status}
                 self._save()
 
     def _save(self) -> None:
         # A forked process has a copy of all this, and would write over what others have added.
         if os.getpid() == self._process:
             # Not through the catalog, which would log that it saves, twice for every node.
-            self._dataset.save({"began": self._began, "places": [_PLACE], "nodes": list(self._nodes.values())})
+            self._dataset.save({"began": self._began, "places": self.places, "nodes": self._nodes})
+
+
+def _own_device(pipeline: Pipeline, catalog: DataCatalog) -> str:
+    try:
+        return str(resolve_device(device_settings(pipeline, catalog)["devices"]))
+    except ValueError:  # of a cluster, whose devices are not here
+        return CPU

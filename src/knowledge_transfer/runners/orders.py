@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -36,14 +37,14 @@ class Setting:
 class Order:
     """One node to be run.
 
-    `stored` are the catalog's datasets that it reads or writes itself, `memory` the data of those that are only in the
+    `stored` are the catalog's datasets that it reads or writes itself, or how they are configured, `memory` the data of those that are only in the
     driver's memory, `returned` the outputs that go back there. `devices` is on how many of the devices it computes: 0
     for a node that needs none.
     """
 
     node: Node
     devices: int
-    stored: Mapping[str, AbstractDataset]
+    stored: Mapping[str, AbstractDataset | Mapping[str, Any]]
     memory: Mapping[str, Any]
     returned: tuple[str, ...]
     run_id: str | None = None
@@ -71,12 +72,27 @@ def order_of(
     return Order(
         node,
         devices,
-        stored={name: dataset for name, dataset in datasets.items() if name not in kept},
+        stored={name: _sendable(dataset) for name, dataset in datasets.items() if name not in kept},
         memory={name: _seen_there(name, value) for name, value in memory.items()},
         returned=tuple(name for name in node.outputs if name in kept),
         run_id=run_id,
         is_async=is_async,
     )
+
+
+def _sendable(dataset: AbstractDataset) -> AbstractDataset | Mapping[str, Any]:
+    """Return the dataset, or its configuration where it holds a connection, as those of S3 do."""
+    try:
+        pickle.dumps(dataset)
+    except Exception:  # whatever a class raises that cannot be pickled
+        config: Mapping[str, Any] = dataset.to_config()
+        return config
+    return dataset
+
+
+def built(name: str, stored: AbstractDataset | Mapping[str, Any]) -> AbstractDataset:
+    """Return the dataset of an order."""
+    return AbstractDataset.from_config(name, dict(stored)) if isinstance(stored, Mapping) else stored
 
 
 def is_in_memory(dataset: AbstractDataset) -> bool:

@@ -17,7 +17,7 @@ from kedro.runner import Task
 
 from knowledge_transfer.errors import is_refusal
 from knowledge_transfer.learning import events
-from knowledge_transfer.runners.orders import Order, Setting
+from knowledge_transfer.runners.orders import Order, Setting, built
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -68,7 +68,7 @@ def execute(order: Order, tell: Tell) -> Done | Failed:
     """Run the node with the project's hooks, and tell what its fit says and which outputs are saved meanwhile."""
     catalog = DataCatalog(
         {
-            **order.stored,
+            **{name: built(name, stored) for name, stored in order.stored.items()},
             **{name: MemoryDataset(data, copy_mode="assign") for name, data in order.memory.items()},
             **{name: MemoryDataset(copy_mode="assign") for name in order.returned},
         }
