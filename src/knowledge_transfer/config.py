@@ -1,11 +1,13 @@
-"""Configuration: an experiment that differs from the main one in some parameters names these alone."""
+"""Configuration: a variant names only the parameters that differ; an address means the same to every dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from fsspec import get_filesystem_class
 from kedro.config import OmegaConfigLoader
+from kedro.utils import CLOUD_PROTOCOLS, HTTP_PROTOCOLS, PROTOCOL_DELIMITER
 
 from knowledge_transfer.pipelines.experiment import VARIANTS
 
@@ -13,12 +15,15 @@ from knowledge_transfer.pipelines.experiment import VARIANTS
 class ExperimentConfigLoader(OmegaConfigLoader):
     """OmegaConfigLoader that completes the parameters of a variant (`heterogeneous`) by those of the main experiment.
 
+    It writes the addresses in the catalog so that Kedro's own datasets take them for what they are.
     Here and not in a hook, for kedro-viz and other tools read the configuration without running hooks.
     """
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         """Return the configuration of that kind."""
         found: dict[str, Any] = super().__getitem__(key)
+        if key == "catalog":
+            return {name: _with_whole_address(entry) for name, entry in found.items()}
         if key != "parameters":
             return found
         main = {name: value for name, value in found.items() if name not in VARIANTS}
@@ -56,3 +61,26 @@ def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         known = both.get(key)
         both[key] = changed(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     return both
+
+
+def _with_whole_address(entry: Any) -> Any:
+    if isinstance(entry, Mapping) and isinstance(entry.get("filepath"), str):
+        return {**entry, "filepath": whole_address(entry["filepath"])}
+    return entry
+
+
+def whole_address(filepath: str) -> str:
+    """Return the address with its first word, where that is no host but a bucket, as a part of the path.
+
+    Of `az://bucket/file`, and whatever else it does not know, Kedro's own datasets drop the bucket, so that files of
+    two buckets are one. `az:///bucket/file` they take as it is.
+    """
+    protocol, delimiter, _ = filepath.partition(PROTOCOL_DELIMITER)
+    if not delimiter or protocol in {"file", *CLOUD_PROTOCOLS, *HTTP_PROTOCOLS}:
+        return filepath
+    try:
+        path = str(get_filesystem_class(protocol)._strip_protocol(filepath)).lstrip("/")
+    except (ImportError, ValueError):  # the dataset itself says more plainly what is not installed or unknown
+        return filepath
+    bucket = filepath.removeprefix(f"{protocol}{delimiter}").split("/")[0]
+    return f"{protocol}{delimiter}/{path}" if path.split("/")[0] == bucket else filepath

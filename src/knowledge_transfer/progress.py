@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column, Table
 
+from knowledge_transfer.datasets.store import Store
 from knowledge_transfer.learning import events
 from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.events import EpochEnded, Event, FitResumed, FitStarted
@@ -163,11 +164,10 @@ def summary_rows(pipeline: Pipeline, catalog: DataCatalog) -> list[dict[str, Any
     return list(dataset.load()["rows"]) if dataset is not None and dataset.exists() else []
 
 
-def file_of(catalog: DataCatalog, name: str) -> Path | None:
-    """Return the file that holds the dataset, if one does."""
+def file_of(catalog: DataCatalog, name: str) -> Store | None:
+    """Return the file that holds the dataset, on a local disk or elsewhere, if one does."""
     dataset = catalog.get(name)
-    path = None if dataset is None else dataset._describe().get("filepath")
-    return None if path is None else Path(path)
+    return None if dataset is None else Store.of(dataset)
 
 
 def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -236,14 +236,15 @@ def _places(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Iterable
     """Yield where the report, the checkpoints and the tracked runs are."""
     outputs, name = pipeline.all_outputs(), f"{prefix_of(pipeline)}report"
     if name in outputs and (report := file_of(catalog, name)):
-        yield f"report       {_within(project, report)}"
+        yield f"report       {_within(project, report.address)}"
     files = [file_of(catalog, name) for name in outputs if name.endswith("_checkpoint")]
-    if folders := {file.parent for file in files if file}:
-        yield f"checkpoints  {_within(project, Path(os.path.commonpath(folders)))}"
+    for folder in sorted({file.address.rpartition("/")[0] for file in files if file}):
+        yield f"checkpoints  {_within(project, folder)}"
     local = f"sqlite:///{project / 'mlflow.db'}"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local
     yield f"MLflow       {'mlflow.db (make mlflow)' if uri == local else without_password(uri)}"
 
 
-def _within(project: Path, path: Path) -> str:
-    return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
+def _within(project: Path, address: str) -> str:
+    path = Path(address)
+    return str(path.relative_to(project)) if path.is_relative_to(project) else address

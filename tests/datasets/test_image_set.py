@@ -60,9 +60,3 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     file.write_bytes(seal({"logits": torch.zeros(2)}, "[]"))
     with pytest.raises(DatasetError, match=r"a\.safetensors is damaged"):
         ImageSetDataset(filepath=str(file)).load()
-
-
-def test_remote_addresses() -> None:
-    dataset = ImageSetDataset(filepath="memory://sets/a.safetensors")
-    dataset.save(stripes(6))
-    assert dataset.load().sha256 == stripes(6).sha256

@@ -67,9 +67,3 @@ def test_facts_of_other_logits_are_refused(file: Path, facts: str, message: str)
     file.write_bytes(seal({"logits": soft_labels().logits}, facts))
     with pytest.raises(DatasetError, match=rf"(?s)a_soft_labels\.safetensors is damaged, .*{message}"):
         SoftLabelsDataset(filepath=str(file)).load()
-
-
-def test_remote_addresses() -> None:
-    dataset = SoftLabelsDataset(filepath="memory://labels/a.safetensors")
-    dataset.save(soft_labels())
-    assert torch.equal(dataset.load().logits, soft_labels().logits)

@@ -3,14 +3,19 @@
 import errno
 import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
 import pytest
+from kedro.io import AbstractDataset, MemoryDataset
 from kedro.io.core import DatasetError
+from kedro_datasets.json import JSONDataset
 
+from knowledge_transfer.datasets import ImageSetDataset
 from knowledge_transfer.datasets.store import Store
+from tests.bucket import KEY
 
 
 def names(folder: Path) -> list[str]:
@@ -43,6 +48,13 @@ def test_addresses_keep_their_host_and_local_ones_their_protocol(tmp_path: Path)
 
 def test_credentials_reach_the_file_system() -> None:
     assert Store.at("memory://a", {"skip_instance_cache": True}).system is not Store.at("memory://a").system
+
+
+def test_an_address_is_shown_as_it_was_given_without_its_password() -> None:
+    assert Store.at("memory://one/a.bin").beside(".json").address == "memory://one/a.json"
+    assert Store.at("memory://me:secret@one/a.bin").address == "memory://one/a.bin"
+    assert Store.at("memory://container@account/a.bin").address == "memory://container@account/a.bin"
+    assert Store.at("https://host/a.bin").beside(".json").path == "https://host/a.json"
 
 
 @pytest.mark.parametrize("content", [None, b""])
@@ -108,3 +120,48 @@ def test_files_have_the_rights_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"")
     Store.at(str(tmp_path / "a.bin")).write(b"data")
     assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("filepath", ["a.json", "bucket:///b/a.json"])
+@pytest.mark.parametrize("kind", [JSONDataset, ImageSetDataset])
+def test_it_finds_the_file_of_a_dataset(tmp_path: Path, kind: type[AbstractDataset], filepath: str) -> None:
+    filepath = filepath if "://" in filepath else str(tmp_path / filepath)
+    store = Store.of(kind(filepath=filepath, credentials=KEY if "://" in filepath else None))
+    assert store is not None
+    assert store.address == filepath
+    assert not store.exists()
+    store.write(b"{}")
+    assert store.exists()
+    store.system.rm_file(store.path)
+    assert Store.of(MemoryDataset()) is None
+
+
+def test_a_file_elsewhere_is_lent_under_its_name_and_taken_back(tmp_path: Path) -> None:
+    remote = Store.at("bucket://b/lent/report.html", KEY)
+    remote.write(b"<html>")
+    with remote.on_disk() as file:
+        assert (file.name, file.read_bytes()) == ("report.html", b"<html>")
+    assert not file.parent.exists()
+    local = Store.at(str(tmp_path / "report.html"))
+    local.write(b"<html>")
+    with local.on_disk() as file:
+        assert file == tmp_path / "report.html"
+    assert file.exists()
+
+
+def test_how_old_a_file_is(tmp_path: Path) -> None:
+    for store in (Store.at(str(tmp_path / "a")), Store.at("memory://ages/a"), Store.at("bucket://ages/a", KEY)):
+        assert store.modified() is None
+        before = time.time()
+        store.write(b"data")
+        assert int(before) <= store.modified() <= time.time() + 0.01
+    (tmp_path / "old").write_bytes(b"data")
+    os.utime(tmp_path / "old", (12.5, 12.5))
+    assert Store.at(str(tmp_path / "old")).modified() == 12.5
+
+
+def test_where_no_times_are_kept_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.at("memory://timeless/a")
+    store.write(b"data")
+    monkeypatch.setattr(type(store.system), "modified", fsspec.AbstractFileSystem.modified)
+    assert store.modified() is None

@@ -23,29 +23,15 @@ class CheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._weights = Store.at(filepath, credentials)
-        self._sidecar = self._weights.beside(".json")
-        if self._sidecar.path == self._weights.path:
+        self.store = Store.at(filepath, credentials)
+        self._sidecar = self.store.beside(".json")
+        if self._sidecar.path == self.store.path:
             raise DatasetError(f"{filepath} is the name of the facts: call the weights .safetensors")
         self.metadata = metadata
 
     def load(self) -> Checkpoint:
         """Return the checkpoint. Raises DatasetError, naming the file, unless weights and facts are as saved."""
-        file = self._sidecar
-        try:
-            told = json.loads(file.read())
-            facts = Facts(**told)
-            file = self._weights
-            tensors, sealed = unseal(file.read())
-        except (ValueError, TypeError) as error:
-            raise DatasetError(f"{file.path} is damaged, delete it and run its node again: {error}") from error
-        checkpoint = Checkpoint(facts, tensors)
-        if checkpoint.sha256 != facts.sha256 or json.loads(sealed) != told:
-            raise DatasetError(
-                f"{self._sidecar.path} is damaged or speaks of other weights than {self._weights.path}: "
-                "delete both and run their node again"
-            )
-        return checkpoint
+        return self._read()
 
     def save(self, data: Checkpoint) -> None:
         """Write the weights, then the facts: the facts vouch for weights that are already there.
@@ -54,15 +40,33 @@ class CheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
         """
         if data.sha256 != data.facts.sha256:
             raise DatasetError(f"the facts of {data.facts.key} name another sha256 than its weights have: not saved")
-        self._weights.write(seal(data.state, data.facts.model_dump_json()))
+        self.store.write(seal(data.state, data.facts.model_dump_json()))
         self._sidecar.write(data.facts.model_dump_json(indent=2).encode())
 
     def _exists(self) -> bool:
+        # Not load, where Kedro makes this error of a lost connection too: what is there would be made again.
         try:
-            self.load()
+            self._read()
         except DatasetError:
             return False
         return True
 
+    def _read(self) -> Checkpoint:
+        file = self._sidecar
+        try:
+            told = json.loads(file.read())
+            facts = Facts(**told)
+            file = self.store
+            tensors, sealed = unseal(file.read())
+        except (ValueError, TypeError) as error:
+            raise DatasetError(f"{file.address} is damaged, delete it and run its node again: {error}") from error
+        checkpoint = Checkpoint(facts, tensors)
+        if checkpoint.sha256 != facts.sha256 or json.loads(sealed) != told:
+            raise DatasetError(
+                f"{self._sidecar.address} is damaged or speaks of other weights than {self.store.address}: "
+                "delete both and run their node again"
+            )
+        return checkpoint
+
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._weights.path)}
+        return {"filepath": self.store.address}

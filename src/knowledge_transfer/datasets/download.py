@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from torchvision import datasets as published
 
@@ -16,14 +17,14 @@ _SILENCE = 20.0  # seconds; torchvision sets no limit, and a firewall that swall
 _ONE_AT_A_TIME = threading.Lock()  # an asynchronous run loads both parts at once, and they share their archives
 
 
-def fetch(name: str, root: Path, folder: Path, files: str, **which: Any) -> Any:
-    """Return torchvision's data set `name` of `root`, downloaded if need be.
+def fetch(name: str, root: Path, folder: Path, files: str, *, download: bool = True, **which: Any) -> Any:
+    """Return torchvision's data set `name` of `root`, downloaded if need be and `download` allows it.
 
     Archives that lie there already are unpacked without a network. torchvision unpacks tar files without a filter
     before Python 3.14: that is safe for archives of a known MD5, and all of these have one. Raises ValueError that says
     which `files` to put into which `folder` when they are neither there nor to be had.
     """
-    with _ONE_AT_A_TIME, _patience(_SILENCE):
+    with _ONE_AT_A_TIME, _patience(_SILENCE), nullcontext() if download else _no_network():
         try:
             return getattr(published, name)(root, download=True, **which)
         except (RuntimeError, OSError, http.client.HTTPException) as error:
@@ -41,3 +42,18 @@ def _patience(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+@contextmanager
+def _no_network() -> Iterator[None]:
+    """Refuse every request of torchvision, whose own `download=False` would not unpack archives either."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError("nothing is downloaded into a remote folder")
+
+    before = urllib.request.urlopen
+    urllib.request.urlopen = refuse
+    try:
+        yield
+    finally:
+        urllib.request.urlopen = before

@@ -14,20 +14,21 @@ from knowledge_transfer.datasets.pixels import read_files
 from knowledge_transfer.learning.images import ImageSet
 
 IMAGES = {"train": 39_209, "test": 12_630}
+FOLDER = "gtsrb"  # torchvision's, in the one that all published sets share
 CLASSES = tuple(f"{number:05d}" for number in range(43))
 _FILES = "GTSRB-Training_fixed.zip, GTSRB_Final_Test_Images.zip and GTSRB_Final_Test_GT.zip"
 
 
-def read(root: Path, part: Literal["train", "test"], size: int) -> ImageSet:
+def read(root: Path, part: Literal["train", "test"], size: int, *, download: bool = True) -> ImageSet:
     """Return one part, whole, in the published order, as uint8 [N, 3, size, size]; classes are the published numbers.
 
     The frames of one training track share a group; the test images are single frames and have none. Raises ValueError
     when the files are neither in `root` nor to be had, when classes or images are missing, or one is unreadable.
     """
-    home = root / "gtsrb"
+    home = root / FOLDER
     folder = home / "GTSRB" / ("Training" if part == "train" else "Final_Test/Images")
     if not folder.is_dir():
-        fetch("GTSRB", root, home, _FILES, split=part)
+        fetch("GTSRB", root, home, _FILES, download=download, split=part)
     files, labels, groups = _training(folder) if part == "train" else _test(folder, home / "GT-final_test.csv")
     # An unpacking that was cut short leaves a folder that torchvision takes for the whole.
     if len(files) != IMAGES[part]:

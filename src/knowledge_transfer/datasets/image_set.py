@@ -20,36 +20,40 @@ class ImageSetDataset(AbstractDataset[ImageSet, ImageSet]):
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._store = Store.at(filepath, credentials)
+        self.store = Store.at(filepath, credentials)
         self.metadata = metadata
 
     def load(self) -> ImageSet:
         """Return the image set. Raises DatasetError, naming the file, when a bit of it is not as saved."""
-        try:
-            tensors, header = unseal(self._store.read())
-            blocks = blocks_of({domain: tuple(names) for domain, names in json.loads(header)["blocks"].items()})
-            return ImageSet(
-                tensors["images"], tensors["labels"], union_names(blocks), tensors.get("groups"), blocks=blocks
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            path = self._store.path
-            raise DatasetError(f"{path} is damaged, delete it and run its node again: {error}") from error
+        return self._read()
 
     def save(self, data: ImageSet) -> None:
         """Write the image set. Raises DatasetError when the disk is full."""
         tensors = {"images": data.images, "labels": data.labels}
         if data.groups is not None:
             tensors["groups"] = data.groups
-        self._store.write(
+        self.store.write(
             seal(tensors, json.dumps({"blocks": {block.domain: block.class_names for block in data.blocks}}))
         )
 
     def _exists(self) -> bool:
+        # Not load, where Kedro makes this error of a lost connection too: what is there would be made again.
         try:
-            self.load()
+            self._read()
         except DatasetError:
             return False
         return True
 
+    def _read(self) -> ImageSet:
+        try:
+            tensors, header = unseal(self.store.read())
+            blocks = blocks_of({domain: tuple(names) for domain, names in json.loads(header)["blocks"].items()})
+            return ImageSet(
+                tensors["images"], tensors["labels"], union_names(blocks), tensors.get("groups"), blocks=blocks
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            file = self.store.address
+            raise DatasetError(f"{file} is damaged, delete it and run its node again: {error}") from error
+
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._store.path)}
+        return {"filepath": self.store.address}

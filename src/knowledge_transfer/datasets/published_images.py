@@ -9,6 +9,8 @@ from kedro.io import AbstractDataset
 from kedro.io.core import DatasetError
 
 from knowledge_transfer.datasets import digits, drawn, gtsrb, image_folder, torchvision_images
+from knowledge_transfer.datasets.remote_folder import copied, is_remote
+from knowledge_transfer.datasets.store import shown
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.knobs import nearest
 
@@ -24,6 +26,8 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
     folder (`path` holds one folder per class, or `train` and `test` folders of those). Where nobody published a test
     set, a fifth of each class is cut off for it. `domains` may give sources other names: its entry called `source`, if
     there is one, says what that stands for ({source, path}).
+    A `path` such as s3://bucket/folder, reached with `credentials`, is copied to a temporary folder (see TMPDIR) at
+    every load, as far as the source needs it; nothing is downloaded into it.
     Raises DatasetError for an unknown source or split, and a size that is no positive number.
     """
 
@@ -35,6 +39,7 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
         image_size: int,
         split: Part,
         domains: dict[str, Any] | None = None,
+        credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         named = (domains or {}).get(source) or {}
@@ -45,7 +50,8 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
             raise DatasetError(f"unknown split '{split}'{nearest(str(split), get_args(Part))}")
         if type(image_size) is not int or image_size < 1:
             raise DatasetError(f"image_size is a number of pixels, got {image_size!r}")
-        self._source, self._path, self._size, self._split = source, Path(path), image_size, split
+        self._source, self._path, self._size, self._split = source, path, image_size, split
+        self._credentials = credentials
         self.metadata = metadata
 
     def load(self) -> ImageSet:
@@ -55,17 +61,29 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
                 return digits.read(self._split, self._size)
             if self._source in drawn.SOURCES:
                 return drawn.read(self._source, self._split, self._size)
-            if self._source == "folder":
-                return image_folder.read(self._path, self._split, self._size)
-            if self._source == "gtsrb":
-                return gtsrb.read(self._path, self._split, self._size)
-            return torchvision_images.read(self._source, self._path, self._split, self._size)
-        except (ValueError, OSError) as error:
+            if not is_remote(self._path):
+                return self._read(Path(self._path.removeprefix("file://")))
+            with copied(self._path, self._credentials, self._names()) as folder:
+                return self._read(folder, download=False)
+        except (ValueError, OSError, ImportError) as error:  # the last from fsspec, which says what to install
             raise DatasetError(str(error)) from error
+
+    def _names(self) -> tuple[str, ...]:
+        """Return what of the folder the source needs, nothing for all of it."""
+        if self._source == "folder":
+            return ()
+        return (gtsrb.FOLDER,) if self._source == "gtsrb" else torchvision_images.names_in_folder(self._source)
+
+    def _read(self, folder: Path, **download: bool) -> ImageSet:
+        if self._source == "folder":
+            return image_folder.read(folder, self._split, self._size)
+        if self._source == "gtsrb":
+            return gtsrb.read(folder, self._split, self._size, **download)
+        return torchvision_images.read(self._source, folder, self._split, self._size, **download)
 
     def save(self, data: None) -> None:  # noqa: ARG002 - Kedro names it
         """Refuse: published images are read only."""
         raise DatasetError("published images are read only")
 
     def _describe(self) -> dict[str, Any]:
-        return {"source": self._source, "path": str(self._path), "split": self._split, "image_size": self._size}
+        return {"source": self._source, "path": shown(self._path), "split": self._split, "image_size": self._size}

@@ -19,28 +19,32 @@ class SoftLabelsDataset(AbstractDataset[SoftLabels, SoftLabels]):
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._store = Store.at(filepath, credentials)
+        self.store = Store.at(filepath, credentials)
         self.metadata = metadata
 
     def load(self) -> SoftLabels:
         """Return the soft labels. Raises DatasetError, naming the file, when a bit of it is not as saved."""
-        try:
-            tensors, facts = unseal(self._store.read())
-            return SoftLabels(tensors["logits"], LabellingFacts(**json.loads(facts)))
-        except (KeyError, TypeError, ValueError) as error:
-            path = self._store.path
-            raise DatasetError(f"{path} is damaged, delete it and run its node again: {error}") from error
+        return self._read()
 
     def save(self, data: SoftLabels) -> None:
         """Write the soft labels. Raises DatasetError when the disk is full."""
-        self._store.write(seal({"logits": data.logits}, data.facts.model_dump_json()))
+        self.store.write(seal({"logits": data.logits}, data.facts.model_dump_json()))
 
     def _exists(self) -> bool:
+        # Not load, where Kedro makes this error of a lost connection too: what is there would be made again.
         try:
-            self.load()
+            self._read()
         except DatasetError:
             return False
         return True
 
+    def _read(self) -> SoftLabels:
+        try:
+            tensors, facts = unseal(self.store.read())
+            return SoftLabels(tensors["logits"], LabellingFacts(**json.loads(facts)))
+        except (KeyError, TypeError, ValueError) as error:
+            file = self.store.address
+            raise DatasetError(f"{file} is damaged, delete it and run its node again: {error}") from error
+
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._store.path)}
+        return {"filepath": self.store.address}

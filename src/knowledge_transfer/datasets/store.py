@@ -4,46 +4,92 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
+import re
+import tempfile
 import uuid
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from kedro.io.core import DatasetError
+from kedro.io import AbstractDataset
+from kedro.io.core import DatasetError, get_filepath_str
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
 class Store:
-    """One address of bytes."""
+    """One address of bytes: `path` as its file system calls it, `address` as a user does."""
 
     system: AbstractFileSystem
-    path: PurePosixPath
+    path: str  # no Path, which would make http:/host of http://host
+    address: str
 
     @classmethod
     def at(cls, filepath: str, credentials: dict[str, Any] | None = None) -> Store:
         """Return the store of a local path or an address such as `s3://bucket/file`."""
         system, path = url_to_fs(filepath, **(credentials or {}))
-        return cls(system, PurePosixPath(path))
+        return cls(system, path, path if isinstance(system, LocalFileSystem) else shown(filepath))
+
+    @classmethod
+    def of(cls, dataset: AbstractDataset[Any, Any]) -> Store | None:
+        """Return where a dataset, of this project or Kedro's own, keeps its bytes; None if that is no single file."""
+        store = getattr(dataset, "store", None)
+        if isinstance(store, cls):
+            return store
+        # Kedro's datasets have no public word for it, but these are the same in all of them.
+        if not hasattr(dataset, "_fs") or not hasattr(dataset, "_filepath"):
+            return None
+        system, path = dataset._fs, get_filepath_str(dataset._filepath, dataset._protocol)
+        is_local = isinstance(system, LocalFileSystem)
+        return cls(system, path, path if is_local else f"{dataset._protocol}://{dataset._filepath}")
 
     def beside(self, suffix: str) -> Store:
         """Return the address with another suffix."""
-        return replace(self, path=self.path.with_suffix(suffix))
+        path, address = (posixpath.splitext(name)[0] + suffix for name in (self.path, self.address))
+        return Store(self.system, path, address)
 
     def exists(self) -> bool:
-        """Return whether there is a file here that is not empty."""
-        self.system.invalidate_cache(str(self.path))
-        return bool(self.system.isfile(str(self.path))) and int(self.system.size(str(self.path)) or 0) > 0
+        """Return whether there is a file here that is not empty. Raises OSError when that cannot be told."""
+        # Not isfile: it takes a refused key or a lost connection for a missing file, which would be made again.
+        self.system.invalidate_cache(self.path)
+        try:
+            info = self.system.info(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return info["type"] == "file" and info.get("size") != 0
 
     def read(self) -> bytes:
         """Return the bytes. Raises DatasetError when there are none."""
         if not self.exists():
-            raise DatasetError(f"{self.path} is missing or empty: run the node that makes it")
-        return bytes(self.system.cat_file(str(self.path)))
+            raise DatasetError(f"{self.address} is missing or empty: run the node that makes it")
+        return bytes(self.system.cat_file(self.path))
+
+    def modified(self) -> float | None:
+        """Return when the bytes were written, in seconds since 1970; None if there are none or nobody knows."""
+        self.system.invalidate_cache(self.path)
+        try:
+            moment = self.system.modified(self.path)
+        except (FileNotFoundError, NotADirectoryError, RuntimeError):  # the last where no times are kept
+            return None
+        return None if moment is None else float(moment.timestamp())
+
+    @contextmanager
+    def on_disk(self) -> Iterator[Path]:
+        """Lend a local file of these bytes and this name: the file itself, or a copy that is removed afterwards."""
+        if isinstance(self.system, LocalFileSystem):
+            yield Path(self.path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / posixpath.basename(self.path)
+            self.system.get_file(self.path, str(copy))
+            yield copy
 
     def write(self, data: bytes) -> None:
         """Replace the bytes at once: a reader, a crash or a full disk finds the old ones or the new, never half.
@@ -52,7 +98,7 @@ class Store:
         Raises DatasetError when the disk is full; the old bytes are kept.
         """
         if not isinstance(self.system, LocalFileSystem):
-            self.system.pipe_file(str(self.path), data)
+            self.system.pipe_file(self.path, data)
             return
         target = Path(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,3 +119,9 @@ class Store:
             raise
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def shown(address: str) -> str:
+    """Return an address without the password in it, if there is one."""
+    # A name alone stays: abfs://container@account is no secret, and no address without it.
+    return re.sub(r"//[^/@:]*:[^/@]*@", "//", address)

@@ -49,20 +49,31 @@ _CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 SOURCES = (*_CIFAR, *_IDX)
 
 
-def read(source: str, root: Path, part: Literal["train", "test"], size: int) -> ImageSet:
+def names_in_folder(source: str) -> tuple[str, ...]:
+    """Return what of a folder of published sets belongs to `source`: torchvision's folder, its archive."""
+    if source in _IDX:
+        return (_IDX[source].name,)
+    cifar = getattr(published, _CIFAR[source])
+    return cifar.base_folder, Path(cifar.filename).name
+
+
+def read(source: str, root: Path, part: Literal["train", "test"], size: int, *, download: bool = True) -> ImageSet:
     """Return one part of `source`, whole, in the published order, as uint8 [N, 1 or 3, size, size].
 
     Raises ValueError when the files are neither in `root` nor to be had, or are not the published ones.
     """
-    images, labels, names = _idx(_IDX[source], root, part) if source in _IDX else _cifar(_CIFAR[source], root, part)
+    if source in _IDX:
+        images, labels, names = _idx(_IDX[source], root, part, download)
+    else:
+        images, labels, names = _cifar(_CIFAR[source], root, part, download)
     return ImageSet(resized(images, size), labels, names)
 
 
-def _idx(facts: _Idx, root: Path, part: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _idx(facts: _Idx, root: Path, part: str, download: bool) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     raw = root / facts.name / "raw"
     files = [raw / f"{_IDX_NAMES[part]}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
     if not all(file.is_file() for file in files):
-        fetch(facts.name, root, raw, "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz")
+        fetch(facts.name, root, raw, "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz", download=download)
     pixels, labels = (_published_bytes(file, md5) for file, md5 in zip(files, facts.md5[part], strict=True))
     # A header of four bytes for the type and four for each dimension; the MD5 vouches for what they say.
     images = torch.frombuffer(bytearray(pixels), dtype=torch.uint8, offset=16).view(-1, 1, 28, 28)
@@ -77,9 +88,9 @@ def _published_bytes(file: Path, md5: str) -> bytes:
     return data
 
 
-def _cifar(name: str, root: Path, part: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _cifar(name: str, root: Path, part: str, download: bool) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     archive = Path(getattr(published, name).filename)
     # Pickles, which may run code: torchvision opens them after it has checked the MD5 of each.
-    opened = fetch(name, root, root, archive.name, train=part == "train")
+    opened = fetch(name, root, root, archive.name, download=download, train=part == "train")
     images = torch.from_numpy(np.moveaxis(opened.data, -1, 1).copy())
     return images, torch.tensor(opened.targets), tuple(opened.classes)

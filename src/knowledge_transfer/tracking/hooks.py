@@ -90,10 +90,9 @@ class MlflowHooks:
             run.log_metrics(metrics, row["round"])
         run.log_metrics(_device_use(pipeline, catalog), 0)
         for name in sorted(pipeline.all_outputs()):
-            path = file_of(catalog, name)
-            if path and path.is_file() and _REPORTING in path.parts:
-                folder = path.parent.parts[path.parts.index(_REPORTING) + 1 :]
-                run.log_file(str(path), "/".join(folder) or None)
+            file = file_of(catalog, name)
+            if file and _REPORTING in (folders := file.path.split("/")[:-1]):
+                run.log_file(file, "/".join(folders[folders.index(_REPORTING) + 1 :]) or None)
         self._end("FINISHED")
 
     @hook_impl

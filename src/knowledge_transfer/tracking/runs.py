@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from knowledge_transfer.datasets.store import Store
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.tracking.process import is_alive
@@ -100,9 +101,15 @@ class Run:
 
         self._send("log the image sets of", log)
 
-    def log_file(self, path: str, folder: str | None) -> None:
-        """Copy the file to the run's artifacts, into `folder`."""
-        self._send(f"log {path} in", lambda client: client.log_artifact(self.id, path, folder))
+    def log_file(self, file: Store, folder: str | None) -> None:
+        """Copy the file, if there is one, to the run's artifacts, into `folder`."""
+
+        def log(client: MlflowClient) -> None:
+            if file.exists():
+                with file.on_disk() as path:
+                    client.log_artifact(self.id, str(path), folder)
+
+        self._send(f"log {file.address} in", log)
 
     def log_model(self, checkpoint: Checkpoint, step: int) -> None:
         """Log the network so that it loads without this package; register it as `<experiment>.<model>`."""
