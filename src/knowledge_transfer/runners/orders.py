@@ -37,9 +37,9 @@ class Setting:
 class Order:
     """One node to be run.
 
-    `stored` are the catalog's datasets that it reads or writes itself, or how they are configured, `memory` the data of those that are only in the
-    driver's memory, `returned` the outputs that go back there. `devices` is on how many of the devices it computes: 0
-    for a node that needs none.
+    `stored` are the catalog's datasets that it reads or writes itself, or how they are configured; `memory` the data of
+    those that are only in the driver's memory, `returned` the outputs that go back there. `devices` is on how many of
+    the devices it computes: 0 for a node that needs none.
     """
 
     node: Node

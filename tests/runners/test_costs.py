@@ -1,0 +1,94 @@
+"""What starts first: the longest chain of expected work."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
+
+from knowledge_transfer.pipelines.experiment import Student, Target, Training
+from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
+
+RECIPE = {"epochs": 10}
+
+
+def fit(name: str, *inputs: str) -> object:
+    return node(print, list(inputs), f"{name}_checkpoint", name=name, tags=["training", "gpu"])
+
+
+def students(**kinds: str) -> tuple[Pipeline, DataCatalog]:
+    settings = {f"params:{name}": Student(architecture={"kind": kind}) for name, kind in kinds.items()}
+    told = {**settings, "params:training": Training(recipe=RECIPE)}
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in told.items()})
+    return Pipeline([fit(name, f"params:{name}", "params:training") for name in kinds]), catalog
+
+
+def test_resnet50_does_not_start_last() -> None:
+    pipeline, catalog = students(a="simple_cnn", b="resnet8", c="resnet50", d="squeezenet")
+    costs = expected_costs(pipeline, catalog)
+    assert max(costs, key=costs.__getitem__) == "c"
+    assert len(set(costs.values())) == 4
+
+
+def test_epochs_and_images_count() -> None:
+    pipeline, catalog = students(a="resnet8", b="resnet8")
+    catalog["params:b"] = MemoryDataset(Student(architecture={"kind": "resnet8"}, recipe={"epochs": 30}))
+    costs = expected_costs(pipeline, catalog)
+    assert costs["b"] == 3 * costs["a"]
+    back = {"recipe": {"epochs": 10}, "teaching": {"student_set": True}}
+    catalog["params:training"] = MemoryDataset(back)
+    both = expected_costs(pipeline, catalog)
+    assert both["a"] == 2 * costs["a"]
+    assert both["b"] == both["a"], "what changes the first training does not change the way back"
+
+
+def test_what_others_wait_for_goes_before_what_nobody_waits_for() -> None:
+    pipeline = Pipeline(
+        [
+            node(print, "images", "student", name="student"),
+            node(print, "images", "arm", name="arm"),
+            node(print, "student", "target", name="target"),
+        ]
+    )
+    assert priorities(pipeline, {"student": 2, "arm": 5, "target": 4}) == {"student": 6, "arm": 5, "target": 4}
+
+
+def test_a_target_on_several_devices_needs_them_in_training_alone() -> None:
+    target = Target(name="vgg19", architecture={"kind": "vgg19"}, devices=4)
+    catalog = DataCatalog({"params:target": MemoryDataset(target)})
+    asked = node(print, "params:target", "answers", name="answer", tags=["gpu"])
+    table = node(print, "answers", "table", name="table")
+    pipeline = Pipeline([fit("distil", "params:target"), asked, table])
+    assert devices_of(pipeline, catalog) == {"distil": 4, "answer": 1}
+
+
+def makespan(costs: list[float], devices: int) -> float:
+    """Return when the last is over if whoever is free takes the next of the list."""
+    free = [0.0] * devices
+    for cost in costs:
+        heapq.heapreplace(free, free[0] + cost)
+    return max(free)
+
+
+def best_possible(costs: list[float], devices: int) -> float:
+    """Return a bound that no schedule can beat: the mean load, the longest, and two of the longest on one device."""
+    ordered = sorted(costs, reverse=True)
+    pairs = ordered[devices - 1] + ordered[devices] if len(ordered) > devices else 0.0
+    return max(sum(costs) / devices, ordered[0], pairs)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_twelve_students_on_four_devices_take_at_most_a_tenth_longer_than_the_best_possible(seed: int) -> None:
+    """Lengths as of the roster's networks at different widths, expected within a fifth of what they take."""
+    draw = random.Random(seed)
+    kinds = itertools.cycle((1.0, 0.9, 4.0, 1.6))
+    taken = [next(kinds) * draw.uniform(0.7, 1.4) for _ in range(12)]
+    expected = {f"student{number}": cost * draw.uniform(0.9, 1.1) for number, cost in enumerate(taken)}
+    pipeline = Pipeline([node(print, None, name, name=name) for name in expected])
+    order = priorities(pipeline, expected)
+    by_priority = sorted(range(12), key=lambda number: -order[f"student{number}"])
+    assert makespan([taken[number] for number in by_priority], 4) <= 1.1 * best_possible(taken, 4)

@@ -1,0 +1,126 @@
+"""Which devices a run may use: what configuration says, what the machine has, what others have taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from knowledge_transfer.learning.hardware import numbers_in, resolve_device
+from knowledge_transfer.parameters import ParametersError, check_parameters
+from knowledge_transfer.pipeline_registry import _base_parameters
+from knowledge_transfer.runners import DeviceRunner, default_runner, places
+from knowledge_transfer.runners.places import Place, gpus, processors
+from knowledge_transfer.runners.slots import Slots
+
+GIB = 1024**3
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with GPUs of so many free GiB."""
+
+    def have(*free: float, visible: str | None = None) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(free))
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free))
+        monkeypatch.setattr(places, "_free_memory", lambda: [int(gib * GIB) for gib in free])
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    return have
+
+
+def names(choice: str) -> list[tuple[str, str]]:
+    return [(place.name, place.visible) for place in gpus(choice)]
+
+
+def test_auto_is_every_gpu_and_none_where_there_is_none(machine: Machine) -> None:
+    machine(80, 80)
+    assert names("auto") == [("cuda:0", "0"), ("cuda:1", "1")]
+    machine()
+    assert names("auto") == []
+
+
+def test_numbers_choose_some_in_their_order(machine: Machine) -> None:
+    machine(80, 80, 80, 80)
+    assert names("3 1") == [("cuda:3", "3"), ("cuda:1", "1")]
+    assert names("cuda:2") == [("cuda:2", "2")]
+    assert names("cpu") == []
+
+
+def test_numbers_are_those_of_the_devices_that_this_process_sees(machine: Machine) -> None:
+    machine(80, 80, visible="GPU-a, 5")
+    assert names("auto") == [("cuda:0", "GPU-a"), ("cuda:1", "5")]
+
+
+@pytest.mark.parametrize(("free", "have"), [((), "no GPU"), ((80, 80), "2 GPUs, numbered from 0")])
+def test_a_gpu_that_does_not_exist_is_refused_with_what_there_is(machine: Machine, free: Any, have: str) -> None:
+    machine(*free)
+    with pytest.raises(ValueError, match=f"there is no GPU 2, this machine has {have}: set devices to auto"):
+        gpus("0 2" if free else "2")
+
+
+def test_a_full_gpu_is_left_out_by_auto_and_refused_by_number(machine: Machine) -> None:
+    machine(80, 1.5)
+    assert names("auto") == [("cuda:0", "0")]
+    with pytest.raises(ValueError, match=r"GPU 1 \(1.5 GiB free\) is full"):
+        gpus("0 1")
+    machine(1.5, 0.5)
+    with pytest.raises(ValueError, match=r"GPU 0 \(1.5 GiB free\), GPU 1 \(0.5 GiB free\) is full"):
+        gpus("auto")
+
+
+def test_a_plain_run_uses_gpus_where_there_are_some(machine: Machine) -> None:
+    machine(80)
+    assert isinstance(default_runner(), DeviceRunner)
+    machine()
+    assert type(default_runner()).__name__ == "SequentialRunner"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [("auto", "auto"), ("cpu", "cpu"), (1, "1"), ([0, 1, 3], "0 1 3"), ("0 1 3", "0 1 3"), ((2,), "2"), ("07", "7")],
+)
+def test_devices_are_a_word_or_numbers(given: Any, text: str) -> None:
+    assert check_parameters({**_base_parameters(), "devices": given}).devices == text
+
+
+@pytest.mark.parametrize("given", [[0, 0], [], True, [True], [-1], ["a"], [1.5], "0 0"])
+def test_what_is_no_set_of_devices_is_refused(given: Any) -> None:
+    with pytest.raises(ParametersError, match=r"devices are auto, cpu, mps, or different numbers of GPUs"):
+        check_parameters({**_base_parameters(), "devices": given})
+
+
+def test_the_first_number_is_the_device_of_a_single_process(machine: Machine) -> None:
+    machine(80, 80)
+    assert resolve_device("1 0") == torch.device("cuda:1")
+    assert numbers_in("auto") == ()
+
+
+def test_slots_go_to_the_least_used_device() -> None:
+    first, second = Place("cuda:0", "0"), Place("cuda:1", "1")
+    slots = Slots((first, second), per_device=2)
+    assert [slots.take(1) for _ in range(3)] == [(first,), (second,), (first,)]
+    slots.give_back((second,))
+    assert slots.take(1) == (second,)
+    assert slots.has_room(1)
+    slots.take(1)
+    assert not slots.has_room(1)
+    with pytest.raises(ValueError, match="1 devices asked for, none free of 2"):
+        slots.take(1)
+
+
+def test_a_node_on_several_devices_has_them_to_itself() -> None:
+    slots = Slots(processors(3), per_device=2)
+    slots.take(1)
+    assert not slots.has_room(3)
+    pair = slots.take(2)
+    assert {place.name for place in pair} == {"cpu:1", "cpu:2"}
+    assert slots.take(1) == (Place("cpu:0"),)
+    assert not slots.has_room(1)
+    slots.give_back(pair)
+    assert slots.has_room(2)

@@ -1,0 +1,108 @@
+"""Nodes as tasks of a Ray cluster: two machines with two GPUs each, all of them pretended."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
+from kedro_datasets.json import JSONDataset
+
+from knowledge_transfer.errors import RunError
+from knowledge_transfer.runners.walk import NodeError
+from tests.runners.nodes import Door, die_once, double, gpu, meet, run, visible
+from tests.runners.test_device_runner import Ended
+
+ray = pytest.importorskip("ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of sockets and files that it leaves to the collector
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        # Tasks find what these tests define as this process does.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        two = cluster_utils.Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2, "include_dashboard": False}
+        )
+        two.add_node(num_cpus=2, num_gpus=2)
+        ray.init(address=two.address, log_to_driver=False)
+        yield
+        ray.shutdown()
+        two.shutdown()
+
+
+def ray_runner(**options: Any) -> Any:
+    from knowledge_transfer.runners import RayRunner
+
+    return RayRunner(**options)
+
+
+@pytest.fixture
+def door(cluster: None) -> Iterator[Door]:
+    door = Door()
+    yield door
+    door.listener.close()
+
+
+def test_students_run_at_once_on_the_gpus_of_two_machines_and_a_fifth_waits(door: Door) -> None:
+    ended = Ended()
+    catalog = DataCatalog({"door": MemoryDataset(door.address)})
+    pipeline = Pipeline([gpu(meet, "door", f"student{number}") for number in range(5)])
+    thread = door.start(pipeline, catalog, ray_runner(shared="/"), ended)
+    inside = [door.accept() for _ in range(4)]
+    assert sorted(devices for _, _, devices in inside) == ["0", "0", "1", "1"]
+    assert not door.is_anyone_waiting()
+    inside.pop()[0].send("go")
+    inside.append(door.accept())
+    for connection, _, _ in inside:
+        connection.send("go")
+    thread.join()
+    assert door.error is None
+    places = {places for _, places, _ in ended.all}
+    assert places == {(f"node{machine}/cuda:{number}",) for machine in (1, 2) for number in (0, 1)}
+
+
+def test_data_in_memory_passes_through_the_store_and_nodes_without_the_tag_see_no_gpu(cluster: None) -> None:
+    pipeline = Pipeline(
+        [gpu(double, "two", "four"), gpu(double, "four", "eight"), node(visible, "eight", "seen", name="look")]
+    )
+    assert run(pipeline, DataCatalog({"two": MemoryDataset(2)}), ray_runner(shared="/")) == {"seen": ""}
+
+
+def test_a_killed_task_is_tried_once_more_and_one_that_raises_is_named(cluster: None, tmp_path: Path) -> None:
+    ended = Ended()
+    told = {"flag": MemoryDataset(str(tmp_path / "flag")), "signal": MemoryDataset(int(signal.SIGKILL))}
+    pipeline = Pipeline([gpu(die_once, ["flag", "signal"], "student")])
+    assert run(pipeline, DataCatalog(told), ray_runner(shared="/"), ended) == {"student": "lived"}
+    assert [status for _, _, status in ended.all] == ["killed", "finished"]
+    with pytest.raises(NodeError, match=r"student on node./cuda:. failed: TypeError"):
+        run(Pipeline([gpu(double, None, "student")]), DataCatalog(), ray_runner(shared="/"))
+
+
+def test_more_gpus_than_the_cluster_has_are_refused_at_once(cluster: None) -> None:
+    large = gpu(visible, ["params:target"], "large", "train_large", "training")
+    catalog = DataCatalog({"params:target": MemoryDataset({"devices": 5})})
+    with pytest.raises(RunError, match="computes on 5 devices"):
+        run(Pipeline([large]), catalog, ray_runner(shared="/"))
+
+
+def test_a_local_file_is_refused_on_two_machines(cluster: None, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    catalog = DataCatalog({"stored": JSONDataset(filepath=str(tmp_path / "stored.json"))})
+    pipeline = Pipeline([gpu(visible, None, "stored")])
+    with pytest.raises(RunError, match=r"stored is .*stored.json, on the disk of this machine; the cluster has 2"):
+        run(pipeline, catalog, ray_runner())
+    run(pipeline, catalog, ray_runner(shared=str(tmp_path)))
+    assert catalog.load("stored") in ("0", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(RunError, match="start `mlflow server` and set MLFLOW_TRACKING_URI"):
+        run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), ray_runner())
