@@ -34,6 +34,7 @@ pytest: $(VENV)/installed
 
 benchmark: $(VENV)/installed  ## learning from stored soft labels against the usual loop, side by side
 	$(BIN)/python -m benchmarks.stored_soft_labels
+	$(BIN)/python -m benchmarks.runner_overhead
 
 mlflow: $(VENV)/installed  ## compare runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \

@@ -75,10 +75,24 @@ def makespan(costs: list[float], devices: int) -> float:
 
 
 def best_possible(costs: list[float], devices: int) -> float:
-    """Return a bound that no schedule can beat: the mean load, the longest, and two of the longest on one device."""
+    """Return the least makespan of all ways to share the costs out, by branch and bound."""
     ordered = sorted(costs, reverse=True)
-    pairs = ordered[devices - 1] + ordered[devices] if len(ordered) > devices else 0.0
-    return max(sum(costs) / devices, ordered[0], pairs)
+    best = makespan(ordered, devices)
+    least = max(sum(costs) / devices, ordered[0])
+
+    def share_out(place: int, loads: tuple[float, ...]) -> None:
+        nonlocal best
+        if place == len(ordered):
+            best = min(best, max(loads))
+            return
+        for load in sorted(set(loads)):  # devices that are equally loaded are one
+            if load + ordered[place] < best - 1e-9 and best > least + 1e-9:
+                rest = list(loads)
+                rest.remove(load)
+                share_out(place + 1, (*rest, load + ordered[place]))
+
+    share_out(0, (0.0,) * devices)
+    return best
 
 
 @pytest.mark.parametrize("seed", range(20))

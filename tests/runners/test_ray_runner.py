@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import warnings
 from collections.abc import Iterator
@@ -26,8 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of sockets and f
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore")
+    with pytest.MonkeyPatch.context() as patch:
         # Tasks find what these tests define as this process does.
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         two = cluster_utils.Cluster(
@@ -38,6 +38,10 @@ def cluster() -> Iterator[None]:
         yield
         ray.shutdown()
         two.shutdown()
+    del two
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray leaves its log files to the collector
+        gc.collect()
 
 
 def ray_runner(**options: Any) -> Any:
@@ -85,7 +89,9 @@ def test_a_killed_task_is_tried_once_more_and_one_that_raises_is_named(cluster: 
     assert run(pipeline, DataCatalog(told), ray_runner(shared="/"), ended) == {"student": "lived"}
     assert [status for _, _, status in ended.all] == ["killed", "finished"]
     with pytest.raises(NodeError, match=r"student on node./cuda:. failed: TypeError"):
-        run(Pipeline([gpu(double, None, "student")]), DataCatalog(), ray_runner(shared="/"))
+        run(
+            Pipeline([gpu(double, "none", "student")]), DataCatalog({"none": MemoryDataset({})}), ray_runner(shared="/")
+        )
 
 
 def test_more_gpus_than_the_cluster_has_are_refused_at_once(cluster: None) -> None:

@@ -70,6 +70,15 @@ def children_of(pid: int) -> set[int]:
     return found
 
 
+def is_working(pid: int) -> bool:
+    """Return whether the process still runs nodes; what nobody has reaped, and Python's resource tracker, do not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" and "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads processes from /proc")
 @pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
 def test_an_interruption_ends_every_process_and_no_mlflow_run_is_left_running(
@@ -93,13 +102,13 @@ def test_an_interruption_ends_every_process_and_no_mlflow_run_is_left_running(
         if len(training) == 2:
             break
     below = children_of(started.pid)
-    assert len(below) >= 2
+    assert sum(map(is_working, below)) >= 2
     # To the whole group, as a terminal does on Ctrl-C; SIGTERM to the driver alone, as a scheduler does.
     (os.killpg if name == "SIGINT" else os.kill)(started.pid, signal.Signals[name])
     started.stdout.read()
     assert started.wait(30) == exit_code
     watchdog.cancel()
-    assert not [pid for pid in below if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in below if is_working(pid)]
     client = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
     runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
     assert {run.info.status for run in runs} == {"KILLED"}
