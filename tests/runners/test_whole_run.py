@@ -93,6 +93,18 @@ def test_an_interruption_ends_every_process_and_no_mlflow_run_is_left_running(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
+    with started:
+        below = interrupt(started, name)
+        assert started.wait(30) == exit_code
+    assert not [pid for pid in below if is_working(pid)]
+    client = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert {run.info.status for run in runs} == {"KILLED"}
+    assert len(runs) >= 2
+
+
+def interrupt(started: subprocess.Popen[str], name: str) -> set[int]:
+    """Send the signal once two students train; return the processes that there were then below `started`."""
     assert started.stdout is not None
     watchdog = threading.Timer(120, started.kill)
     watchdog.start()
@@ -106,13 +118,8 @@ def test_an_interruption_ends_every_process_and_no_mlflow_run_is_left_running(
     # To the whole group, as a terminal does on Ctrl-C; SIGTERM to the driver alone, as a scheduler does.
     (os.killpg if name == "SIGINT" else os.kill)(started.pid, signal.Signals[name])
     started.stdout.read()
-    assert started.wait(30) == exit_code
     watchdog.cancel()
-    assert not [pid for pid in below if is_working(pid)]
-    client = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
-    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
-    assert {run.info.status for run in runs} == {"KILLED"}
-    assert len(runs) >= 2
+    return below
 
 
 if __name__ == "__main__":
