@@ -109,3 +109,13 @@ def test_a_fifth_student_is_one_block(base):
     checked = check_parameters(base)
     assert checked.students["wide_resnet8"].name == "wide_resnet8"
     assert len(checked.students) == 5
+
+
+def test_where_a_run_computes_does_not_change_what_it_is() -> None:
+    """Results of one GPU can be gone on from with four."""
+    from knowledge_transfer.resuming import _digest
+
+    parameters = {"seed": 0, "devices": "auto", "per_device": 1, "target": {"name": "vgg19", "devices": 1}}
+    elsewhere = {**parameters, "devices": "0 1", "per_device": 2, "target": {"name": "vgg19", "devices": 2}}
+    assert _digest(elsewhere) == _digest(parameters)
+    assert _digest({**parameters, "seed": 1}) != _digest(parameters)

@@ -184,3 +184,20 @@ def test_students_continue_from_where_reverse_distillation_starts(monkeypatch, s
     pipeline = stage(monkeypatch, start=start)
     (arm,) = (node for node in pipeline.nodes if node.short_name == "train_cnn_continued")
     assert ("cnn_round0_checkpoint" in arm.inputs) == expected
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+def test_arms_of_the_target_are_trained_on_as_many_devices_as_the_target(devices, monkeypatch):
+    asked = []
+
+    def learn_(*_, **options):
+        asked.append(options["replicas"])
+        raise TrainingDivergedError("enough")
+
+    monkeypatch.setattr(reference_arms, "learn", learn_)
+    target = TARGET.model_copy(update={"devices": devices})
+    with pytest.raises(TrainingDivergedError):
+        reference_arms.learn_from_labels(*SETS, target, distillation(), 1, 7, "cpu")
+    with pytest.raises(TrainingDivergedError):
+        reference_arms.continue_student(*SETS, STUDENT, distillation(), 1, 7, "cpu")
+    assert asked == [devices, 1]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from knowledge_transfer.learning import fusion, losses
+from knowledge_transfer.learning import data_parallel, fusion, losses
 from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts, weights_sha256
 from knowledge_transfer.learning.evaluation import predict
@@ -20,7 +20,6 @@ from knowledge_transfer.learning.models import Architecture, Network, build
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.learning.steps import Lesson
-from knowledge_transfer.learning.training import fit
 
 _GENERATOR = threading.Lock()
 
@@ -56,15 +55,17 @@ def learn(
     teaching: Teaching | None = None,
     standings: dict[str, Standing] | None = None,
     view_seed: int | None = None,
+    replicas: int = 1,
 ) -> tuple[Checkpoint, list[EpochEnded]]:
     """Return the checkpoint of `name` after `round_`, and its learning curve.
 
     It starts from `start` (none: fresh weights drawn by `seed`). With `soft_labels` and `teaching` it learns from the
     fused teachers as well; `standings` (by member) are what the weighted rule and `top_k` go by. `view_seed` is for a
-    learner without a teacher that is to see the views of one with. Fits in threads of one process wait for each other.
+    learner without a teacher that is to see the views of one with. `replicas` devices train it together, to the same
+    weights up to rounding (`data_parallel.fit`). Fits in threads of one process wait for each other.
 
-    Raises ValueError when
-    `start` is another architecture or answers with other classes.
+    Raises ValueError when `start` is another architecture or answers with other classes, or when there are too few
+    devices or images in a batch for the replicas.
     """
     lesson = None
     if soft_labels is not None and teaching is not None:
@@ -72,10 +73,11 @@ def learn(
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with _GENERATOR:
         network = _network(architecture, images, normalisation, seed, start)
-        fitted = fit(
+        fitted = data_parallel.fit(
             network,
             images,
             recipe,
+            replicas=replicas,
             validation=validation,
             seed=seed,
             device=device,

@@ -18,6 +18,7 @@ from knowledge_transfer.learning.models import Network
 from knowledge_transfer.learning.optimising import average_of, optimizer_of
 from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.schedule import rate_factor
+from knowledge_transfer.learning.sharing import ALONE, Share
 from knowledge_transfer.learning.views import Places, render, soft_targets
 
 
@@ -42,7 +43,7 @@ class Lesson:
 
 
 class Learner:
-    """A network with its optimizer, its images on the device and its lesson."""
+    """A network with its optimizer, its images on the device, its lesson and its share of every batch."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Learner:
         name: str,
         lesson: Lesson | None,
         view_seed: int | None,
+        share: Share = ALONE,
     ) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.pixels, self.labels = images.images.to(device), images.labels.to(device)
@@ -67,6 +69,8 @@ class Learner:
         self.batch_size = min(recipe.batch_size, len(images))
         # A short last batch would have its own noise and batch statistics; which images it drops changes each epoch.
         self.steps_per_epoch = len(images) // self.batch_size
+        self.share, self.rows = share, share.rows(self.batch_size)
+        self.answer = share.spread(self.network, self.batch_size)
         self.optimizer = optimizer_of(self.network, recipe)
         self.average = average_of(self.network, recipe)
 
@@ -124,18 +128,20 @@ class Learner:
     def step(self, indices: Tensor, parts: Parts, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take one step on the images at `indices`; return the loss and the number of right answers, on the device."""
         recipe = self.recipe
-        number = epoch % recipe.view_count
+        number, own = epoch % recipe.view_count, indices[self.rows]
         view = render(
             self.pixels,
-            indices,
+            own,
             view=number,
             seed=self.view_seed,
             augmentation=recipe.augmentation,
             places=self.places,
         )
         with autocast(self.device, recipe.precision):
-            logits = self.network(view.pixels.to(memory_format=torch.channels_last)).float()
-        targets = soft_targets(self.labels, view, indices, self.classes)
+            logits = self.answer(view.pixels.to(memory_format=torch.channels_last)).float()
+        # From here on the whole batch: not every loss is a mean over its images.
+        logits = self.share.gather(logits, len(indices))
+        targets = self.share.gather(soft_targets(self.labels, view, own, self.classes), len(indices))
         loss = smoothed_cross_entropy(logits, targets, recipe.label_smoothing, parts)
         if self.lesson is not None and self.teacher_logits is not None:
             lesson, teacher = self.lesson, self.teacher_logits[indices, number]

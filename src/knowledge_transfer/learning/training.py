@@ -16,6 +16,7 @@ from knowledge_transfer.learning.evaluation import predict
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.models import Network
 from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.sharing import ALONE, Share
 from knowledge_transfer.learning.snapshots import Snapshots, identity
 from knowledge_transfer.learning.steps import Learner, Lesson
 
@@ -50,18 +51,20 @@ def fit(
     name: str,
     lesson: Lesson | None = None,
     view_seed: int | None = None,
+    share: Share = ALONE,
 ) -> Fitted:
     """Train `network` on `images`, with the labels, the lesson's soft labels or both.
 
     Views follow the lesson's seed, else `view_seed`, else `seed`. The same seed gives the same bits on one CPU thread.
     Emits a FitStarted event and an EpochEnded after each epoch. Where somebody keeps snapshots (`snapshots.kept_in`), a
     fit that was cut short goes on from the last one after a FitResumed event, and ends with the same bits. Raises
-    TrainingDivergedError at the end of the epoch in which the loss is no finite number, naming the step.
+    TrainingDivergedError at the end of the epoch in which the loss is no finite number, naming the step. With a `share`
+    the other ranks have to `follow`.
     """
     parameters = sum(parameter.numel() for parameter in network.parameters())
     events.emit(events.FitStarted(name, recipe.epochs, len(images), parameters))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed)
+        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed, share)
         snapshots = Snapshots(lambda: identity(learner, images, validation))
         course = _resume(learner, snapshots)
         began, first = time.perf_counter(), len(course.history)
@@ -90,6 +93,28 @@ def fit(
                 snapshots.offer(lambda: {"learner": learner.state(), "course": course.plain()})
         snapshots.delete()
     return Fitted(course.state, course.history, course.history[course.kept])
+
+
+def follow(
+    network: Network,
+    images: ImageSet,
+    recipe: Recipe,
+    *,
+    validation: ImageSet,
+    seed: int,
+    device: torch.device,
+    name: str,
+    lesson: Lesson | None = None,
+    view_seed: int | None = None,
+    share: Share,
+) -> None:
+    """Take `share`'s part in every step of the `fit` of rank 0, which alone validates, tells and keeps snapshots."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed, share)
+        # Nobody is in the middle of writing: rank 0 ends no epoch without this one.
+        course = _resume(learner, Snapshots(lambda: identity(learner, images, validation)))
+        for epoch in range(len(course.history), recipe.epochs):
+            learner.epoch(epoch)
 
 
 @dataclass

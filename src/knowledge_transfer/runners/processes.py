@@ -20,7 +20,7 @@ from knowledge_transfer.runners.slots import Slots
 from knowledge_transfer.runners.worker import PLACE, Done, Failed, execute, prepare
 
 _THREADS = "OMP_NUM_THREADS"
-_PATIENCE = 5.0  # seconds that a process may take to end by itself
+_PATIENCE, _GRACE = 5.0, 3.0  # seconds that a process may take to end by itself, and when it is told to
 _SPAWN = get_context("spawn")
 
 
@@ -81,10 +81,10 @@ class ProcessCrew:
         """End every process within seconds: those that work are told to, the others have nothing left to do."""
         for worker in self._workers:
             worker.connection.close()
-        stop([worker.process for worker in self._workers if worker.order])
+        stop([worker.process for worker in self._workers if worker.order], _GRACE)
         for worker in self._workers:
             worker.process.join(_PATIENCE)
-        stop([worker.process for worker in self._workers])
+        stop([worker.process for worker in self._workers], _GRACE)
         self._workers.clear()
 
     def _clerk(self) -> _Worker | None:

@@ -171,6 +171,7 @@ def _learn(
         seed=seed_for(seed, model.name),
         view_seed=seed_for(seed, "reverse_distillation" if isinstance(model, Student) else "target_distillation"),
         device=resolve_device(device),
+        replicas=model.devices if isinstance(model, Target) else 1,
         round_=rounds,
         start=start,
         soft_labels=soft_labels,

@@ -75,6 +75,7 @@ def distil_target(
         normalisation=Normalisation(**normalisation[ALL]),
         seed=seed_for(seed, target.name),
         device=resolve_device(device),
+        replicas=target.devices,
         round_=1 + max(facts["round"] for facts in teachers.values()),
         start=start,
         soft_labels=soft_labels,

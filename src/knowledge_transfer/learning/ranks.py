@@ -1,0 +1,113 @@
+"""What one rank of a fit on several devices does, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import time
+import traceback
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore
+
+from knowledge_transfer.learning import events, training
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.models import Network
+from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.sharing import Share
+from knowledge_transfer.learning.snapshots import Keeping, kept_in
+
+# A rank waits this long for another: for rank 0 to validate, say. One that died is noticed at once all the same.
+_PATIENCE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every rank is given: the arguments of the fit, where snapshots are kept, where the ranks meet, threads."""
+
+    network: Network
+    images: ImageSet
+    recipe: Recipe
+    how: dict[str, Any]
+    keeping: Keeping | None
+    meeting: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a rank raised, with its traceback, and when, on the clock that a machine's processes share.
+
+    Of a rank that died instead, its exit code.
+    """
+
+    error: Exception
+    trace: str
+    at: float
+    exitcode: int | None = None
+
+
+Message = events.Event | training.Fitted | Failure
+
+
+def take_part(connection: Connection, share: Share) -> None:
+    """Do the share of the work that arrives; rank 0 sends events and the Fitted, any rank what it raises."""
+    try:
+        work: Work = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the process that started this one
+        torch.set_num_threads(work.threads)
+        device = _meet(work, share)
+        how = {**work.how, "device": device, "share": share}
+        with kept_in(work.keeping.store, every=work.keeping.every) if work.keeping else nullcontext():
+            if share.rank == 0:
+                events.subscribe(lambda event: connection.send_bytes(pickle.dumps(event)))
+                connection.send_bytes(pickle.dumps(training.fit(work.network, work.images, work.recipe, **how)))
+            else:
+                training.follow(work.network, work.images, work.recipe, **how)
+        dist.barrier()
+        dist.destroy_process_group()
+    except Exception as error:
+        connection.send_bytes(_told(error))
+        # No tidying up: it would wait for ranks that wait for this one.
+        os._exit(1)
+
+
+def _meet(work: Work, share: Share) -> torch.device:
+    """Join the other ranks, on this machine's loopback alone; return the rank's device."""
+    kind = work.how["device"].type
+    device = torch.device(kind, share.rank) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        torch.cuda.set_device(device)
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+    if loopback:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)
+    dist.init_process_group(
+        "nccl" if kind == "cuda" else "gloo",
+        # A file, for a port that is free now may be taken by the time it is opened.
+        store=FileStore(str(Path(work.meeting) / "ranks"), share.ranks),
+        rank=share.rank,
+        world_size=share.ranks,
+        timeout=_PATIENCE,
+        device_id=device if kind == "cuda" else None,
+    )
+    return device
+
+
+def _told(error: Exception) -> bytes:
+    """Return a Failure as bytes, by type and words alone where the error itself cannot be sent."""
+    trace = "".join(traceback.format_exception(error))
+    now = time.monotonic()
+    try:
+        content = pickle.dumps(Failure(error, trace, now))
+        pickle.loads(content)  # noqa: S301 - made in the line above; some errors cannot be made again
+    except Exception:
+        return pickle.dumps(Failure(RuntimeError(f"{type(error).__name__}: {error}"), trace, now))
+    return content

@@ -1,0 +1,140 @@
+"""A batch shared out among ranks, so that together they compute what one device computes with the whole of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of each batch that `rank` takes, of so many `ranks`; one rank takes it all and talks to nobody."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def rows(self, size: int) -> slice:
+        """Return the rows of a batch of `size` images that are the rank's own: consecutive, shares differ by one."""
+        return slice(size * self.rank // self.ranks, size * (self.rank + 1) // self.ranks)
+
+    def gather(self, own: Tensor, size: int) -> Tensor:
+        """Return [size, C], the rows of every rank, of which `own` [b, C] are this one's; all ranks have to call."""
+        whole: Tensor = own if self.ranks == 1 else _Gather.apply(own, self, size)
+        return whole
+
+    def spread(self, network: nn.Module, size: int) -> nn.Module:
+        """Return what to call in place of `network` on the rank's own rows of batches of `size` images.
+
+        In `network` itself the layers that look at a whole batch are exchanged; the names of its state stay.
+        """
+        if self.ranks == 1:
+            return network
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        if not on_cpu:
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        for parent in list(network.modules()):
+            for name, layer in parent.named_children():
+                if isinstance(layer, nn.Dropout):
+                    setattr(parent, name, _WholeDropout(layer.p, self, size))
+                elif isinstance(layer, nn.BatchNorm2d) and on_cpu:
+                    setattr(parent, name, _WholeBatchNorm.of(layer))
+        together = DistributedDataParallel(network)
+        # Statistics of whole batches are the same on every rank. (The argument's name depends on torch's version.)
+        together.broadcast_buffers = False
+        return together
+
+
+ALONE = Share()
+
+
+class _Gather(torch.autograd.Function):
+    """The rows of all ranks; backwards, this rank's rows of the gradient, times the number of ranks.
+
+    Every rank computes the loss L of the whole batch, but its backward pass runs through its own logits z_r alone.
+    DistributedDataParallel then averages: 1/n sum_r dL/dz_r dz_r/dw, too little by the factor n that is made up for
+    here. Batch statistics, which depend on every rank's images, add up what all ranks' gradients say of them (`_Sum`).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, share: Share, size: int) -> Tensor:
+        ctx.share, ctx.rows = share, share.rows(size)
+        # A sum with zeros, for it takes shares of unequal length on every backend.
+        whole = own.new_zeros(size, *own.shape[1:])
+        whole[ctx.rows] = own
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient[ctx.rows] * ctx.share.ranks, None, None
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the ranks, on which every rank's loss depends: so is its gradient."""
+
+    @staticmethod
+    def forward(_: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+class _WholeBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation by the statistics of all ranks' images, on the CPU, where torch's SyncBatchNorm refuses."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
+    @classmethod
+    def of(cls, plain: nn.BatchNorm2d) -> _WholeBatchNorm:
+        """Return such a layer with the parameters and running statistics of `plain`."""
+        layer = cls(plain.num_features, plain.eps, plain.momentum)
+        layer.load_state_dict(plain.state_dict(), assign=True)
+        return layer
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(values)
+        kind = self.weight.dtype
+        # In one message, and in float64: the variance is the small difference of two large numbers.
+        exact = values.double()
+        own = [exact.sum((0, 2, 3)), exact.square().sum((0, 2, 3)), exact.new_tensor([exact[:, 0].numel()])]
+        sums: Tensor = _Sum.apply(torch.cat(own))
+        total, squares, count = sums.split([len(each) for each in own])
+        mean = total / count
+        variance = squares / count - mean.square()
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(kind), self.momentum)
+            self.running_var.lerp_((variance * count / (count - 1)).to(kind), self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt().to(kind)
+        shift = self.bias - mean.to(kind) * scale
+        normalised: Tensor = values * scale[:, None, None] + shift[:, None, None]
+        return normalised.to(values.dtype)
+
+
+class _WholeDropout(nn.Module):
+    """Dropout that draws for the whole batch and takes its share, so that on the CPU masks are those of one rank."""
+
+    def __init__(self, p: float, share: Share, size: int) -> None:
+        super().__init__()
+        self.p, self.share, self.size = p, share, size
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training:
+            return values
+        kept = values.new_empty(self.size, *values.shape[1:]).bernoulli_(1 - self.p)
+        return values * kept.div_(1 - self.p)[self.share.rows(self.size)]
