@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import fsspec
 import pytest
@@ -69,7 +70,10 @@ def test_the_whole_experiment(memory: AbstractFileSystem, tmp_path: Path, capsys
 def what_lies_in(memory: AbstractFileSystem) -> dict[str, datetime]:
     """Return every file and when it was written; what a run says of itself it writes whatever it makes."""
     files = {file: memory.modified(file) for file in memory.find("/experiment")}
-    return {file: moment for file, moment in files.items() if not file.endswith("run_facts.json")}
+    return {file: moment for file, moment in files.items() if not file.endswith(("run_facts.json", "timeline.json"))}
+
+
+PARAMETERS: dict[str, Any] = {"seed": 0, "target": {}}
 
 
 def refused(folder: str, age: float | None, monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -77,13 +81,13 @@ def refused(folder: str, age: float | None, monkeypatch: pytest.MonkeyPatch) -> 
     began = 1_700_000_000.9
     catalog = DataCatalog(
         {
-            "parameters": MemoryDataset({"seed": 0}),
+            "parameters": MemoryDataset(dict(PARAMETERS)),
             "made_with": JSONDataset(filepath=f"{folder}/made_with.json", credentials=KEY),
             "a_images": ImageSetDataset(filepath=f"{folder}/a.safetensors", credentials=KEY),
         }
     )
     monkeypatch.setattr(resuming, "parameters_of", lambda parameters, _: parameters)
-    catalog.save("made_with", {"parameters_sha256": resuming._digest({"seed": 0}), "since": began})
+    catalog.save("made_with", {"parameters_sha256": resuming._digest(PARAMETERS), "since": began})
     catalog.save("a_images", stripes(6))
     if age is None:
         monkeypatch.setattr(Bucket, "modified", AbstractFileSystem.modified)
