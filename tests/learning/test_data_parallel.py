@@ -17,7 +17,9 @@ from knowledge_transfer.learning import data_parallel, events, losses, processes
 from knowledge_transfer.learning.learner import Normalisation, learn
 from knowledge_transfer.learning.mixing import mix
 from knowledge_transfer.learning.models import Architecture, build
+from knowledge_transfer.learning.ranks import Failure, nearness
 from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.sharing import Share
 from knowledge_transfer.learning.snapshots import kept_in
 from knowledge_transfer.learning.steps import Lesson, TrainingDivergedError
 from tests.conftest import two_domains
@@ -104,11 +106,8 @@ def assert_same(one, other, tolerance=1e-6):
     for name in one.state:
         torch.testing.assert_close(one.state[name], other.state[name], rtol=tolerance, atol=tolerance, msg=name)
     for row, again in zip(one.history, other.history, strict=True):
-        assert (again.epoch, again.accuracy, again.validation_accuracy) == (
-            row.epoch,
-            row.accuracy,
-            row.validation_accuracy,
-        )
+        for name in ("epoch", "accuracy", "validation_accuracy", "learning_rate"):
+            assert getattr(again, name) == getattr(row, name)
         assert again.loss == pytest.approx(row.loss, rel=1e-5)
         assert again.validation_loss == pytest.approx(row.validation_loss, rel=1e-5)
     assert one.kept.epoch == other.kept.epoch
@@ -132,7 +131,9 @@ def test_three_learn_what_one_learns_of_a_teacher_whose_loss_is_no_mean_over_ima
     assert_same(*(train(mixed, recipe, replicas=replicas, lesson=lesson)[0] for replicas in (1, 3)), tolerance=1e-5)
 
 
-def test_a_learner_in_float32_has_the_same_losses_within_a_thousandth(images):
+def test_a_learner_in_float32_has_the_same_losses_within_a_thousandth(images, monkeypatch):
+    started, start = [], processes.start
+    monkeypatch.setattr(processes, "start", lambda *what, name: started.append(name) or start(*what, name=name))
     recipe = RECIPE.override({"learning_rate": 0.005})
     how = {**HOW, "validation": images, "normalisation": Normalisation(mean=(0.5,), deviation=(0.3,))}
     architecture = Architecture(kind="resnet8", width=0.5)
@@ -142,6 +143,7 @@ def test_a_learner_in_float32_has_the_same_losses_within_a_thousandth(images):
     assert together.state.keys() == alone.state.keys()
     assert [row.loss for row in curve_again] == pytest.approx([row.loss for row in curve], rel=1e-3)
     assert together.build().state_dict().keys() == alone.state.keys()
+    assert started == ["rank 0 of vgg19", "rank 1 of vgg19"]
 
 
 def test_who_goes_on_with_two_ends_where_one_would_have(images, tmp_path):
@@ -178,6 +180,15 @@ def test_a_rank_that_is_killed_is_named_and_the_others_end(images):
         train(images, RECIPE.override({"epochs": 100}), replicas=3, hear=kill)
 
 
+def test_the_failure_that_the_others_come_from_is_told_whichever_is_heard_first():
+    lost = Failure(RuntimeError("Connection closed by peer"), "", at=1.0)
+    killed = Failure(RuntimeError("rank 2 was killed by SIGKILL"), "", at=2.0, exitcode=-signal.SIGKILL)
+    aborted = Failure(RuntimeError("rank 0 was killed by SIGABRT"), "", at=2.0, exitcode=-signal.SIGABRT)
+    diverged = [Failure(TrainingDivergedError("a"), "", at=at) for at in (3.0, 4.0)]
+    heard = [aborted, lost, killed, *reversed(diverged)]
+    assert sorted(heard, key=nearness) == [*diverged, killed, lost, aborted]
+
+
 @pytest.mark.parametrize(
     ("replicas", "device", "batch", "words"),
     [
@@ -199,6 +210,6 @@ def test_what_cannot_be_shared_out_is_refused_before_anything_starts(
 
 @pytest.mark.parametrize(("size", "ranks", "sizes"), [(20, 3, [6, 7, 7]), (2, 2, [1, 1]), (5, 1, [5])])
 def test_shares_are_consecutive_and_none_is_empty(size, ranks, sizes):
-    rows = [data_parallel.Share(rank, ranks).rows(size) for rank in range(ranks)]
+    rows = [Share(rank, ranks).rows(size) for rank in range(ranks)]
     assert [len(range(size)[each]) for each in rows] == sizes
     assert [index for each in rows for index in range(size)[each]] == list(range(size))

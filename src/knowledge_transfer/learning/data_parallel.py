@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import pickle
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,12 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from knowledge_transfer.learning import events, processes, snapshots, training
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.models import Network
-from knowledge_transfer.learning.ranks import Failure, Message, Work, take_part
+from knowledge_transfer.learning.ranks import Failure, Message, Work, nearness, take_part
 from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.sharing import Share
 from knowledge_transfer.learning.training import Fitted
@@ -42,8 +40,10 @@ def fit(
     """Train as `training.fit` does, which takes `how`, with every batch shared out among `replicas` devices.
 
     On CUDA these are cuda:0 and on; on the CPU they are processes that divide the threads. The batch stays the
-    recipe's: batch statistics, losses and, on the CPU, dropout masks are those of the whole batch. `network` itself is
-    not changed.
+    recipe's: batch statistics, losses and, on the CPU, dropout masks are those of the whole batch, so the result is one
+    device's up to rounding. After three epochs, weights and losses in float64 are within 1e-5; in float32 the losses of
+    a ResNet8 at a small rate within 1e-3, while a deep network makes as much of rounding as of first weights that
+    differ by 1e-6. `network` itself is not changed.
 
     Raises ValueError, before anything is started, where devices or images in a batch are too few; what a rank raises,
     its traceback as the cause; RuntimeError, naming it, when a rank is killed.
@@ -132,7 +132,7 @@ def _listen(ranks: Sequence[_Rank]) -> Fitted:
         return fitted
     if not failures:
         raise RuntimeError(f"{ranks[0].title} ended and left no result")
-    rank, failure = min(failures, key=lambda each: _nearness(each[1]))
+    rank, failure = min(failures, key=lambda each: nearness(each[1]))
     raise failure.error from RuntimeError(f"in {rank.title}:\n{failure.trace}") if failure.trace else None
 
 
@@ -152,15 +152,3 @@ def _messages(ranks: Sequence[_Rank]) -> Iterator[tuple[_Rank, Message]]:
             if isinstance(message, Fitted | Failure):
                 deadline = min(deadline, time.monotonic() + _GRACE)
             yield rank, message
-
-
-def _nearness(failure: Failure) -> tuple[int, float]:
-    """Return how near to the cause of all others a failure is, the nearest first.
-
-    A rank that is gone makes the others fail in the middle of talking to it, and they may be heard first. So an error
-    that talking cannot raise comes before a death, and that before the rest; NCCL aborts where another failed.
-    """
-    if failure.exitcode is not None:
-        return (3 if failure.exitcode == -signal.SIGABRT else 1), failure.at
-    is_talk = type(failure.error) is RuntimeError or isinstance(failure.error, dist.DistError)
-    return (2 if is_talk else 0), failure.at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import socket
 import time
 import traceback
@@ -16,7 +17,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import FileStore
 
 from knowledge_transfer.learning import events, training
 from knowledge_transfer.learning.images import ImageSet
@@ -58,6 +58,18 @@ class Failure:
 Message = events.Event | training.Fitted | Failure
 
 
+def nearness(failure: Failure) -> tuple[int, float]:
+    """Return how near to the cause of all others a failure is, the nearest first.
+
+    A rank that is gone makes the others fail in the middle of talking to it, and they may be heard first. So an error
+    that talking cannot raise comes before a death, and that before the rest; NCCL aborts where another failed.
+    """
+    if failure.exitcode is not None:
+        return (3 if failure.exitcode == -signal.SIGABRT else 1), failure.at
+    is_talk = type(failure.error) is RuntimeError or isinstance(failure.error, dist.DistError)
+    return (2 if is_talk else 0), failure.at
+
+
 def take_part(connection: Connection, share: Share) -> None:
     """Do the share of the work that arrives; rank 0 sends events and the Fitted, any rank what it raises."""
     try:
@@ -92,7 +104,7 @@ def _meet(work: Work, share: Share) -> torch.device:
     dist.init_process_group(
         "nccl" if kind == "cuda" else "gloo",
         # A file, for a port that is free now may be taken by the time it is opened.
-        store=FileStore(str(Path(work.meeting) / "ranks"), share.ranks),
+        store=dist.FileStore(str(Path(work.meeting) / "ranks"), share.ranks),  # type: ignore[attr-defined]
         rank=share.rank,
         world_size=share.ranks,
         timeout=_PATIENCE,

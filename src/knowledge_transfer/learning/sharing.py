@@ -44,7 +44,7 @@ class Share:
                 elif isinstance(layer, nn.BatchNorm2d) and on_cpu:
                     setattr(parent, name, _WholeBatchNorm.of(layer))
         together = DistributedDataParallel(network)
-        # Statistics of whole batches are the same on every rank. (The argument's name depends on torch's version.)
+        # Buffers are statistics of whole batches, the same on every rank. Not an argument: torch 2.13 renamed it.
         together.broadcast_buffers = False
         return together
 
@@ -127,7 +127,7 @@ class _WholeBatchNorm(nn.BatchNorm2d):
 
 
 class _WholeDropout(nn.Module):
-    """Dropout that draws for the whole batch and takes its share, so that on the CPU masks are those of one rank."""
+    """Dropout that draws for the whole batch and takes its share: on the CPU, the masks are those of one rank."""
 
     def __init__(self, p: float, share: Share, size: int) -> None:
         super().__init__()
