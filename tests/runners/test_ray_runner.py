@@ -94,10 +94,11 @@ def test_a_killed_task_is_tried_once_more_and_one_that_raises_is_named(cluster: 
         )
 
 
-def test_more_gpus_than_the_cluster_has_are_refused_at_once(cluster: None) -> None:
+@pytest.mark.parametrize("devices", [3, 5])
+def test_more_gpus_than_a_machine_has_are_refused_at_once(cluster: None, devices: int) -> None:
     large = gpu(visible, ["params:target"], "large", "train_large", "training")
-    catalog = DataCatalog({"params:target": MemoryDataset({"devices": 5})})
-    with pytest.raises(RunError, match="computes on 5 devices"):
+    catalog = DataCatalog({"params:target": MemoryDataset({"devices": devices})})
+    with pytest.raises(RunError, match=f"computes on {devices} devices .* this run has 2"):
         run(Pipeline([large]), catalog, ray_runner(shared="/"))
 
 

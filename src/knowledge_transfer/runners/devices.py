@@ -110,7 +110,7 @@ def machine(settings: Mapping[str, Any], processes: int | None) -> tuple[Place, 
 
 
 def require_devices(needed: Mapping[str, int], present: int) -> None:
-    """Raise RunError when a node computes on more devices than there are."""
+    """Raise RunError when a node computes on more devices than a machine of this run has."""
     for node, devices in needed.items():
         if devices > present:
             raise RunError(

@@ -71,7 +71,7 @@ class RayRunner(AbstractRunner):
         try:
             needed = devices_of(pipeline, catalog)
             crew = RayCrew(device_settings(pipeline, catalog))
-            require_devices(needed, crew.devices)
+            require_devices(needed, crew.largest)
             if crew.machines > 1:
                 require_shared(pipeline, catalog, self._shared, crew.machines)
             announce(hook_manager)
@@ -109,6 +109,9 @@ class RayCrew:
         self._on_gpus = gpus > 0 and choice != "cpu"
         self._per_device = settings["per_device"] if self._on_gpus else 1
         self.devices = gpus if self._on_gpus else max(1, min(processors, 4))
+        # What a node asks for must be on one machine: Ray waits for ever for more.
+        per_machine = (int(each["Resources"].get("GPU", 0)) for each in alive)
+        self.largest = max(per_machine, default=0) if self._on_gpus else self.devices
         self._threads = max(1, processors // self.devices)
         self.places: tuple[str, ...] = tuple(f"{'cuda' if self._on_gpus else 'cpu'}:{n}" for n in range(self.devices))
         self._free = float(self.devices)
