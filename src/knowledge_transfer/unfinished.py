@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.datasets.store import Store
 from knowledge_transfer.learning import snapshots
+
+_EVERY, _SECONDS = "KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", 30.0  # at least, between two snapshots of a fit
 
 
 class UnfinishedHooks:
@@ -38,7 +41,7 @@ class UnfinishedHooks:
         """Let the fit of a training node keep snapshots."""
         if store := _store_of(node, catalog):
             self._open[node.name] = stack = ExitStack()
-            stack.enter_context(snapshots.kept_in(store))
+            stack.enter_context(snapshots.kept_in(store, every=float(os.environ.get(_EVERY, _SECONDS))))
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:

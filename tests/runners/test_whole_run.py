@@ -9,12 +9,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kedro.framework.hooks import hook_impl
+from kedro.runner import SequentialRunner
 from mlflow.tracking import MlflowClient
 
 from knowledge_transfer.datasets import CheckpointDataset
+from knowledge_transfer.learning.events import EpochEnded, FitResumed
 from knowledge_transfer.runners import DeviceRunner
 from tests.project import ROOT, TINY, Project, merged
 
@@ -68,6 +73,42 @@ def test_mlflow_has_a_child_for_every_model_with_its_device(side_by_side: Projec
 
 def test_what_was_made_by_other_processes_is_stamped(side_by_side: Project) -> None:
     assert json.loads(side_by_side.file("08_reporting/made_with.json").read_text())["parameters_sha256"]
+
+
+class KillOnce:
+    """Kills the process of a fit, as a machine without memory would, once five epochs of it are over."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    @hook_impl
+    def on_node_told(self, event: Any) -> None:
+        self.told.append(event)
+        if isinstance(event, EpochEnded) and event.epoch == 5 and not self.resumed():
+            (worker,) = [child for child in active_children() if child.name.startswith("cpu:")]
+            worker.kill()
+
+    def resumed(self) -> list[int]:
+        return [event.epoch for event in self.told if isinstance(event, FitResumed)]
+
+
+def test_a_killed_fit_goes_on_from_its_last_epoch_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", "0")
+    params = merged(TINY, {"students": {"resnet8": {"recipe": {"epochs": 60}}}})
+    kill, hashes = KillOnce(), []
+    for number, runner in enumerate((DeviceRunner(processes=2), SequentialRunner())):
+        project = Project(tmp_path / str(number))
+        with project.session(params) as session:
+            session._hook_manager.register(kill)
+            session.run(pipeline_names=["bidirectional"], runner=runner, to_nodes=["student_training.train_resnet8"])
+        hashes.append(checkpoint_hash(project, "resnet8_round0"))
+        assert not list(project.path.rglob("*.unfinished"))
+    (goes_on_after,) = kill.resumed()
+    assert goes_on_after >= 4
+    assert hashes[0] == hashes[1]
 
 
 def children_of(pid: int) -> set[int]:
