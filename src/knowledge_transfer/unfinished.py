@@ -14,6 +14,7 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.datasets.store import Store
 from knowledge_transfer.learning import snapshots
+from knowledge_transfer.progress import file_of
 
 _EVERY, _SECONDS = "KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", 30.0  # at least, between two snapshots of a fit
 
@@ -80,6 +81,5 @@ def _store_of(node: Node, catalog: CatalogProtocol) -> _SnapshotFile | None:
     if "training" not in node.tags:
         return None
     checkpoint = next((name for name in node.outputs if name.endswith("_checkpoint")), None)
-    dataset = None if checkpoint is None else catalog.get(checkpoint)
-    filepath = None if dataset is None else dataset._describe().get("filepath")
-    return _SnapshotFile(Store.at(str(filepath)).beside(".unfinished")) if filepath else None
+    file = None if checkpoint is None else file_of(catalog, checkpoint)
+    return None if file is None else _SnapshotFile(file.beside(".unfinished"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,6 @@ except ImportError as _error:
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
-logger = logging.getLogger(__name__)
 _POLL = 0.5  # seconds between looks at what running nodes have told
 
 
@@ -118,7 +116,6 @@ class RayCrew:
         self._clerk_is_free = True
         self._orders: dict[Any, Order] = {}
         self._stores: dict[Any, list[Any]] = {}
-        self._kept: dict[int, Any] = {}
         self._board = ray.remote(num_cpus=0)(_Board).remote()
         self._setting = Setting.present()
 
