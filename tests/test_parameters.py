@@ -2,7 +2,7 @@ import pytest
 
 from knowledge_transfer import settings
 from knowledge_transfer.config import ExperimentConfigLoader
-from knowledge_transfer.parameters import ParametersError, check_parameters, check_variants
+from knowledge_transfer.parameters import ParametersError, check_parameters, check_parts
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_full_environment_is_the_published_experiment():
 )
 def test_the_shipped_mixes_are_those_of_the_second_experiment(environment, domains, epochs):
     loader = ExperimentConfigLoader("conf", env=environment, **settings.CONFIG_LOADER_ARGS)
-    mix = check_variants(loader["parameters"])["heterogeneous"]
+    mix = check_parts(loader["parameters"])["heterogeneous"]
     assert {name: student.domain for name, student in mix.students.items()} == dict(
         zip(("simple_cnn", "resnet8", "resnet50", "squeezenet"), domains, strict=True)
     )

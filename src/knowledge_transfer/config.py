@@ -9,7 +9,9 @@ from fsspec import get_filesystem_class
 from kedro.config import OmegaConfigLoader
 from kedro.utils import CLOUD_PROTOCOLS, HTTP_PROTOCOLS, PROTOCOL_DELIMITER
 
-from knowledge_transfer.pipelines.experiment import VARIANTS
+from knowledge_transfer.pipelines.experiment import PARTS, STUDIES, VARIANTS
+
+_SHARED = ("seed", "devices", "per_device")  # by the main experiment and every study
 
 
 class ExperimentConfigLoader(OmegaConfigLoader):
@@ -26,12 +28,13 @@ class ExperimentConfigLoader(OmegaConfigLoader):
             return {name: _with_whole_address(entry) for name, entry in found.items()}
         if key != "parameters":
             return found
-        main = {name: value for name, value in found.items() if name not in VARIANTS}
+        main = {name: value for name, value in found.items() if name not in PARTS}
         given = self.runtime_params or {}
         variants = {
             name: completed(main, found[name], given) for name in VARIANTS if isinstance(found.get(name), Mapping)
         }
-        return {**found, **variants}
+        studies = {name: _placed(main, found[name], given) for name in STUDIES if isinstance(found.get(name), Mapping)}
+        return {**found, **variants, **studies}
 
 
 def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_params: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_param
     taken out there is out here, unless it is whole. `--params` wins over every file, whichever experiment it names.
     """
     own: Mapping[str, Any] = next((runtime_params[name] for name in VARIANTS if name in runtime_params), {})
-    general = {name: value for name, value in runtime_params.items() if name in main and name not in VARIANTS}
+    general = {name: value for name, value in runtime_params.items() if name in main and name not in PARTS}
     both = changed(changed(changed(main, variant), general), own)
     listed, known = variant.get("students"), main.get("students")
     if isinstance(listed, Mapping) and isinstance(known, Mapping):
@@ -52,6 +55,13 @@ def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_param
         }
         both["students"] = {name: both["students"][name] for name in listed if name not in out}
     return both
+
+
+def _placed(main: Mapping[str, Any], study: Mapping[str, Any], runtime_params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a study, seed and devices from `--params` or the main experiment where it has none."""
+    own = runtime_params.get(next((name for name in STUDIES if name in runtime_params), ""), {})
+    general = {key: main[key] for key in _SHARED if key in runtime_params and key not in own}
+    return {**{key: main[key] for key in _SHARED if key in main}, **study, **general}
 
 
 def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from typing import Any, TypeVar
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from knowledge_transfer.config import changed
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.pipelines import building
-from knowledge_transfer.pipelines.experiment import VARIANTS, Experiment
+from knowledge_transfer.pipelines.experiment import PARTS, STUDIES, VARIANTS, Experiment
 from knowledge_transfer.runners.devices import device_settings, machine
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_MODELS: dict[str, type[BaseModel]] = {
+    **dict.fromkeys(VARIANTS, Experiment),
+    **{name: import_module(f"knowledge_transfer.pipelines.{name}.settings").Settings for name in STUDIES},
+}
 
 
 class ParametersError(RunError):
@@ -27,24 +34,24 @@ def check_parameters(parameters: Mapping[str, Any]) -> Experiment:
 
     Raises ParametersError that lists every fault: misspelt keys with the nearest known one, values out of range.
     """
-    return _checked({key: value for key, value in parameters.items() if key not in VARIANTS})
+    return _checked(Experiment, {key: value for key, value in parameters.items() if key not in PARTS})
 
 
-def check_variants(parameters: Mapping[str, Any]) -> dict[str, Experiment | Exception]:
-    """Return each variant of the experiment that the configuration has, or the ParametersError that it raises."""
-    found: dict[str, Experiment | Exception] = {}
-    for name in VARIANTS:
+def check_parts(parameters: Mapping[str, Any]) -> dict[str, BaseModel | Exception]:
+    """Return each variant and study that the configuration has, or the ParametersError that it raises."""
+    found: dict[str, BaseModel | Exception] = {}
+    for name, model in _MODELS.items():
         if parameters.get(name) is not None:
             try:
-                found[name] = _checked(parameters[name], f"{name}.")
+                found[name] = _checked(model, parameters[name], f"{name}.")
             except ParametersError as error:
                 found[name] = error
     return found
 
 
-def _checked(parameters: Mapping[str, Any], prefix: str = "") -> Experiment:
+def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "") -> _Model:
     try:
-        return Experiment.model_validate(dict(parameters))
+        return model.model_validate(dict(parameters))
     except ValidationError as error:
         lines = [
             f"  {(prefix + '.'.join(map(str, fault['loc']))).strip('.') or 'parameters'}: {_reason(fault)}"
@@ -67,22 +74,23 @@ class ParameterHooks:
         """Check the parameters and put them back complete: every default spelt out, every student named."""
         loader = context.config_loader
         given = loader["parameters"]
-        main, variants = check_parameters(given), check_variants(given)
-        sound = {name: each for name, each in variants.items() if isinstance(each, Experiment)}
+        main, parts = check_parameters(given), check_parts(given)
+        sound = {name: each for name, each in parts.items() if isinstance(each, BaseModel)}
+        experiments = [name for name in VARIANTS if name in sound]
         for key in ("data", "domains"):
             # The catalog reads globals and --params; `data` in a parameters file would change the report alone.
             read = changed(loader["globals"].get(key, {}), (loader.runtime_params or {}).get(key, {}))
-            for block in (given, *(given[name] for name in sound)):
+            for block in (given, *(given[name] for name in experiments)):
                 if block.get(key, {}) != read:
                     used = block[key]
                     raise ParametersError(f"a parameters file sets {key} ({used}), which is for globals.yml ({read})")
-        building.set_current(main, variants)
+        building.set_current(main, parts)
         complete = {name: each.model_dump(mode="json") for name, each in sound.items()}
         loader["parameters"] = {**given, **main.model_dump(mode="json"), **complete}
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Stop before the first node when a variant is run that cannot be, or a device is not there, or full."""
+        """Stop before the first node when a part is run that cannot be, or a device is not there, or full."""
         for name in run_params["pipeline_names"] or ():
             building.require_sound(name)
         # A cluster's devices are not this machine's; its runner looks for itself.

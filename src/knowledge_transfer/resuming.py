@@ -93,7 +93,8 @@ def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], va
 
 def _digest(parameters: dict[str, Any]) -> str:
     counted = {key: value for key, value in parameters.items() if key not in _WITHOUT_EFFECT}
-    counted["target"] = {key: value for key, value in parameters["target"].items() if key not in _WITHOUT_EFFECT}
+    if "target" in counted:  # which a study has not
+        counted["target"] = {key: value for key, value in counted["target"].items() if key not in _WITHOUT_EFFECT}
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from knowledge_transfer.pipelines.drawing import inline_svg
 from knowledge_transfer.pipelines.evaluation import figures, questions, words
 from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
-from knowledge_transfer.pipelines.evaluation.drawing import inline_svg
 from knowledge_transfer.pipelines.evaluation.report import write_report
 from knowledge_transfer.pipelines.experiment import Student
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from matplotlib.patches import Rectangle
 
+from knowledge_transfer.pipelines.drawing import inline_svg
 from knowledge_transfer.pipelines.evaluation.attempts import attempts_of, lanes_of
-from knowledge_transfer.pipelines.evaluation.drawing import inline_svg
 from knowledge_transfer.pipelines.evaluation.timeline import draw_timeline, measure_device_use
 from knowledge_transfer.pipelines.evaluation.timeline_bars import Bar, key_of
 from knowledge_transfer.pipelines.evaluation.timeline_words import told

@@ -1,26 +1,28 @@
-"""Which experiment pipelines are built from: the main one of the configuration, or a variant of it."""
+"""What pipelines are built from: the main experiment of the configuration, a variant of it, or a study."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial, update_wrapper
 from typing import cast
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
+from pydantic import BaseModel
 
-from knowledge_transfer.pipelines.experiment import VARIANTS, Experiment
+from knowledge_transfer.pipelines.experiment import PARTS, Experiment
 
 _current: Experiment | None = None
-_variants: dict[str, Experiment | Exception] = {}
+_variants: dict[str, BaseModel | Exception] = {}
 _variant: str | None = None
 
 
-def set_current(experiment: Experiment, variants: Mapping[str, Experiment | Exception] | None = None) -> None:
-    """Build pipelines from `experiment` and its variants from now on.
+def set_current(experiment: Experiment, variants: Mapping[str, BaseModel | Exception] | None = None) -> None:
+    """Build pipelines from `experiment`, its variants and the studies from now on.
 
-    A variant may be the error that its parameters raised, which is nobody's but who runs that variant.
+    Each of these may be the error that its parameters raised, which is nobody's but who runs it.
     """
     global _current, _variants
     _current, _variants = experiment, dict(variants or {})
@@ -32,7 +34,7 @@ def is_set() -> bool:
 
 
 def has_variant(name: str) -> bool:
-    """Return whether the configuration has that variant of the experiment."""
+    """Return whether the configuration has that variant or study."""
     return name in _variants
 
 
@@ -58,6 +60,14 @@ def current() -> Experiment:
     return cast("Experiment", _variants[_variant])
 
 
+def study() -> BaseModel:
+    """Return the settings of the study whose pipeline is being built."""
+    if _variant is None:
+        raise RuntimeError("no study is being built: studies are built by `part`")
+    require_sound(_variant)
+    return cast("BaseModel", _variants[_variant])
+
+
 def all_parameters() -> str:
     """Return the name under which the catalog has all parameters of the current experiment."""
     return "parameters" if _variant is None else f"params:{_variant}"
@@ -77,13 +87,15 @@ def variant(name: str) -> Iterator[None]:
 def prefix_of(pipeline: Pipeline) -> str:
     """Return what the datasets of a pipeline begin with: `heterogeneous_` in that variant, nothing in the main one."""
     names = pipeline.datasets()
-    return next((f"{name}_" for name in VARIANTS if any(each.startswith(f"{name}_") for each in names)), "")
+    return next((f"{name}_" for name in PARTS if any(each.startswith(f"{name}_") for each in names)), "")
 
 
 def model_name(node: Node) -> str:
     """Return the identity of the model that a training node makes, from the name of its checkpoint."""
-    variants = "|".join(VARIANTS)
-    names = (re.fullmatch(rf"(?:.*\.)?(?:(?:{variants})_)?(.+)_round\d+_checkpoint", output) for output in node.outputs)
+    variants = "|".join(PARTS)
+    names = (
+        re.fullmatch(rf"(?:.*\.)?(?:(?:{variants})_)?(.+?)(?:_round\d+)?_checkpoint", output) for output in node.outputs
+    )
     return next((match[1] for match in names if match), node.short_name)
 
 
@@ -108,3 +120,18 @@ def as_variant(pipeline: Pipeline, name: str) -> Pipeline:
         outputs={each: own[each] for each in pipeline.all_outputs()},
         parameters={each: each.replace("params:", f"params:{name}.") for each in parameters},
     )
+
+
+def part(name: str, create: Callable[[], Pipeline]) -> Pipeline:
+    """Return what `create` builds from the parameters called `name`, with its datasets called `<name>_…`.
+
+    An empty pipeline where the configuration has none. Where they cannot be used, it is a node that says so: pipelines
+    are built together, and others must not suffer.
+    """
+    if not has_variant(name):
+        return Pipeline([])
+    if not is_sound(name):
+        refuse = update_wrapper(partial(require_sound, name), require_sound)
+        return Pipeline([node(refuse, None, f"{name}_refusal", name="refuse")])
+    with variant(name):
+        return as_variant(create(), name)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.knobs import Knobs, nearest
@@ -17,6 +17,22 @@ ReferenceArm = Literal["labels", "no_labels", "label_smoothing", "all_labels", "
 
 
 VARIANTS = ("heterogeneous",)  # experiments that differ from the main one in the parameters under their name
+STUDIES = ("student_ensemble", "alpha_study", "dark_knowledge", "multi_teacher")  # with parameters of their own there
+PARTS = (*VARIANTS, *STUDIES)
+
+
+def _as_one_text(given: Any) -> Any:
+    # A list in a file, "0 1 3" in `--params`, which takes a comma for its own; nodes take a text.
+    if isinstance(given, str) and not given.replace(" ", "").isdecimal():
+        return given
+    numbers = given.split() if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
+    unfit = any(isinstance(number, bool) or not str(number).isdecimal() for number in numbers)
+    if unfit or not numbers or len(set(map(int, numbers))) < len(numbers):
+        raise ValueError(f"devices are auto, cpu, mps, or different numbers of GPUs such as [0, 1], got {given}")
+    return " ".join(str(int(number)) for number in numbers)
+
+
+Devices = Annotated[str, BeforeValidator(_as_one_text)]
 
 
 class DataSource(Knobs):
@@ -117,7 +133,7 @@ class Experiment(Knobs):
     """
 
     seed: int = Field(ge=0)
-    devices: str
+    devices: Devices
     per_device: int = Field(default=1, ge=1)
     rounds: int = Field(ge=1)
     data: DataSource
@@ -129,18 +145,6 @@ class Experiment(Knobs):
     target_distillation: Distillation
     reverse_distillation: Distillation
     evaluation: Evaluation
-
-    @field_validator("devices", mode="before")
-    @classmethod
-    def _devices_as_one_text(cls, given: Any) -> Any:
-        # A list in a file, "0 1 3" in `--params`, which takes a comma for its own; nodes take a text.
-        if isinstance(given, str) and not given.replace(" ", "").isdecimal():
-            return given
-        numbers = given.split() if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
-        unfit = any(isinstance(number, bool) or not str(number).isdecimal() for number in numbers)
-        if unfit or not numbers or len(set(map(int, numbers))) < len(numbers):
-            raise ValueError(f"devices are auto, cpu, mps, or different numbers of GPUs such as [0, 1], got {given}")
-        return " ".join(str(int(number)) for number in numbers)
 
     @model_validator(mode="before")
     @classmethod
@@ -166,10 +170,10 @@ class Experiment(Knobs):
         if clash := sorted(arms.intersection(names)):
             raise ValueError(f"'{clash[0]}' is the name of a reference arm: call it something else")
         for name in names:
-            if not name.isidentifier() or "_round" in name or name.startswith(("ensemble", *VARIANTS)):
+            if not name.isidentifier() or "_round" in name or name.startswith(("ensemble", *PARTS)):
                 raise ValueError(
                     f"'{name}' names datasets: use letters, digits, underscores, not '_round', "
-                    f"not 'ensemble' in front, nor '{VARIANTS[0]}'"
+                    f"not 'ensemble' in front, nor {', '.join(PARTS)}"
                 )
         if self.target.name in self.students:
             raise ValueError(f"the target and a student are both called '{self.target.name}'")
@@ -242,10 +246,10 @@ class Experiment(Knobs):
 
 
 def parameters_of(parameters: dict[str, Any], variant: str) -> dict[str, Any]:
-    """Return the parameters of that variant, or with no name those of the main experiment without its variants."""
+    """Return the parameters of that variant or study, with no name those of the main experiment alone."""
     if variant:
         return dict(parameters.get(variant, {}))
-    return {key: value for key, value in parameters.items() if key not in VARIANTS}
+    return {key: value for key, value in parameters.items() if key not in PARTS}
 
 
 def seed_for(seed: int, name: str) -> int:

@@ -45,7 +45,9 @@ def expected_costs(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, fl
             model = next((block for block in blocks if "architecture" in block), None)
             stage = next((block for block in blocks if "recipe" in block and block is not model), None)
             if model and stage:
-                costs[node.name] = _multiply_adds(**model["architecture"]) * _images(stage) * _epochs(model, stage)
+                costs[node.name] = (
+                    _multiply_adds(Architecture(**model["architecture"])) * _images(stage) * _epochs(model, stage)
+                )
     return costs
 
 
@@ -75,10 +77,10 @@ def _images(stage: Mapping[str, Any]) -> int:
 
 
 @cache
-def _multiply_adds(kind: Any, width: float) -> int:
+def _multiply_adds(architecture: Architecture) -> int:
     with torch.device("meta"):
         network = build(
-            Architecture(kind=kind, width=width),
+            architecture,
             classes=10,
             channels=3,
             image_size=32,

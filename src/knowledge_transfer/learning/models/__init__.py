@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from knowledge_transfer.learning.knobs import Knobs
+from knowledge_transfer.learning.models.alexnet import alexnet
+from knowledge_transfer.learning.models.cnn import cnn
 from knowledge_transfer.learning.models.resnet import resnet8, resnet50
 from knowledge_transfer.learning.models.simple_cnn import simple_cnn
 from knowledge_transfer.learning.models.squeezenet import squeezenet
 from knowledge_transfer.learning.models.vgg import vgg19
 
-Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19"]
+Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn"]
 _BUILDERS: dict[Kind, Callable[[int, int, float], nn.Module]] = {
+    "alexnet": alexnet,
     "simple_cnn": simple_cnn,
     "resnet8": resnet8,
     "resnet50": resnet50,
@@ -27,13 +30,49 @@ _BUILDERS: dict[Kind, Callable[[int, int, float], nn.Module]] = {
 _MIN_SIZE = 32  # VGG19 halves the image five times
 
 
+Channels = Annotated[int, Field(ge=1)]
+
+
+class Layers(Knobs):
+    """The layers of a `cnn`: see `cnn.cnn`."""
+
+    convolutions: tuple[tuple[Channels, ...], ...] = Field(min_length=1)
+    kernel: int = Field(default=3, ge=1)
+    hidden: tuple[Channels, ...] = ()
+    dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
+    normalise: bool = True
+
+    @field_validator("convolutions")
+    @classmethod
+    def _no_block_is_empty(cls, blocks: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+        if not all(blocks):
+            raise ValueError("every block needs a convolution: [[8], [8]] are two blocks of one each")
+        return blocks
+
+    def __str__(self) -> str:
+        blocks = ", ".join("+".join(map(str, block)) for block in self.convolutions)
+        linear = f", linear {', '.join(map(str, self.hidden))}" if self.hidden else ""
+        return f"conv {blocks} of {self.kernel}x{self.kernel}{linear}"
+
+
 class Architecture(Knobs):
-    """Which network, and the factor on its channel counts (1: as published)."""
+    """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`."""
 
     kind: Kind
     width: float = Field(default=1.0, gt=0, le=8)
+    layers: Layers | None = None
+
+    @model_validator(mode="after")
+    def _layers_are_of_a_cnn(self) -> Architecture:
+        if (self.kind == "cnn") != (self.layers is not None):
+            raise ValueError("kind 'cnn' needs layers, and no other has them: layers: {convolutions: [[8], [8]]}")
+        if self.kind == "cnn" and self.width != 1:
+            raise ValueError("a 'cnn' has the channels that its layers say: leave width out")
+        return self
 
     def __str__(self) -> str:
+        if self.layers is not None:
+            return f"{self.kind} ({self.layers})"
         return self.kind if self.width == 1 else f"{self.kind} (width {self.width:g})"
 
 
@@ -70,7 +109,10 @@ def build(
     """
     if image_size < _MIN_SIZE:
         raise ValueError(f"images of {image_size} pixels are too small: set image_size to {_MIN_SIZE} or more")
-    body = _BUILDERS[architecture.kind](classes, channels, architecture.width)
+    if architecture.layers is not None:
+        body = cnn(classes, channels, image_size, **architecture.layers.model_dump())
+    else:
+        body = _BUILDERS[architecture.kind](classes, channels, architecture.width)
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

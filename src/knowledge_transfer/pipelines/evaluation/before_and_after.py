@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.pipelines.evaluation.drawing import BLUE, LINES, MUTED, ORANGE, sheet
+from knowledge_transfer.pipelines.drawing import BLUE, LINES, MUTED, ORANGE, sheet
 from knowledge_transfer.pipelines.evaluation.lines import TARGET_ARMS, Line, Measured
 from knowledge_transfer.pipelines.evaluation.mix_figures import panels_of_mix
 

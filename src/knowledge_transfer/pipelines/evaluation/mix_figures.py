@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.metrics import standard_error
-from knowledge_transfer.pipelines.evaluation.drawing import heatmap, sheet
+from knowledge_transfer.pipelines.drawing import heatmap, sheet
 from knowledge_transfer.pipelines.evaluation.lines import TARGET_ARMS, Line, Measured
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
 

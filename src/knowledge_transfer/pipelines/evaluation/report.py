@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from importlib.resources import files
 from pathlib import PurePath
@@ -13,11 +11,11 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 
 from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.knobs import Knobs
+from knowledge_transfer.pipelines import numbers, page
+from knowledge_transfer.pipelines.drawing import inline_svg
 from knowledge_transfer.pipelines.evaluation import figures, timeline_words, words
 from knowledge_transfer.pipelines.evaluation.attempts import Timeline
 from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
-from knowledge_transfer.pipelines.evaluation.drawing import inline_svg
 from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
 from knowledge_transfer.pipelines.evaluation.timeline import draw_timeline
@@ -54,7 +52,7 @@ def write_report(
 
     Of a mix there are confusions between domains and a table of classes, of one domain the models' agreement.
     """
-    settings = dict(_flat(parameters_of(parameters, "")))
+    settings = dict(page.flat(parameters_of(parameters, "")))
     is_mix = domain_confusion is not None
     return _page().render(
         lead=words.lead(_records(comparisons), _records(model_metrics[model_metrics["stage"] == "target"])),
@@ -103,8 +101,8 @@ def _drawn(
 def _page() -> Template:
     package = files(__package__)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": words.percent, "points": words.points, "p_value": words.p_value}
-    environment.globals["css"] = package.joinpath("report.css").read_text(encoding="utf-8")
+    environment.filters |= {"percent": numbers.percent, "points": numbers.points, "p_value": numbers.p_value}
+    environment.globals["css"] = page.STYLE
     return environment.from_string(package.joinpath("report.html.jinja").read_text(encoding="utf-8"))
 
 
@@ -154,14 +152,3 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
         {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in table.to_dict("records")
     ]
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every leaf under its dotted key, both as `kedro run --params` spells them."""
-    for key, value in nested.items():
-        # What a node takes as a checked model is one in the parameters, too.
-        plain = value.model_dump(mode="json") if isinstance(value, Knobs) else value
-        if isinstance(plain, Mapping) and plain:
-            yield from _flat(plain, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", plain if isinstance(plain, str) else json.dumps(plain)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from knowledge_transfer.pipelines.drawing import LINES, MUTED, sheet
 from knowledge_transfer.pipelines.evaluation.attempts import (
     Attempt,
     Timeline,
@@ -20,7 +21,6 @@ from knowledge_transfer.pipelines.evaluation.attempts import (
     seconds_of,
     unit_of,
 )
-from knowledge_transfer.pipelines.evaluation.drawing import LINES, MUTED, sheet
 from knowledge_transfer.pipelines.evaluation.timeline_bars import Bar, draw_bars, key_of
 from knowledge_transfer.pipelines.evaluation.timeline_names import write_names
 

@@ -10,8 +10,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
+from knowledge_transfer.pipelines.drawing import BLUE, GREEN, MUTED, ORANGE, PALETTE
 from knowledge_transfer.pipelines.evaluation.attempts import FINISHED, Attempt
-from knowledge_transfer.pipelines.evaluation.drawing import BLUE, GREEN, MUTED, ORANGE, PALETTE
 
 # The students have two blues, the reference arms the orange that is theirs in the figure of accuracies.
 _COLOURS = {

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from knowledge_transfer.pipelines.evaluation.drawing import INK
+from knowledge_transfer.pipelines.drawing import INK
 from knowledge_transfer.pipelines.evaluation.timeline_bars import Bar
 
 _WHITE, _BLACK = "#ffffff", "#101014"  # on a bar, whatever the ink of the page

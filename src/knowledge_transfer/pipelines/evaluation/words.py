@@ -18,26 +18,11 @@ from knowledge_transfer.pipelines.evaluation.questions import (
     TARGET_OR_SMOOTHING,
     TARGET_OR_STUDENT,
 )
+from knowledge_transfer.pipelines.numbers import GAP as _GAP
+from knowledge_transfer.pipelines.numbers import p_value, percent, points
 
 Row = dict[str, Any]
-_GAP = "\N{NO-BREAK SPACE}"
 _VERDICTS = {GAIN: "a gain", LOSS: "a loss", CHANCE: "not beyond chance", NONE: "less than its error"}
-
-
-def percent(share: float) -> str:
-    """Return a share in percent with one decimal."""
-    return f"{100 * share:.1f}"
-
-
-def points(difference: float) -> str:
-    """Return a difference of shares in percentage points, signed."""
-    text = f"{100 * difference:+.1f}".replace("-", "−")
-    return "0.0" if text in ("+0.0", "−0.0") else text
-
-
-def p_value(p: float) -> str:
-    """Return a p-value, `< 0.001` where that is all one wants to know."""
-    return f"<{_GAP}0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def lead(comparisons: list[Row], target: list[Row]) -> list[str]:

@@ -1,0 +1,85 @@
+"""The alpha study: a teacher, its soft labels, a learner for every alpha and seed, one table, two figures, a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from kedro.pipeline import Pipeline, node
+from kedro.pipeline.node import Node
+
+from knowledge_transfer.pipelines import building
+from knowledge_transfer.pipelines.alpha_study import nodes
+from knowledge_transfer.pipelines.alpha_study.settings import Settings
+from knowledge_transfer.pipelines.study_nodes import summarise
+from knowledge_transfer.pipelines.study_stages import asking, cutting, labelling, teaching, training
+
+PARTS = ("training", "validation", "test")
+
+
+def create_pipeline() -> Pipeline:
+    """Return the study on each of its data sets."""
+    return building.part("alpha_study", _create)
+
+
+def _create() -> Pipeline:
+    settings = cast("Settings", building.study())
+    return Pipeline([*(each for name in settings.sets for each in _on(name, settings)), *_telling(settings)])
+
+
+def _on(name: str, settings: Settings) -> Iterator[Node]:
+    """Yield the nodes of one data set."""
+    teacher, learner = f"{name}_teacher", f"sets.{name}.learner"
+    yield cutting(name)
+    yield training(teacher, source=name, settings=f"sets.{name}.teacher")
+    yield labelling(teacher, [teacher], source=name, recipe=f"{learner}.recipe")
+    learners = []
+    for arm, how in settings.arms.items():
+        for repeat in range(settings.seeds):
+            learners.append(f"{name}_{arm}_seed{repeat}")
+            yield teaching(learners[-1], how, teacher, [teacher], source=name, settings=learner, repeat=repeat)
+    for part in PARTS:
+        yield asking([teacher, *learners], part, source=name)
+    yield node(
+        nodes.score_learners,
+        {f"{part}_{what}": f"{name}_{part}_{which}" for part in PARTS for what, which in _ASKED}
+        | {f"{learner}_facts": f"{learner}_facts" for learner in (teacher, *learners)},
+        f"{name}_scores_table",
+        name=f"score_{name}",
+        namespace=name,
+    )
+    yield node(
+        nodes.collect_curves,
+        {learner: f"{learner}_history" for learner in (teacher, *learners)},
+        f"{name}_curves_table",
+        name=f"collect_curves_{name}",
+        namespace=name,
+    )
+    yield node(
+        nodes.draw_curves, f"{name}_curves_table", f"{name}_curves_figure", name=f"draw_curves_{name}", namespace=name
+    )
+
+
+_ASKED = (("answers", "answers_soft_labels"), ("images", "images"))
+
+
+def _telling(settings: Settings) -> list[Node]:
+    """Return the nodes that speak of all data sets."""
+    scores = {name: f"{name}_scores_table" for name in settings.sets}
+    return [
+        node(nodes.compare_alphas, scores, "arms_table", name="compare_alphas"),
+        node(nodes.gather_rows, scores, "rows_table", name="gather_rows"),
+        node(summarise, ["rows_table", "run_facts", "params:seed"], "summary", name="summarise"),
+        node(
+            nodes.write_report,
+            {
+                "arms": "arms_table",
+                "run_facts": "run_facts",
+                "parameters": building.all_parameters(),
+                **{f"{name}_curves": f"{name}_curves_table" for name in settings.sets},
+                **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
+            },
+            "report",
+            name="write_report",
+        ),
+    ]

@@ -1,0 +1,45 @@
+"""Settings of the alpha study."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from knowledge_transfer.learning.recipe import Teaching
+from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet
+
+Alpha = Annotated[float, Field(ge=0, le=1)]
+
+
+class Set(StudySet):
+    """A data set, its teacher and the network of every learner."""
+
+    teacher: Model
+    learner: Model
+
+
+class Settings(Study):
+    """The study: on every data set, learners of one network with each of the `alphas`, `seeds` times.
+
+    Of `teaching` everything counts but its alpha.
+    """
+
+    sets: dict[str, Set] = Field(min_length=1)
+    alphas: tuple[Alpha, ...] = Field(default=(0.0, 0.5, 1.0), min_length=1)
+    teaching: Teaching = Teaching()
+
+    @field_validator("alphas")
+    @classmethod
+    def _each_once(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(alphas)) < len(alphas):
+            raise ValueError(f"an alpha stands twice in {list(alphas)}: leave one out")
+        return alphas
+
+    @property
+    def arms(self) -> dict[str, Teaching]:
+        """How the learners of each arm are taught, by the name of the arm: `alpha0_5`."""
+        return {
+            f"alpha{alpha:g}".replace(".", "_"): Teaching(**{**self.teaching.model_dump(), "alpha": alpha})
+            for alpha in self.alphas
+        }

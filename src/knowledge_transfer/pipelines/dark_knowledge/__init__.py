@@ -1,0 +1,5 @@
+"""The study dark_knowledge."""
+
+from knowledge_transfer.pipelines.dark_knowledge.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,5 @@
+"""The study student_ensemble."""
+
+from knowledge_transfer.pipelines.student_ensemble.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

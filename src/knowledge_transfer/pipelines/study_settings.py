@@ -1,0 +1,60 @@
+"""Settings that every study has: its data, its networks, its seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from knowledge_transfer.learning.knobs import Knobs
+from knowledge_transfer.learning.models import Architecture
+from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.pipelines.experiment import Devices
+
+
+class StudyData(Knobs):
+    """How a study's published images are cut; limits are numbers of images, none for all."""
+
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    limit: int | None = Field(default=None, ge=1)
+    test_limit: int | None = Field(default=None, ge=1)
+
+
+class Model(Knobs):
+    """A network and how it is trained."""
+
+    architecture: Architecture
+    recipe: Recipe = Recipe()
+
+
+class StudySet(Knobs):
+    """One data set of a study, by the name of its source or of an entry of `domains`; subclasses add what it trains."""
+
+    data: StudyData = StudyData()
+
+
+class Study(Knobs):
+    """What the settings of every study have; seed and devices are the main experiment's unless it has its own.
+
+    `seeds` is how many times every arm is trained, with other initial weights and another order of the images each
+    time; how they spread is what standard errors are made of.
+    """
+
+    seed: int = Field(ge=0)
+    seeds: int = Field(default=3, ge=1)
+    devices: Devices
+    per_device: int = Field(default=1, ge=1)
+
+    @field_validator("sets", mode="before", check_fields=False)
+    @classmethod
+    def _without_those_taken_out(cls, given: Any) -> Any:
+        # A key without a block takes a data set of conf/base out of the study.
+        return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
+
+    @field_validator("sets", check_fields=False)
+    @classmethod
+    def _names_are_names(cls, sets: dict[str, StudySet]) -> dict[str, StudySet]:
+        for name in sets:
+            if not name.isidentifier():
+                raise ValueError(f"'{name}' names datasets: use letters, digits and underscores")
+        return sets
