@@ -98,6 +98,15 @@ class SoftLabels:
         facts = self.facts.model_copy(update={"images_sha256": own.sha256, "class_names": own.class_names})
         return SoftLabels(self.logits[:, rows][..., block.classes], facts)
 
+    def only(self, members: Sequence[str]) -> SoftLabels:
+        """Return what these teachers said, in this order. Raises ValueError for one that is not among them."""
+        if missing := [key for key in members if key not in self.members]:
+            raise ValueError(f"{', '.join(missing)} gave none of these soft labels: label again")
+        teachers = {key: self.facts.teachers[key] for key in members}
+        domains = {key: domain for key, domain in self.facts.domains.items() if key in members}
+        facts = self.facts.model_copy(update={"teachers": teachers, "domains": domains})
+        return SoftLabels(self.logits[[self.members.index(key) for key in members]], facts)
+
     def teachers_of(self, domain: str) -> tuple[str, ...]:
         """Return the keys of the members that answer for `domain`, be it theirs or one of all."""
         return tuple(key for key in self.members if self.facts.domains.get(key, ALL) in (domain, ALL))
