@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.pipelines.drawing import INK, MUTED, PALETTE, sheet
+from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
 from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, MAIN, ONE_TEACHER
-from knowledge_transfer.pipelines.multi_teacher.tables import ENSEMBLE, TEACHER
+from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
 
 METHODS = ("output_avg", "loss_avg", "mimic_all", "stacked")
 _COLOURS = dict(zip(METHODS, PALETTE, strict=False))

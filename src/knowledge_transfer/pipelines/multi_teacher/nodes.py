@@ -1,4 +1,4 @@
-"""Nodes of the study of many teachers: teachers of a part of the images, learners of many teachers, what both answer."""
+"""Nodes of the study of many teachers: teachers of a part of the images, learners of many, what both answer."""
 
 from __future__ import annotations
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import cast
 
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.pipelines import building
-from knowledge_transfer.pipelines.multi_teacher import nodes, report, tables
-from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, MAIN, ONE_TEACHER, Arm, Settings, part_name
+from knowledge_transfer.pipelines.multi_teacher import compression, nodes, report, tables, votes
+from knowledge_transfer.pipelines.multi_teacher.roster import Roster
+from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm, Settings
 from knowledge_transfer.pipelines.study_nodes import summarise
 from knowledge_transfer.pipelines.study_stages import cutting, named, outputs_of, training
 
@@ -29,36 +29,8 @@ def _create() -> Pipeline:
     return Pipeline([*each, *_telling(settings)])
 
 
-class _On:
-    """The study on one data set: who is in it, and the nodes."""
-
-    def __init__(self, name: str, settings: Settings) -> None:
-        self.name, self.settings = name, settings
-        self.seeds = range(settings.seeds)
-        self.fractions = tuple(dict.fromkeys(arm.fraction for arm in settings.arms))
-
-    def teachers(self, fraction: float, seed: int) -> list[str]:
-        """Return the names of the teachers of a seed that learned from that fraction of the images."""
-        part = f"_{part_name(fraction)}" if fraction < 1 else ""
-        return [f"{self.name}{part}_teacher{number}_seed{seed}" for number in range(self.settings.most)]
-
-    def team(self, arm: Arm, seed: int) -> list[str]:
-        """Return the names of an arm's teachers."""
-        return self.teachers(arm.fraction, seed)[: arm.members]
-
-    @cached_property
-    def roster(self) -> dict[str, tables.Role]:
-        """The arm and the seed of every model."""
-        teachers = {
-            name: (Arm(tables.TEACHER, 1, fraction=fraction), seed)
-            for seed in self.seeds
-            for fraction in self.fractions
-            for name in self.teachers(fraction, seed)
-        }
-        learners = {
-            f"{self.name}_{arm.name}_seed{seed}": (arm, seed) for seed in self.seeds for arm in self.settings.arms
-        }
-        return teachers | learners
+class _On(Roster):
+    """The study on one data set."""
 
     def nodes(self) -> Iterator[Node]:
         """Yield the nodes of this data set."""
@@ -87,7 +59,7 @@ class _On:
                 namespace=self.name,
                 tags=["training", "gpu"],
             )
-        labels = self._labels(fraction, seed)
+        labels = self.labels(fraction, seed)
         # Not `study_stages.labelling`, which takes a recipe: Kedro cannot check a model and its recipe both, where
         # some node that waits for nothing takes the model.
         yield node(
@@ -105,9 +77,6 @@ class _On:
             tags=["gpu"],
         )
 
-    def _labels(self, fraction: float, seed: int) -> str:
-        return "_".join(filter(None, (self.name, part_name(fraction), f"seed{seed}")))
-
     def _learning(self) -> dict[str, str]:
         """Return what every fit takes."""
         images = {"images": "training_images", "validation": "validation_images", "normalisation": "normalisation"}
@@ -119,8 +88,8 @@ class _On:
 
     def _asking(self, seed: int) -> Iterator[Node]:
         teachers = [name for fraction in self.fractions for name in self.teachers(fraction, seed)]
-        everyone = [name for name, (_, own) in self.roster.items() if own == seed]
-        parts = {name: arm.fraction for name, (arm, _) in self.roster.items() if name in teachers and arm.fraction < 1}
+        everyone = [name for name, (_, own) in self.roles.items() if own == seed]
+        parts = {name: arm.fraction for name, (arm, _) in self.roles.items() if name in teachers and arm.fraction < 1}
         for part, models in (("validation", teachers), ("test", everyone)):
             yield node(
                 named(nodes.ask, parts),
@@ -147,14 +116,14 @@ class _On:
             )
 
     def _learner(self, arm: Arm, seed: int) -> Node:
-        name, settings = f"{self.name}_{arm.name}_seed{seed}", f"sets.{self.name}.learner"
+        name, settings = self.learner(arm, seed), f"sets.{self.name}.learner"
         if arm.method == LABELS:
             return training(name, source=self.name, settings=settings, repeat=seed)
         return node(
             named(nodes.teach, name, seed, arm),
             {
                 **self._learning(),
-                "soft_labels": f"{self._labels(arm.fraction, seed)}_soft_labels",
+                "soft_labels": f"{self.labels(arm.fraction, seed)}_soft_labels",
                 "model": f"params:{settings}",
                 "teaching": "params:teaching",
                 **({"standings": f"{self.name}_seed{seed}_standings"} if arm.is_fitted else {}),
@@ -173,14 +142,14 @@ class _On:
             for seed in self.seeds
         }
         yield node(
-            named(tables.score_models, self.roster),
+            named(tables.score_models, self.roles),
             [f"{self.name}_test_images", *(answers[f"test_seed{seed}"] for seed in self.seeds)],
             f"{self.name}_scores_table",
             name=f"score_{self.name}",
             namespace=self.name,
         )
         yield node(
-            named(tables.fuse_teachers, list(self._teams())),
+            named(votes.fuse_teachers, list(self.teams())),
             {
                 "test_images": f"{self.name}_test_images",
                 "validation_images": f"{self.name}_validation_images",
@@ -190,28 +159,14 @@ class _On:
             name=f"fuse_{self.name}_teachers",
             namespace=self.name,
         )
-        roles = {self.teachers(1.0, 0)[0]: tables.TEACHER, f"{self.name}_{ONE_TEACHER}_seed0": ONE_TEACHER}
-        roles |= {f"{self.name}_{arm.name}_seed0": arm.name for arm in self.settings.arms if self._has_own_cost(arm)}
         yield node(
-            named(nodes.measure_costs, roles),
-            [f"{self.name}_test_images", "params:devices", *(f"{model}_checkpoint" for model in roles)],
+            named(nodes.measure_costs, self.priced),
+            [f"{self.name}_test_images", "params:devices", *(f"{model}_checkpoint" for model in self.priced)],
             f"{self.name}_costs_table",
             name=f"measure_costs_{self.name}",
             namespace=self.name,
             tags=["gpu"],
         )
-
-    def _has_own_cost(self, arm: Arm) -> bool:
-        return arm.sweep == MAIN and arm.architecture(self.settings.sets[self.name].learner.architecture).heads > 1
-
-    def _teams(self) -> Iterator[tuple[dict[str, float], list[str]]]:
-        """Yield what a team is called in the table of votes, and its teachers."""
-        for seed in self.seeds:
-            for members in self.settings.members:
-                yield {"members": members, "fraction": 1.0, "seed": seed}, self.teachers(1.0, seed)[:members]
-            for fraction in self.fractions[1:]:
-                what = {"members": self.settings.most, "fraction": fraction, "seed": seed}
-                yield what, self.teachers(fraction, seed)
 
 
 def _telling(settings: Settings) -> list[Node]:
@@ -221,14 +176,14 @@ def _telling(settings: Settings) -> list[Node]:
     both = {f"{name}_{what}": of[what][name] for what in ("scores", "costs") for name in settings.sets}
     return [
         node(tables.compare_methods, of["scores"], "methods_table", name="compare_methods"),
-        node(tables.compare_rules, of["votes"], "rules_table", name="compare_rules"),
+        node(votes.compare_rules, of["votes"], "rules_table", name="compare_rules"),
         node(
-            named(tables.compress, compared),
+            named(compression.compress, compared),
             {"methods": "methods_table", "rules": "rules_table", **of["costs"]},
             "compression_table",
             name="compress",
         ),
-        node(tables.gather_rows, both, "rows_table", name="gather_rows"),
+        node(compression.gather_rows, both, "rows_table", name="gather_rows"),
         node(summarise, ["rows_table", "run_facts", "params:seed"], "summary", name="summarise"),
         node(
             report.write_report,

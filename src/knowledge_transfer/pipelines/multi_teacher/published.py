@@ -43,7 +43,7 @@ def is_published(data: str) -> bool:
 
 def published_gap() -> tuple[float, float]:
     """Return the mean over all cells of loss_avg less output_avg, and its standard error by those of the table."""
-    cells = [key[1:] for key in PUBLISHED if key[0] == "loss_avg"]
-    gaps = [PUBLISHED["loss_avg", *cell][0] - PUBLISHED["output_avg", *cell][0] for cell in cells]
-    variance = sum(PUBLISHED[method, *cell][1] ** 2 for method in ("loss_avg", "output_avg") for cell in cells)
-    return sum(gaps) / len(cells), math.sqrt(variance) / len(cells)
+    cells = [(members, fraction) for method, members, fraction in PUBLISHED if method == "loss_avg"]
+    pairs = [(PUBLISHED["loss_avg", k, part], PUBLISHED["output_avg", k, part]) for k, part in cells]
+    gap = sum(ours[0] - theirs[0] for ours, theirs in pairs) / len(pairs)
+    return gap, math.sqrt(sum(ours[1] ** 2 + theirs[1] ** 2 for ours, theirs in pairs)) / len(pairs)

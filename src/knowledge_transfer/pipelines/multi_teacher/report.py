@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from knowledge_transfer.pipelines.multi_teacher import words
+from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
 from knowledge_transfer.pipelines.multi_teacher.figures import draw_methods, draw_rules, draw_sweep
 from knowledge_transfer.pipelines.multi_teacher.settings import MAIN
-from knowledge_transfer.pipelines.multi_teacher.tables import ENSEMBLE
+from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
 from knowledge_transfer.pipelines.page import Column, Drawn, Section, Table, write_page
 
 _TEST = Column("accuracy", "test %", "percent", "accuracy_error")
@@ -17,24 +18,26 @@ _METHODS = [
     Column("data", "data"),
     Column("method", "learns by"),
     Column("members", "teachers", "count"),
-    Column("alpha", "alpha", "short"),
-    Column("fraction", "of the images", "short"),
     _TEST,
-    Column("beyond_labels", "beyond labels, points", "points", "beyond_labels_error"),
+    Column("beyond_labels", "beyond labels", "points", "beyond_labels_error"),
     Column("beyond_labels_verdict", ""),
-    Column("beyond_output_avg", "beyond output_avg, points", "points", "beyond_output_avg_error"),
-    Column("beyond_output_avg_verdict", ""),
+    Column("beyond_output_avg", "beyond output_avg", "points", "beyond_output_avg_error"),
     Column("published", "published %", "percent", "published_error"),
     Column("nll", "NLL", "number"),
-    Column("ece", "ECE %", "percent"),
     Column("seeds", "models", "count"),
+]
+_SWEPT = [
+    *_METHODS[:3],
+    Column("alpha", "alpha", "short"),
+    Column("fraction", "seen", "short"),
+    *(column for column in _METHODS[3:] if not column.name.startswith("beyond_output_avg")),
 ]
 _RULES = [
     Column("data", "data"),
     Column("members", "teachers", "count"),
     Column("rule", "rule"),
     _TEST,
-    Column("difference", "beyond plurality, points", "points", "standard_error"),
+    Column("difference", "beyond plurality", "points", "standard_error"),
     Column("p_value", "p", "p"),
     Column("verdict", "verdict"),
     Column("nll", "NLL", "number"),
@@ -47,7 +50,7 @@ _COSTS = [
     Column("parameters", "parameters", "count"),
     Column("macs", "multiply-adds", "count"),
     Column("milliseconds", "ms an image", "number"),
-    Column("saved", "times fewer multiply-adds", "number"),
+    Column("saved", "times fewer", "number"),
     _TEST,
 ]
 
@@ -97,8 +100,8 @@ def _learners(names: list[str], methods: pd.DataFrame, rules: pd.DataFrame) -> S
         )
         for name in names
     ]
-    main = methods[methods["sweep"] == MAIN]
-    return Section("Learners of many teachers", figures=figures, tables=[Table(_filled(main), _METHODS, words.METHODS)])
+    main = methods[(methods["sweep"] == MAIN) & (methods["fraction"] == 1)]
+    return Section("Learners of many teachers", figures=figures, tables=[_table(main, _METHODS, words.METHODS)])
 
 
 def _sweeps(names: list[str], methods: pd.DataFrame) -> list[Section]:
@@ -115,12 +118,16 @@ def _sweeps(names: list[str], methods: pd.DataFrame) -> list[Section]:
         for name in names
         for sweep in found
     ]
-    rows = methods[methods["sweep"] != MAIN]
+    rows = methods[(methods["sweep"] != MAIN) | ((methods["method"] == TEACHER) & (methods["fraction"] < 1))]
     return [
-        Section("Alpha, and how much each teacher has seen", figures=figures, tables=[Table(_filled(rows), _METHODS)])
+        Section(
+            "Alpha, and how much each teacher has seen", figures=figures, tables=[_table(rows, _SWEPT, words.SWEPT)]
+        )
     ]
 
 
-def _filled(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with every column of the table, empty where nothing was measured."""
-    return rows.reindex(columns=[*rows.columns.union([column.name for column in _METHODS], sort=False)])
+def _table(rows: pd.DataFrame, columns: list[Column], note: str) -> Table:
+    """Return the table of these arms, without the columns in which there is nothing."""
+    rows = rows.assign(alpha=rows["alpha"].where(rows["method"] != TEACHER))
+    here = [column for column in columns if column.name in rows and rows[column.name].notna().any()]
+    return Table(rows, here, note)
