@@ -153,6 +153,15 @@ def test_a_lesson_reads_what_was_fitted_on_validation(labels):
             prepare_lesson(labels, stripes(30), Teaching(fusion=rule), None)
 
 
+def test_some_of_the_teachers_alone(labels):
+    one = labels.only(["b@0"])
+    assert one.members == ("b@0",)
+    assert torch.equal(one.logits[0], labels.logits[1])
+    assert labels.only(["b@0", "a@0"]).members == ("b@0", "a@0")
+    with pytest.raises(ValueError, match="c@0 gave none of these soft labels: label again"):
+        labels.only(["a@0", "c@0"])
+
+
 def test_members_kept_apart_are_those_chosen(labels):
     lesson = prepare_lesson(labels, stripes(30), Teaching(fusion="apart"), None)
     assert torch.equal(lesson.teacher_logits, labels.logits.float().movedim(0, 2))

@@ -118,8 +118,9 @@ def same_gradient(methods: pd.DataFrame) -> list[str]:
         f"The source finds loss_avg ahead by {100 * gap:.1f} points, the mean over its twenty pairs of cells (two to "
         "five teachers, five fractions); single pairs range from −0.5 to +3.8. That cannot come from the losses. By "
         f"the standard errors that it prints, of runs that differ in seed, the mean gap would be good to "
-        f"{100 * error:.1f} points; so either these errors are too small, or the runs of the two methods differ in something beside the "
-        "loss: they are not paired, each draws teachers of its own and stops by its own validation loss."
+        f"{100 * error:.1f} points; so either these errors are too small, or the runs of the two methods differ in "
+        "something beside the loss: they are not paired, each draws teachers of its own and stops by its own "
+        "validation loss."
     )
     return told
 
