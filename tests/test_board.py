@@ -65,6 +65,29 @@ def test_a_terminal_has_a_table_that_stays(monkeypatch: pytest.MonkeyPatch) -> N
     assert screen.getvalue().rindex("\x1b[?25h") > screen.getvalue().rindex("\x1b[?25l"), "the cursor is back"
 
 
+def test_a_small_terminal_shows_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, height=10, color_system=None)
+    monkeypatch.setattr(rich, "_console", console)
+    hooks = BoardHooks()
+    nodes = [node(print, None, f"out{number}", name=f"fit{number:02}", tags=["gpu"]) for number in range(20)]
+    hooks.on_run_placed(pipeline=Pipeline(nodes), places=("cuda:0",))
+    for each in nodes:
+        hooks.on_node_started(node=each, places=("cuda:0",), attempt=1)
+        if each is not nodes[0]:
+            hooks.on_node_ended(node=each, status="finished")
+    last = screen.getvalue()[screen.getvalue().rindex("19 of 20 nodes done") :]
+    assert "fit00" in last, "it runs"
+    assert "fit19" in last, "the last that ended"
+    assert "fit05" not in last
+    hooks.after_pipeline_run()
+    last = screen.getvalue()[screen.getvalue().rindex("19 of 20 nodes done") :]
+    assert all(each.name in last for each in nodes)
+
+
+RUNNER = "<knowledge_transfer.runners.devices.DeviceRunner object>"
+
+
 @pytest.mark.parametrize(("params", "is_written"), [({}, True), ({"to_nodes": ["table"]}, False)])
 def test_kedro_viz_finds_the_status_of_a_whole_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, object], is_written: bool
@@ -72,7 +95,7 @@ def test_kedro_viz_finds_the_status_of_a_whole_run(
     (tmp_path / "pyproject.toml").write_text("[tool.kedro]\npackage_name = 'p'\nproject_name = 'p'\n")
     monkeypatch.chdir(tmp_path)
     hooks = RunStatusHooks()
-    hooks.before_pipeline_run(run_params=params, catalog=DataCatalog({"a": MemoryDataset(1)}))
+    hooks.before_pipeline_run(run_params={**params, "runner": RUNNER}, catalog=DataCatalog({"a": MemoryDataset(1)}))
     hooks.on_run_placed()
     hooks.on_node_started(node=TRAIN)
     hooks.on_node_ended(node=TRAIN, status="finished", error=None)
@@ -93,6 +116,21 @@ def test_kedro_viz_finds_the_status_of_a_whole_run(
         ]
         assert events[3]["node"] == "train_resnet8"
         assert events[3]["status"] == "success"
+
+
+def test_kedro_viz_finds_the_status_of_nodes_that_ran_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.kedro]\npackage_name = 'p'\nproject_name = 'p'\n")
+    monkeypatch.chdir(tmp_path)
+    hooks = RunStatusHooks()
+    hooks.before_pipeline_run(run_params={"runner": RUNNER}, catalog=DataCatalog({"a": MemoryDataset(1)}))
+    hooks.before_node_run(node=TRAIN)
+    hooks.after_node_run(node=TRAIN)
+    hooks.before_node_run(node=TABLE)
+    hooks.on_node_error(node=TABLE, error=ValueError("no"))
+    events = json.loads((tmp_path / ".viz" / "kedro_pipeline_events.json").read_text())
+    assert [each["event"] for each in events if "node" in each] == ["after_node_run", "on_node_error"]
 
 
 def test_a_run_of_kedros_own_runner_is_left_to_kedro_viz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

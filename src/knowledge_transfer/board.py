@@ -17,6 +17,7 @@ from rich.table import Table
 from knowledge_transfer.learning.events import EpochEnded, Event, FitResumed, FitStarted
 from knowledge_transfer.progress import is_told, numbers
 
+_FRAME = 6  # lines of the table that are no rows, and one below it
 _COLUMNS = ("node", "device", "epoch", "loss", "validation", "images/s", "left")
 
 
@@ -126,9 +127,18 @@ class BoardHooks:
         table = Table(title=f"{self._done} of {self._count} nodes done", title_justify="left")
         for heading in _COLUMNS:
             table.add_column(heading, justify="left" if heading in _COLUMNS[:2] else "right", no_wrap=True)
-        for name, row in self._rows.items():
+        for name, row in self._shown():
             table.add_row(name, *row.cells(), style="dim" if row.ending else None)
         return table
+
+    def _shown(self) -> list[tuple[str, _Row]]:
+        """Return the rows that fit on the screen, those of running nodes above all; in the end every row."""
+        running = [(name, row) for name, row in self._rows.items() if not row.ending]
+        ended = [(name, row) for name, row in self._rows.items() if row.ending]
+        if self._live and self._live.transient:
+            room = max(0, rich.get_console().height - _FRAME - len(running))
+            ended = ended[len(ended) - min(room, len(ended)) :]
+        return [*ended, *running]
 
     def _line(self, node: Node, row: _Row, what: str) -> None:
         if self._live is None:

@@ -16,6 +16,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import AbstractRunner
 
+from knowledge_transfer.learning.ranks import RankKilledError
 from knowledge_transfer.runners import DeviceRunner
 from knowledge_transfer.runners.places import Place
 from knowledge_transfer.runners.specs import announce
@@ -44,6 +45,18 @@ def die_once(flag: str, signal_number: int) -> str:
     if not Path(flag).exists():
         Path(flag).touch()
         os.kill(os.getpid(), signal_number)
+    return "lived"
+
+
+def meet_and_die_once(door: Any, flag: str, signal_number: int) -> str:
+    meet(door)
+    return die_once(flag, signal_number)
+
+
+def lose_a_rank_once(flag: str) -> str:
+    if not Path(flag).exists():
+        Path(flag).touch()
+        raise RankKilledError("rank 2 was killed")
     return "lived"
 
 

@@ -12,6 +12,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, SequentialRunner
 
 from knowledge_transfer.errors import RunError
+from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
 from knowledge_transfer.runners.places import Place, gpus, processors
 from knowledge_transfer.runners.processes import ProcessCrew
@@ -51,12 +52,15 @@ class DeviceRunner(AbstractRunner):
         hook_manager: PluginManager | None = None,
         run_id: str | None = None,
     ) -> None:
+        needed = devices_of(pipeline, catalog)
+        if not needed or hook_manager is None:
+            super()._run(pipeline, catalog, hook_manager, run_id)
+            return
         settings = device_settings(pipeline, catalog)
         places = self._places or machine(settings, self._processes)
         slots = Slots(places, settings["per_device"] if places[0].is_gpu else 1)
-        needed = devices_of(pipeline, catalog)
         require_devices(needed, len(places))
-        if len(slots.places) * slots.per_device == 1 or not needed or hook_manager is None:
+        if len(slots.places) * slots.per_device == 1 and is_own(places[0], settings["devices"]):
             super()._run(pipeline, catalog, hook_manager, run_id)
             return
         announce(hook_manager)
@@ -107,6 +111,11 @@ def machine(settings: Mapping[str, Any], processes: int | None) -> tuple[Place, 
     except ValueError as error:
         raise RunError(str(error)) from error
     return found or processors(processes or min(os.cpu_count() or 1, _MOST_PROCESSES))
+
+
+def is_own(place: Place, choice: str) -> bool:
+    """Return whether a node in this process, told `choice`, would compute at that place."""
+    return not place.is_gpu or place.name == f"cuda:{resolve_device(choice).index or 0}"
 
 
 def require_devices(needed: Mapping[str, int], present: int) -> None:

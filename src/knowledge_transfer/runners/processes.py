@@ -15,9 +15,9 @@ from typing import Any
 from knowledge_transfer.learning.processes import exit_with_parent, how_it_ended, ignore_interrupts, stop
 from knowledge_transfer.runners.orders import Order, Setting
 from knowledge_transfer.runners.places import CPU, Place
-from knowledge_transfer.runners.reports import Killed, Report
+from knowledge_transfer.runners.reports import Report
 from knowledge_transfer.runners.slots import Slots
-from knowledge_transfer.runners.worker import PLACE, Done, Failed, execute, prepare
+from knowledge_transfer.runners.worker import PLACE, Done, Failed, Killed, execute, prepare
 
 _THREADS = "OMP_NUM_THREADS"
 _PATIENCE, _GRACE = 5.0, 3.0  # seconds that a process may take to end by itself, and when it is told to
@@ -95,7 +95,7 @@ class ProcessCrew:
         name = ", ".join(place.name for place in places) or CPU
         visible = ",".join(place.visible for place in places)
         # One thread each where many share the processor: two of torch's pools on one core slow each other down tenfold.
-        threads = os.environ.get(_THREADS, str(self._threads))
+        threads = os.environ.get(_THREADS, str(self._threads * max(1, len(places))))
         process = _SPAWN.Process(target=serve, args=(there, Setting.present(), bool(places)), name=name)
         with _environment({"CUDA_VISIBLE_DEVICES": visible, _THREADS: threads, PLACE: name}):
             process.start()
@@ -110,7 +110,7 @@ class ProcessCrew:
             said = pickle.loads(worker.connection.recv_bytes())  # noqa: S301 - our own process said it
         except (EOFError, OSError):
             return self._dismiss(worker)
-        if isinstance(said, Done | Failed):
+        if isinstance(said, Done | Failed | Killed):
             # Its devices are free once it is gone: until then it holds memory of theirs.
             worker.order = None
         return said
