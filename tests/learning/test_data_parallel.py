@@ -55,9 +55,6 @@ class File:
         beside.write_bytes(content)
         beside.replace(self.path)
 
-    def delete(self):
-        self.path.unlink(missing_ok=True)
-
 
 @pytest.fixture(autouse=True)
 def ranks_that_warn_fail(monkeypatch):
