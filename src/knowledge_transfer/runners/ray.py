@@ -146,6 +146,9 @@ class RayCrew:
             self._clerk_is_free = False
         return ()
 
+    def expect(self, nodes: int) -> None:
+        """Ray keeps processes as it likes."""
+
     def reports(self) -> Sequence[Report]:
         """Wait until a task has told something or ended; return what that means."""
         ended, _ = ray.wait(list(self._orders), timeout=_POLL) if self._orders else ([], [])

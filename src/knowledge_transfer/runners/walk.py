@@ -75,8 +75,10 @@ class Walk:
     def _is_going(self) -> bool:
         """Start what can start; return whether there is anything to wait for."""
         if self.failures:
+            self.crew.expect(0)
             return bool(self.running)
         self._start()
+        self.crew.expect(self._left())
         # What waits although nothing runs waits for a process to leave its device.
         return bool(self.running or self.again or self._waiting)
 
@@ -100,6 +102,11 @@ class Walk:
             self._give(
                 order_of(node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async)
             )
+
+    def _left(self) -> int:
+        """Return how many nodes that compute on devices have not started, or are to start again."""
+        waiting = sum(self.devices.get(node.name, 0) > 0 for node in self._waiting)
+        return waiting + sum(order.devices > 0 for order in self.again)
 
     def _give(self, order: Order) -> None:
         self.running[order.node] = ()
