@@ -12,12 +12,11 @@ from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, SequentialRunner
 
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
+from knowledge_transfer.runners.costs import devices_of
+from knowledge_transfer.runners.frame import run_nodes
 from knowledge_transfer.runners.places import Place, gpus, processors
 from knowledge_transfer.runners.processes import ProcessCrew
 from knowledge_transfer.runners.slots import Slots
-from knowledge_transfer.runners.specs import announce
-from knowledge_transfer.runners.walk import Walk
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -59,25 +58,8 @@ class DeviceRunner(AbstractRunner):
         if len(slots.places) * slots.per_device == 1 or not needed or hook_manager is None:
             super()._run(pipeline, catalog, hook_manager, run_id)
             return
-        announce(hook_manager)
         crew = ProcessCrew(slots, threads=max(1, (os.cpu_count() or 1) // (len(places) * slots.per_device)))
-        walk = Walk(
-            pipeline,
-            catalog,
-            crew,
-            hook_manager,
-            devices=needed,
-            priorities=priorities(pipeline, expected_costs(pipeline, catalog)),
-            run_id=run_id,
-            is_async=self._is_async,
-        )
-        try:
-            walk.go()
-        except Exception:
-            self._suggest_resume_scenario(pipeline, walk.done, catalog)
-            raise
-        finally:
-            crew.stop()
+        run_nodes(self, crew, pipeline, catalog, hook_manager, run_id)
 
 
 def default_runner(**options: Any) -> AbstractRunner:

@@ -1,7 +1,7 @@
 """A crew of one machine: a fresh process for every node that computes on a device, one clerk for all other nodes.
 
-A process takes seconds to import what it needs. So there is a spare one while nodes on devices are left to start: it has
-all that done, belongs to no device yet, and is told with its order which one is its own.
+A process takes seconds to import what it needs. So while nodes on devices are left to start there is a spare one: it
+has all that done, belongs to no device yet, and is told with its order which one is its own.
 """
 
 from __future__ import annotations

@@ -14,12 +14,11 @@ from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner
 
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
+from knowledge_transfer.runners.costs import devices_of
 from knowledge_transfer.runners.devices import device_settings, require_devices
+from knowledge_transfer.runners.frame import run_nodes
 from knowledge_transfer.runners.orders import Order, Setting
 from knowledge_transfer.runners.reports import Killed, Report, Started
-from knowledge_transfer.runners.specs import announce
-from knowledge_transfer.runners.walk import Walk
 from knowledge_transfer.runners.worker import PLACE, Done, Failed, execute, prepare
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -65,29 +64,15 @@ class RayRunner(AbstractRunner):
         is_ours = not ray.is_initialized()
         if is_ours:
             ray.init(log_to_driver=True, include_dashboard=False, configure_logging=False)
-        crew = None
         try:
-            needed = devices_of(pipeline, catalog)
             crew = RayCrew(device_settings(pipeline, catalog))
-            require_devices(needed, crew.largest)
+            require_devices(devices_of(pipeline, catalog), crew.largest)
             if crew.machines > 1:
                 require_shared(pipeline, catalog, self._shared, crew.machines)
-            announce(hook_manager)
-            order = priorities(pipeline, expected_costs(pipeline, catalog))
-            walk = Walk(pipeline, catalog, crew, hook_manager, needed, order, run_id=run_id, is_async=self._is_async)
-            self._go(walk)
+            run_nodes(self, crew, pipeline, catalog, hook_manager, run_id)
         finally:
-            if crew:
-                crew.stop()
             if is_ours:
                 ray.shutdown()
-
-    def _go(self, walk: Walk) -> None:
-        try:
-            walk.go()
-        except Exception:
-            self._suggest_resume_scenario(walk.pipeline, walk.done, walk.catalog)
-            raise
 
 
 class RayCrew:
@@ -116,6 +101,7 @@ class RayCrew:
         self._clerk_is_free = True
         self._orders: dict[Any, Order] = {}
         self._stores: dict[Any, list[Any]] = {}
+        # Ray ends it with the last who holds it: nothing is left of a crew whose run is refused.
         self._board = ray.remote(num_cpus=0)(_Board).remote()
         self._setting = Setting.present()
 
