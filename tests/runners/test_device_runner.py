@@ -17,7 +17,7 @@ from kedro_datasets.json import JSONDataset
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.runners import DeviceRunner
 from knowledge_transfer.runners.walk import NodeError
-from tests.runners.nodes import Door, die, die_once, double, gpu, logical_gpus, meet, run, visible
+from tests.runners.nodes import Door, die, die_once, double, fill_the_gpu, gpu, logical_gpus, meet, run, visible
 
 
 @pytest.fixture
@@ -159,6 +159,15 @@ def test_a_worker_that_is_killed_twice_fails_the_run(tags: list[str]) -> None:
 def test_a_function_that_cannot_be_sent_is_refused_by_name() -> None:
     with pytest.raises(RunError, match=r"student failed: cannot be sent to another process .* that can be imported"):
         run(Pipeline([gpu(lambda: 1, None, "student")]), DataCatalog())
+
+
+def test_a_full_gpu_is_told_in_our_words_and_without_a_traceback() -> None:
+    with pytest.raises(RunError) as caught:
+        run(Pipeline([gpu(fill_the_gpu, None, "student")]), DataCatalog())
+    assert str(caught.value) == (
+        "student on cuda:0 failed: the GPU is out of memory: lower per_device, or batch_size of the recipe "
+        "(CUDA out of memory. Tried to allocate 20.00 MiB.)"
+    )
 
 
 def test_room_for_one_node_is_this_process() -> None:

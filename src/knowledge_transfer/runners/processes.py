@@ -142,6 +142,8 @@ class ProcessCrew:
         try:
             said = pickle.loads(worker.connection.recv_bytes())  # noqa: S301 - our own process said it
         except (EOFError, OSError):
+            # What has ended a spare may well end another: the next is started after one node more.
+            self._wants_spare = worker is not self._spare
             return self._dismiss(worker)
         if isinstance(said, _Ready):
             worker.is_ready = True
@@ -156,8 +158,7 @@ class ProcessCrew:
         worker.connection.close()
         self._workers.remove(worker)
         if worker is self._spare:
-            # Whatever ended it may well end another: the next is started when there is one node less to come.
-            self._spare, self._wants_spare = None, False
+            self._spare = None
         if worker.places:
             self._slots.give_back(worker.places)
         code = worker.process.exitcode or 0
@@ -177,7 +178,7 @@ def serve(connection: Connection, setting: Setting, once: bool) -> None:
     while True:
         try:
             environment, data = connection.recv_bytes(), connection.recv_bytes()
-        except EOFError:
+        except (EOFError, OSError):  # closed, or gone with something left to read
             return
         try:
             _move(pickle.loads(environment))  # noqa: S301 - our own driver sent it
