@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -63,7 +65,7 @@ class RayRunner(AbstractRunner):
             return
         is_ours = not ray.is_initialized()
         if is_ours:
-            ray.init(log_to_driver=True, include_dashboard=False, configure_logging=False)
+            _start_ray()
         try:
             crew = RayCrew(device_settings(pipeline, catalog))
             require_devices(devices_of(pipeline, catalog), crew.largest)
@@ -73,6 +75,15 @@ class RayRunner(AbstractRunner):
         finally:
             if is_ours:
                 ray.shutdown()
+
+
+def _start_ray() -> None:
+    """Start Ray here, or join the cluster at RAY_ADDRESS; SIGTERM stays with whoever handled it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    ray.init(log_to_driver=True, include_dashboard=False, configure_logging=False)
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own, beneath that of Python, aborts: runs would be left unfinished in MLflow, tasks at work.
+        signal.signal(signal.SIGTERM, handler)
 
 
 class RayCrew:
