@@ -17,6 +17,8 @@ from rich.table import Table
 from knowledge_transfer.learning.events import EpochEnded, Event, FitResumed, FitStarted
 from knowledge_transfer.progress import is_told, numbers
 
+_ROOM_FOR_ALL = 110  # columns
+_FIRST_TO_GO = ("loss", "images/s")
 _FRAME = 6  # lines of the table that are no rows, and one below it
 _COLUMNS = ("node", "device", "epoch", "loss", "validation", "images/s", "left")
 
@@ -51,6 +53,7 @@ class BoardHooks:
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
+        self._running: set[str] = set()  # of nodes without a row
         self._live: Live | None = None
         self._count = self._done = 0
 
@@ -58,6 +61,7 @@ class BoardHooks:
     def on_run_placed(self, pipeline: Pipeline, places: tuple[str, ...]) -> None:
         """Open the table."""
         self._rows.clear()
+        self._running.clear()
         self._count, self._done = len(pipeline.nodes), 0
         if rich.get_console().is_terminal:
             self._live = Live(console=rich.get_console(), auto_refresh=False, transient=True)
@@ -71,8 +75,11 @@ class BoardHooks:
     def on_node_started(self, node: Node, places: tuple[str, ...], attempt: int) -> None:
         """Show where a node runs."""
         if "gpu" in node.tags:
+            self._running.discard(node.short_name)
             self._rows[node.name] = _Row(places, time.monotonic(), "again" if attempt > 1 else "starting")
-            self._draw()
+        else:
+            self._running.add(node.short_name)
+        self._draw()
 
     @hook_impl
     def on_node_told(self, node: Node, event: Event) -> None:
@@ -95,9 +102,11 @@ class BoardHooks:
     def on_node_ended(self, node: Node, status: str) -> None:
         """Show how it ended."""
         self._done += status == "finished"
+        self._running.discard(node.short_name)
         if row := self._rows.get(node.name):
-            row.ending = f"{status} after {timedelta(seconds=round(time.monotonic() - row.began))}"
-            self._line(node, row, row.ending)
+            took = timedelta(seconds=round(time.monotonic() - row.began))
+            row.ending = f"{status} {took}"
+            self._line(node, row, f"{status} after {took}")
         self._draw()
 
     @hook_impl
@@ -124,11 +133,17 @@ class BoardHooks:
             self._live.update(self._table(), refresh=True)
 
     def _table(self) -> Table:
-        table = Table(title=f"{self._done} of {self._count} nodes done", title_justify="left")
-        for heading in _COLUMNS:
-            table.add_column(heading, justify="left" if heading in _COLUMNS[:2] else "right", no_wrap=True)
+        beside = f", at {', '.join(sorted(self._running))}" if self._running else ""
+        table = Table(title=f"{self._done} of {self._count} nodes done{beside}", title_justify="left")
+        # Cut short, no number could be read: on a narrow screen there are fewer of them.
+        narrow = rich.get_console().width < _ROOM_FOR_ALL
+        shown = [place for place, heading in enumerate(_COLUMNS) if not (narrow and heading in _FIRST_TO_GO)]
+        for place in shown:
+            left = place < 2
+            table.add_column(_COLUMNS[place], justify="left" if left else "right", no_wrap=True)
         for name, row in self._shown():
-            table.add_row(name, *row.cells(), style="dim" if row.ending else None)
+            cells = (name.rpartition(".")[2], *row.cells())
+            table.add_row(*(cells[place] for place in shown), style="dim" if row.ending else None)
         return table
 
     def _shown(self) -> list[tuple[str, _Row]]:

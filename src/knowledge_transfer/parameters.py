@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeVar
@@ -102,6 +103,6 @@ class ParameterHooks:
         if needed and "RayRunner" not in str(run_params.get("runner")):
             settings = device_settings(pipeline, catalog)
             places = machine(settings, processes=1)
-            # On the CPU processes are the devices, as many as wanted.
-            if places[0].is_gpu or resolve_device(settings["devices"]).type == "mps":
-                require_devices(needed, len(places))
+            on_processors = not places[0].is_gpu and resolve_device(settings["devices"]).type != "mps"
+            # On the CPU a process stands for a device; more of them than cores only wait for each other.
+            require_devices(needed, max(2, os.cpu_count() or 1) if on_processors else len(places))

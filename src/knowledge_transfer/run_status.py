@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
 from typing import Any
@@ -33,6 +34,9 @@ class RunStatusHooks:
         # It warns that no status is written for such a runner, which is not so.
         watching = logging.getLogger("kedro_viz.integrations.kedro.run_hooks")
         (watching.addFilter if self._is_ours else watching.removeFilter)(_not_about_runners)
+        # Without an end kedro-viz takes a run for a success; Ctrl-C and SIGTERM reach no hook.
+        atexit.unregister(self._interrupted)
+        atexit.register(self._interrupted)
         self._add({"event": "before_pipeline_run", "timestamp": generate_timestamp()})
 
     @hook_impl
@@ -82,13 +86,18 @@ class RunStatusHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Write that the run is over."""
+        atexit.unregister(self._interrupted)
         self._add({"event": "after_pipeline_run", "timestamp": generate_timestamp()})
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Write that the run has failed."""
+        atexit.unregister(self._interrupted)
         told = str(error)
         self._add({"event": "on_pipeline_error", "error": told, "timestamp": generate_timestamp(), "traceback": told})
+
+    def _interrupted(self) -> None:
+        self.on_pipeline_error(RuntimeError("interrupted"))
 
     def _add(self, event: dict[str, Any]) -> None:
         if self._is_ours:

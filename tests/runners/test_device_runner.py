@@ -25,6 +25,7 @@ from tests.runners.nodes import (
     die,
     die_once,
     double,
+    fill_the_gpu,
     gpu,
     logical_gpus,
     lose_a_rank_once,
@@ -211,6 +212,15 @@ def test_the_only_free_gpu_is_used_though_it_is_not_the_first(monkeypatch: pytes
     second = logical_gpus(2)[1:]
     monkeypatch.setattr(device_runner, "resolve_device", lambda _: torch.device("cuda"))
     assert run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), DeviceRunner(places=second)) == {"seen": "11"}
+
+
+def test_a_full_gpu_is_told_in_our_words_and_without_a_traceback() -> None:
+    with pytest.raises(RunError) as caught:
+        run(Pipeline([gpu(fill_the_gpu, None, "student")]), DataCatalog())
+    assert str(caught.value) == (
+        "student on cuda:0 failed: the GPU is out of memory: lower per_device, or batch_size of the recipe "
+        "(CUDA out of memory. Tried to allocate 20.00 MiB.)"
+    )
 
 
 def test_room_for_one_node_is_this_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import socket
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -16,12 +19,11 @@ from kedro.runner import AbstractRunner
 from knowledge_transfer.datasets import drawn
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.progress import without_password
-from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
-from knowledge_transfer.runners.devices import device_settings, require_devices
+from knowledge_transfer.runners.costs import devices_of
+from knowledge_transfer.runners.devices import device_settings, refuse_unknown, require_devices
+from knowledge_transfer.runners.frame import run_nodes
 from knowledge_transfer.runners.orders import Order, Setting
 from knowledge_transfer.runners.reports import Report, Started
-from knowledge_transfer.runners.specs import announce
-from knowledge_transfer.runners.walk import Walk
 from knowledge_transfer.runners.worker import PLACE, Done, Failed, Killed, execute, prepare
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -37,6 +39,7 @@ except ImportError as _error:
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
+_PATIENCE = 10.0  # seconds for a cluster to answer at all
 _POLL = 0.5  # seconds between looks at what running nodes have told
 
 
@@ -48,8 +51,9 @@ class RayRunner(AbstractRunner):
     a folder that every machine of the cluster sees at the same path.
     """
 
-    def __init__(self, is_async: bool = False, shared: str | None = None) -> None:
+    def __init__(self, is_async: bool = False, shared: str | None = None, **unknown: Any) -> None:
         super().__init__(is_async=is_async)
+        refuse_unknown(unknown, ("shared",))
         self._shared = None if shared is None else Path(shared).resolve()
 
     def _get_executor(self, max_workers: int) -> Executor | None:  # noqa: ARG002
@@ -67,32 +71,45 @@ class RayRunner(AbstractRunner):
             return
         is_ours = not ray.is_initialized()
         if is_ours:
-            # Without an address Ray would join any cluster that runs on this machine.
-            address = os.environ.get("RAY_ADDRESS") or "local"
-            ray.init(address, log_to_driver=True, include_dashboard=False, configure_logging=False)
-        crew = None
+            _start_ray()
         try:
-            needed = devices_of(pipeline, catalog)
             crew = RayCrew(device_settings(pipeline, catalog))
-            require_devices(needed, crew.largest)
+            require_devices(devices_of(pipeline, catalog), crew.largest)
             if crew.machines > 1:
                 require_shared(pipeline, catalog, self._shared, crew.machines)
-            announce(hook_manager)
-            order = priorities(pipeline, expected_costs(pipeline, catalog))
-            walk = Walk(pipeline, catalog, crew, hook_manager, needed, order, run_id=run_id, is_async=self._is_async)
-            self._go(walk)
+            run_nodes(self, crew, pipeline, catalog, hook_manager, run_id)
+        except SystemExit as error:
+            # Only SIGTERM ends a run so. Where it comes while Ray waits, Ray makes 1 of whatever its handler said.
+            raise SystemExit(128 + signal.SIGTERM) from error
         finally:
-            if crew:
-                crew.stop()
             if is_ours:
                 ray.shutdown()
 
-    def _go(self, walk: Walk) -> None:
-        try:
-            walk.go()
-        except Exception:
-            self._suggest_resume_scenario(walk.pipeline, walk.done, walk.catalog)
-            raise
+
+def _start_ray() -> None:
+    """Start Ray here, or join the cluster at RAY_ADDRESS; SIGTERM stays with whoever handled it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    # Told nothing, it would join whatever cluster somebody has on this machine, and end with that.
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    _require_cluster(address)
+    ray.init(address, log_to_driver=True, include_dashboard=False, configure_logging=False)
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own, beneath that of Python, aborts: runs would be left unfinished in MLflow, tasks at work.
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _require_cluster(address: str) -> None:
+    """Raise RunError when nobody answers at an address of the form host:port: Ray itself would ask for minutes."""
+    host, _, port = address.partition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise RunError(
+            f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}; start one there with `ray start --head`, or "
+            "unset RAY_ADDRESS to run on this machine"
+        ) from error
 
 
 class RayCrew:
@@ -123,7 +140,8 @@ class RayCrew:
         self._clerk_is_free = True
         self._orders: dict[Any, Order] = {}
         self._stores: dict[Any, list[Any]] = {}
-        # On the driver's machine, whose end is the run's anyway: not that of any other.
+        # On the driver's machine, whose end is the run's anyway: not that of any other. Ray ends it with the last who
+        # holds it: nothing is left of a crew whose run is refused.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._board = ray.remote(num_cpus=0, scheduling_strategy=here)(_Board).remote()
         self._setting = Setting.present()
@@ -154,9 +172,9 @@ class RayCrew:
         }
         if order.devices and self._on_gpus:
             options["num_gpus"] = share
-        # A process of its own: Ray would use it again with other devices than those that torch has seen. And tried
-        # again by the walk, which says so.
-        task = ray.remote(max_calls=1, max_retries=0, **options)(_run_order)
+        # On a device, a process of its own: Ray would use it again with other devices than those that torch has seen.
+        # And tried again by the walk, which says so.
+        task = ray.remote(max_calls=1 if order.devices else 0, max_retries=0, **options)(_run_order)
         results = task.options(num_returns=1 + len(order.returned)).remote(
             self._setting, data, self._board, order.node.name, tuple(refs), *refs.values()
         )
@@ -167,6 +185,9 @@ class RayCrew:
         else:
             self._clerk_is_free = False
         return ()
+
+    def expect(self, nodes: int) -> None:
+        """Ray keeps processes as it likes."""
 
     def reports(self) -> Sequence[Report]:
         """Wait until a task has told something or ended; return what that means."""

@@ -39,6 +39,10 @@ class Crew(Protocol):
         """Give the order to a process; return its places, none where they are told later. Raises as sending does."""
         ...
 
+    def expect(self, nodes: int) -> None:
+        """Hear how many nodes that compute on devices are left to start: who likes prepares for them."""
+        ...
+
     def reports(self) -> Sequence[Report]:
         """Wait until something has happened, and return it."""
         ...

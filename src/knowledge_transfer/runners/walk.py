@@ -77,7 +77,9 @@ class Walk:
         """Start what can start; return whether there is anything to wait for."""
         self._start()
         if self.failures:
+            self.crew.expect(len(self.again))
             return bool(self.running or self.again)
+        self.crew.expect(self._left())
         # What waits although nothing runs waits for a process to leave its device.
         return bool(self.running or self.again or self._waiting)
 
@@ -114,6 +116,11 @@ class Walk:
             self._fail(node, str(error), traceback.format_exc(), is_mendable=is_refusal(error))
         else:
             self._give(order)
+
+    def _left(self) -> int:
+        """Return how many nodes that compute on devices have not started, or are to start again."""
+        waiting = sum(self.devices.get(node.name, 0) > 0 for node in self._waiting)
+        return waiting + sum(order.devices > 0 for order in self.again)
 
     def _give(self, order: Order) -> None:
         self.running[order.node] = ()

@@ -15,7 +15,7 @@ from kedro.framework.project import configure_logging, configure_project, settin
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import Task
 
-from knowledge_transfer.errors import is_refusal
+from knowledge_transfer.errors import is_refusal, told
 from knowledge_transfer.learning import events
 from knowledge_transfer.learning.ranks import RankKilledError
 from knowledge_transfer.runners.orders import Order, Setting, built
@@ -90,7 +90,8 @@ def execute(order: Order, tell: Tell) -> Done | Failed | Killed:
     except RankKilledError as error:
         return Killed(f"lost a process of its own: {error}")
     except Exception as error:
-        return Failed(f"{type(error).__name__}: {error}", traceback.format_exc(), is_refusal(error))
+        message = told(error) if is_refusal(error) else f"{type(error).__name__}: {error}"
+        return Failed(message, traceback.format_exc(), is_refusal(error))
     finally:
         events.unsubscribe(tell)
         hooks.unregister(saving)
