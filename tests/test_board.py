@@ -61,7 +61,7 @@ def test_a_terminal_has_a_table_that_stays(monkeypatch: pytest.MonkeyPatch) -> N
     hooks.after_pipeline_run()
     last = re.sub(r"\x1b\[[?\d]*[a-zA-Z]", "", screen.getvalue()).splitlines()
     assert any("1 of 2 nodes done" in line for line in last)
-    assert "finished after" in screen.getvalue()
+    assert "finished 0:00:0" in screen.getvalue()
     assert screen.getvalue().rindex("\x1b[?25h") > screen.getvalue().rindex("\x1b[?25l"), "the cursor is back"
 
 
