@@ -72,6 +72,9 @@ class RayRunner(AbstractRunner):
             if crew.machines > 1:
                 require_shared(pipeline, catalog, self._shared, crew.machines)
             run_nodes(self, crew, pipeline, catalog, hook_manager, run_id)
+        except SystemExit as error:
+            # Only SIGTERM ends a run so. Where it comes while Ray waits, Ray makes 1 of whatever its handler said.
+            raise SystemExit(128 + signal.SIGTERM) from error
         finally:
             if is_ours:
                 ray.shutdown()
@@ -80,7 +83,9 @@ class RayRunner(AbstractRunner):
 def _start_ray() -> None:
     """Start Ray here, or join the cluster at RAY_ADDRESS; SIGTERM stays with whoever handled it."""
     handler = signal.getsignal(signal.SIGTERM)
-    ray.init(log_to_driver=True, include_dashboard=False, configure_logging=False)
+    # Told nothing, it would join whatever cluster somebody has on this machine, and end with that.
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    ray.init(address=address, log_to_driver=True, include_dashboard=False, configure_logging=False)
     if threading.current_thread() is threading.main_thread():
         # Ray's own, beneath that of Python, aborts: runs would be left unfinished in MLflow, tasks at work.
         signal.signal(signal.SIGTERM, handler)
