@@ -18,6 +18,7 @@ from knowledge_transfer.learning.events import EpochEnded, Event, FitResumed, Fi
 from knowledge_transfer.progress import is_told, numbers
 
 _COLUMNS = ("node", "device", "epoch", "loss", "validation", "images/s", "left")
+_WIDE, _ONLY_WIDE = 100, ("loss", "images/s")  # from how many characters on there is room for these columns, too
 
 
 @dataclass
@@ -124,10 +125,21 @@ class BoardHooks:
 
     def _table(self) -> Table:
         table = Table(title=f"{self._done} of {self._count} nodes done", title_justify="left")
-        for heading in _COLUMNS:
-            table.add_column(heading, justify="left" if heading in _COLUMNS[:2] else "right", no_wrap=True)
-        for name, row in self._rows.items():
-            table.add_row(name, *row.cells(), style="dim" if row.ending else None)
+        is_wide = rich.get_console().width >= _WIDE
+        shown = [number for number, heading in enumerate(_COLUMNS) if is_wide or heading not in _ONLY_WIDE]
+        for heading in (_COLUMNS[number] for number in shown):
+            # Where a terminal is narrow, names are cut off and not numbers.
+            can_give_way, justify = heading == "node", "left" if heading in _COLUMNS[:2] else "right"
+            table.add_column(heading, justify=justify, no_wrap=not can_give_way, overflow="ellipsis")
+        rows = list(self._rows.items())
+        if self._live and self._live.transient:
+            # Where it is low, what ended first is not seen, and never what runs.
+            running = [each for each in rows if not each[1].ending]
+            rows = running + [each for each in reversed(rows) if each[1].ending]
+        for name, row in rows:
+            # Without its namespace, which is most of a name and the least telling part.
+            cells = (name.rpartition(".")[2], *row.cells())
+            table.add_row(*(cells[number] for number in shown), style="dim" if row.ending else None)
         return table
 
     def _line(self, node: Node, row: _Row, what: str) -> None:
