@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from threading import Lock
@@ -12,6 +13,7 @@ from kedro.io import AbstractDataset, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from knowledge_transfer.datasets.store import Store
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.pipelines.building import model_name, prefix_of
 from knowledge_transfer.runners.devices import device_settings
@@ -110,8 +112,13 @@ class _Timeline:
     def _save(self) -> None:
         # A forked process has a copy of all this, and would write over what others have added.
         if os.getpid() == self._process:
-            # Not through the catalog, which would log that it saves, twice for every node.
-            self._dataset.save({"began": self._began, "places": self.places, "nodes": self._nodes})
+            content = {"began": self._began, "places": self.places, "nodes": self._nodes}
+            # Not through the catalog, which would log that it saves, twice for every node; nor in place: a node that
+            # draws it in another process may be reading.
+            if store := Store.of(self._dataset):
+                store.write(json.dumps(content, indent=2).encode())
+            else:
+                self._dataset.save(content)
 
 
 def _own_device(pipeline: Pipeline, catalog: DataCatalog) -> str:

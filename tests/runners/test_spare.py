@@ -166,7 +166,8 @@ configure_project("knowledge_transfer")
 prepare(Setting.present())
 print(asked)
 """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=True)
     assert told.stdout == "['is_available']\n", "the program's own question, and no other"
 
 

@@ -138,7 +138,7 @@ def test_two_failures_are_both_told() -> None:
 
 def test_one_failure_of_several_that_takes_a_developer_has_its_traceback_told() -> None:
     crew = OnPaper(2, lambda order: Failed("no", "in trace", is_refusal=order.node.name == "b"))
-    with pytest.raises(NodeError, match="a on somewhere failed: no\nin trace\nb on somewhere failed: no$"):
+    with pytest.raises(NodeError, match=r"a on somewhere failed: no\nin trace\nb on somewhere failed: no$"):
         walk(fits(a="x", b="x"), crew, dict.fromkeys("ab", 1)).go()
 
 

@@ -23,9 +23,9 @@ from kedro.framework.hooks import hook_impl
 from kedro.runner import AbstractRunner, SequentialRunner
 from mlflow.tracking import MlflowClient
 
+from knowledge_transfer import runners
 from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.learning.events import EpochEnded, FitResumed
-from knowledge_transfer import runners
 from knowledge_transfer.runners import DeviceRunner
 from tests.project import ROOT, TINY, Project, merged
 
