@@ -47,6 +47,27 @@ def test_a_log_file_hears_where_each_node_is_and_how_far(capsys: pytest.CaptureF
     ]
 
 
+def test_a_low_and_narrow_terminal_shows_what_runs_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    small = Console(file=screen, force_terminal=True, width=80, height=10, color_system=None)
+    monkeypatch.setattr(rich, "_console", small)
+    hooks = BoardHooks()
+    fits = [node(print, "a", f"b{n}", name=f"fit_{n:02}", namespace="student_training", tags=["gpu"]) for n in range(9)]
+    hooks.on_run_placed(pipeline=Pipeline(fits), places=("cpu:0",))
+    for fit in fits:
+        hooks.on_node_started(node=fit, places=("cpu:0",), attempt=1)
+        hooks.on_node_told(node=fit, event=EPOCH)
+        if fit is not fits[-1]:
+            hooks.on_node_ended(node=fit, status="finished")
+    last = screen.getvalue().rpartition("of 9 nodes done")[2]
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in last.splitlines() if "fit_" in line]
+    assert rows[0] == ["fit_08", "cpu:0", "1/2", "85.3%", "0:01:05"]
+    assert rows[1][0] == "fit_07"
+    hooks.after_pipeline_run()
+    whole = screen.getvalue().rpartition("of 9 nodes done")[2]
+    assert re.findall(r"fit_\d\d", whole) == [fit.name.rpartition(".")[2] for fit in fits]
+
+
 def test_a_terminal_has_a_table_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(rich, "_console", Console(file=screen, force_terminal=True, width=120, color_system=None))

@@ -17,10 +17,8 @@ from rich.table import Table
 from knowledge_transfer.learning.events import EpochEnded, Event, FitResumed, FitStarted
 from knowledge_transfer.progress import is_told, numbers
 
-_ROOM_FOR_ALL = 110  # columns
-_FIRST_TO_GO = ("loss", "images/s")
-_FRAME = 6  # lines of the table that are no rows, and one below it
 _COLUMNS = ("node", "device", "epoch", "loss", "validation", "images/s", "left")
+_WIDE, _ONLY_WIDE = 100, ("loss", "images/s")  # from how many characters on there is room for these columns, too
 
 
 @dataclass
@@ -135,25 +133,22 @@ class BoardHooks:
     def _table(self) -> Table:
         beside = f", at {', '.join(sorted(self._running))}" if self._running else ""
         table = Table(title=f"{self._done} of {self._count} nodes done{beside}", title_justify="left")
-        # Cut short, no number could be read: on a narrow screen there are fewer of them.
-        narrow = rich.get_console().width < _ROOM_FOR_ALL
-        shown = [place for place, heading in enumerate(_COLUMNS) if not (narrow and heading in _FIRST_TO_GO)]
-        for place in shown:
-            left = place < 2
-            table.add_column(_COLUMNS[place], justify="left" if left else "right", no_wrap=True)
-        for name, row in self._shown():
-            cells = (name.rpartition(".")[2], *row.cells())
-            table.add_row(*(cells[place] for place in shown), style="dim" if row.ending else None)
-        return table
-
-    def _shown(self) -> list[tuple[str, _Row]]:
-        """Return the rows that fit on the screen, those of running nodes above all; in the end every row."""
-        running = [(name, row) for name, row in self._rows.items() if not row.ending]
-        ended = [(name, row) for name, row in self._rows.items() if row.ending]
+        is_wide = rich.get_console().width >= _WIDE
+        shown = [number for number, heading in enumerate(_COLUMNS) if is_wide or heading not in _ONLY_WIDE]
+        for heading in (_COLUMNS[number] for number in shown):
+            # Where a terminal is narrow, names are cut off and not numbers.
+            can_give_way, justify = heading == "node", "left" if heading in _COLUMNS[:2] else "right"
+            table.add_column(heading, justify=justify, no_wrap=not can_give_way, overflow="ellipsis")
+        rows = list(self._rows.items())
         if self._live and self._live.transient:
-            room = max(0, rich.get_console().height - _FRAME - len(running))
-            ended = ended[len(ended) - min(room, len(ended)) :]
-        return [*ended, *running]
+            # Where it is low, what ended first is not seen, and never what runs.
+            running = [each for each in rows if not each[1].ending]
+            rows = running + [each for each in reversed(rows) if each[1].ending]
+        for name, row in rows:
+            # Without its namespace, which is most of a name and the least telling part.
+            cells = (name.rpartition(".")[2], *row.cells())
+            table.add_row(*(cells[number] for number in shown), style="dim" if row.ending else None)
+        return table
 
     def _line(self, node: Node, row: _Row, what: str) -> None:
         if self._live is None:

@@ -72,10 +72,10 @@ def walk(
 
 def test_the_crew_hears_how_many_nodes_on_devices_are_left_to_start() -> None:
     crew = OnPaper(2)
-    pipeline = fits(a="x", b="x", c="a", d="c", table="x")
+    pipeline = fits(a="x", b="x", c="a", d="c", table="x", report="d")
     walk(pipeline, crew, {"a": 1, "b": 1, "c": 1, "d": 1}).go()
-    assert crew.started == ["a", "b", "table", "c", "d"]
-    assert crew.expected[0] == 2, "c and d; the table needs no device"
+    assert crew.started == ["a", "b", "table", "c", "d", "report"]
+    assert crew.expected[0] == 2, "c and d; the report needs no device"
     assert crew.expected == sorted(crew.expected, reverse=True)
     assert crew.expected[-1] == 0
 
@@ -114,6 +114,8 @@ def test_a_killed_node_that_waits_for_room_is_not_overtaken(monkeypatch: pytest.
     needs = {"large": 2, "slow": 1, "a": 1}
     walk(fits(large="x", slow="x", a="x"), crew, needs, {"large": 9.0, "slow": 8.0}).go()
     assert crew.started == ["large", "slow", "large", "a"]
+    assert crew.expected[:2] == [1, 2], "a; then a and large again"
+    assert crew.expected[-1] == 0
 
 
 @pytest.mark.parametrize("is_refusal", [True, False])
@@ -131,6 +133,12 @@ def test_after_a_failure_nothing_starts_and_no_process_is_kept_for_later(is_refu
 def test_two_failures_are_both_told() -> None:
     crew = OnPaper(2, lambda _: Failed("no", "", is_refusal=True))
     with pytest.raises(RunError, match="a on somewhere failed: no\nb on somewhere failed: no"):
+        walk(fits(a="x", b="x"), crew, dict.fromkeys("ab", 1)).go()
+
+
+def test_one_failure_of_several_that_takes_a_developer_has_its_traceback_told() -> None:
+    crew = OnPaper(2, lambda order: Failed("no", "in trace", is_refusal=order.node.name == "b"))
+    with pytest.raises(NodeError, match=r"a on somewhere failed: no\nin trace\nb on somewhere failed: no$"):
         walk(fits(a="x", b="x"), crew, dict.fromkeys("ab", 1)).go()
 
 

@@ -6,15 +6,17 @@ has all that done, belongs to no device yet, and is told with its order which on
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NoReturn
 
 from knowledge_transfer.learning.processes import how_it_ended, start, stop
 from knowledge_transfer.runners.orders import Order, Setting
@@ -193,7 +195,15 @@ def serve(connection: Connection, setting: Setting, once: bool) -> None:
         else:
             tell(execute(order, tell))
         if once:
-            return
+            _leave()
+
+
+def _leave() -> NoReturn:
+    """End this process now: to take down all that is imported would keep its devices for seconds."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _move(environment: Mapping[str, str]) -> None:
