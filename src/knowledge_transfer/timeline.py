@@ -124,8 +124,8 @@ class _Timeline:
                 self._has_warned = True
 
     def _write(self, content: dict[str, Any]) -> None:
-        # Not through the catalog, which would log that it saves, twice for every node; nor in place: a node that draws it
-        # in another process may be reading.
+        # Not through the catalog, which would log that it saves, twice for every node; nor in place: a node that draws
+        # it in another process may be reading.
         if store := Store.of(self._dataset):
             store.write(json.dumps(content, indent=2).encode())
         else:
