@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,24 @@ def test_kedro_viz_finds_the_status_of_nodes_that_ran_in_this_process(
     hooks.on_node_error(node=TABLE, error=ValueError("no"))
     events = json.loads((tmp_path / ".viz" / "kedro_pipeline_events.json").read_text())
     assert [each["event"] for each in events if "node" in each] == ["after_node_run", "on_node_error"]
+
+
+def test_kedro_viz_does_not_take_an_interrupted_run_for_a_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.kedro]\npackage_name = 'p'\nproject_name = 'p'\n")
+    monkeypatch.chdir(tmp_path)
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "unregister", lambda each: at_exit.remove(each) if each in at_exit else None)
+    hooks = RunStatusHooks()
+    hooks.before_pipeline_run(run_params={"runner": RUNNER}, catalog=DataCatalog({}))
+    (interrupted,) = at_exit
+    interrupted()
+    events = json.loads((tmp_path / ".viz" / "kedro_pipeline_events.json").read_text())
+    assert [each["event"] for each in events] == ["before_pipeline_run", "on_pipeline_error"]
+    hooks.after_pipeline_run()
+    assert at_exit == []
 
 
 def test_a_run_of_kedros_own_runner_is_left_to_kedro_viz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

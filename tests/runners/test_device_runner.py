@@ -233,3 +233,8 @@ def test_room_for_one_node_is_this_process(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_number_of_processes_is_a_number(wrong: Any) -> None:
     with pytest.raises(RunError, match="processes is a number of processes, got"):
         DeviceRunner(processes=wrong)
+
+
+def test_a_misspelt_runner_parameter_is_refused_with_the_near_one() -> None:
+    with pytest.raises(RunError, match=r"--runner-params: unknown 'proceses'; did you mean 'processes'\?"):
+        DeviceRunner(proceses=2)

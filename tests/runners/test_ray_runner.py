@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_a_killed_task_is_tried_once_more_and_one_that_raises_is_named(cluster: 
         run(
             Pipeline([gpu(double, "none", "student")]), DataCatalog({"none": MemoryDataset({})}), ray_runner(shared="/")
         )
+
+
+def test_an_address_at_which_nobody_answers_is_told_at_once() -> None:
+    from knowledge_transfer.runners.ray import _require_cluster
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        _require_cluster(address)
+    with pytest.raises(RunError, match=rf"no Ray cluster answers at {address} \(RAY_ADDRESS\).*`ray start --head`"):
+        _require_cluster(address)
+    _require_cluster("local")
 
 
 @pytest.mark.parametrize(("machines", "processors", "asked"), [(6, 16, 16), (5, 4, 4), (1, 16, 4)])
