@@ -129,8 +129,12 @@ class BoardHooks:
         shown = [number for number, heading in enumerate(_COLUMNS) if is_wide or heading not in _ONLY_WIDE]
         for heading in (_COLUMNS[number] for number in shown):
             # Where a terminal is narrow, names are cut off and not numbers.
-            can_give_way, justify = heading == "node", "left" if heading in _COLUMNS[:2] else "right"
-            table.add_column(heading, justify=justify, no_wrap=not can_give_way, overflow="ellipsis")
+            table.add_column(
+                heading,
+                justify="left" if heading in _COLUMNS[:2] else "right",
+                no_wrap=heading != "node",
+                overflow="ellipsis",
+            )
         rows = list(self._rows.items())
         if self._live and self._live.transient:
             # Where it is low, what ended first is not seen, and never what runs.
