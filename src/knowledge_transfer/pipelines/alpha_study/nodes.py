@@ -181,8 +181,8 @@ _NOTE = (
 _SOURCE = (
     f"{_PUBLISHED} trains an AlexNet for 20 epochs and three equal CNNs of two convolutions and three linear layers "
     "on CIFAR-10, with the hard loss weighted 1, 0 and 0.5. It weights the hard loss, alpha here weights the soft one: "
-    "its 1, 0 and 0.5 are alpha 0, 1 and 0.5. It prints no table that could stand beside this one, and chooses nothing on "
-    "validation.",
+    "its 1, 0 and 0.5 are alpha 0, 1 and 0.5. It prints no table that could stand beside this one, and chooses nothing "
+    "on validation.",
 )
 
 
