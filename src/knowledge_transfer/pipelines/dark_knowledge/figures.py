@@ -22,7 +22,7 @@ def draw_epochs(curves: pd.DataFrame) -> Figure:
         for axes, learner in zip((left, right), LEARNERS, strict=True):
             for arm, colour in _COLOURS.items():
                 of_arm = curves[(curves["learner"] == learner) & (curves["arm"] == arm)]
-                _line(axes, of_arm, colour, f"{ARMS[arm]}, ours")
+                _line(axes, of_arm, colour, f"{ARMS[arm]} the soft loss, ours")
             end = curves.loc[curves["learner"] == TEACHER, "validation_accuracy"].iloc[-1]
             axes.axhline(end, color=INK, linestyle=":", linewidth=1, label="our teacher, at its end")
             _dress(axes, NAMES[learner])
@@ -34,13 +34,14 @@ def draw_epochs(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_suspects(curves: pd.DataFrame) -> Figure:
+def draw_suspects(curves: pd.DataFrame, examination: pd.DataFrame) -> Figure:
     """Return validation accuracy over the epochs of the smaller CNN, taught, and of each of its suspects."""
     rows = curves[(curves["arm"] == SUSPECT) | ((curves["learner"] == LEARNERS[-1]) & (curves["arm"] == "taught"))]
     with sheet(9.2, 3.6) as figure:
         axes = figure.subplots()
         for number, learner in enumerate([LEARNERS[-1], *dict.fromkeys(rows[rows["arm"] == SUSPECT]["learner"])]):
             _line(axes, rows[rows["learner"] == learner], PALETTE[number % len(PALETTE)], in_words(learner))
+        axes.axhline(examination["chance"].iloc[0], color=INK, linestyle=":", linewidth=1, label="chance")
         _dress(axes, "validation accuracy: lines are means over seeds, bands reach from the lowest to the highest")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

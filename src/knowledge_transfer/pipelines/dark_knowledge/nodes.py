@@ -60,8 +60,8 @@ def examine(fits: Mapping[str, Fit], images: ImageSet, device: str, **models: Ch
 
     `silent` is the share of units that fire for none of the images in its most silent layer; `spread` the standard
     deviation over images of a class's probability, the mean over classes; `same_answer` the share of images that get
-    the commonest answer. `chance` is the accuracy, with `chance_error`, of whoever guesses. `differs` is what its settings
-    have other than those of the smaller CNN.
+    the commonest answer. `chance` is the accuracy, with `chance_error`, of whoever guesses. `differs` is what its
+    settings have other than those of the smaller CNN.
     """
     on = resolve_device(device)
     reference = next(models[name] for name, fit in fits.items() if fit.learner == LEARNERS[-1])

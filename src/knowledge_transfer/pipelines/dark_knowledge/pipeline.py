@@ -17,7 +17,8 @@ from knowledge_transfer.pipelines.study_nodes import summarise
 from knowledge_transfer.pipelines.study_stages import asking, cutting, labelling, named, teaching, training
 
 PARTS = ("validation", "test")
-_DRAWN = {"epochs": draw_epochs, "suspects": draw_suspects}
+_SHOWN = ("curves", "examination")
+_DRAWN = {"epochs": (draw_epochs, ["curves"]), "suspects": (draw_suspects, ["curves", "examination"])}
 
 
 def create_pipeline() -> Pipeline:
@@ -89,8 +90,14 @@ def _judging(name: str, everybody: dict[str, Fit]) -> Iterator[Node]:
         name=f"collect_curves_{name}",
         namespace=name,
     )
-    for what, draw in _DRAWN.items():
-        yield node(draw, f"{name}_curves_table", f"{name}_{what}_figure", name=f"draw_{what}_{name}", namespace=name)
+    for what, (draw, tables) in _DRAWN.items():
+        yield node(
+            draw,
+            [f"{name}_{table}_table" for table in tables],
+            f"{name}_{what}_figure",
+            name=f"draw_{what}_{name}",
+            namespace=name,
+        )
 
 
 _ASKED = (("answers", "answers_soft_labels"), ("images", "images"))
@@ -116,7 +123,7 @@ def _telling(settings: Settings) -> list[Node]:
                 "suspects": "suspects_table",
                 "run_facts": "run_facts",
                 "parameters": building.all_parameters(),
-                **{f"{name}_curves": f"{name}_curves_table" for name in settings.sets},
+                **{f"{name}_{each}": f"{name}_{each}_table" for name in settings.sets for each in _SHOWN},
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
             },
             "report",

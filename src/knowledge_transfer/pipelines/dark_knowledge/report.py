@@ -23,13 +23,14 @@ def write_report(
     parameters: dict[str, Any],
     **of_sets: Any,
 ) -> str:
-    """Return the study's page; `of_sets` are `<name>_curves` and `<name>_data` of every data set."""
+    """Return the study's page; `of_sets` are every data set's `<name>_curves`, `<name>_examination`, `<name>_data`."""
     names = list(dict.fromkeys(arms["data"]))
     sections: list[Section] = []
     for name in names:
         sections += _sections_of(
             name,
             of_sets[f"{name}_curves"],
+            of_sets[f"{name}_examination"],
             epochs[epochs["data"] == name],
             suspects[suspects["data"] == name],
         )
@@ -47,7 +48,9 @@ def write_report(
     )
 
 
-def _sections_of(name: str, curves: pd.DataFrame, epochs: pd.DataFrame, suspects: pd.DataFrame) -> Iterator[Section]:
+def _sections_of(
+    name: str, curves: pd.DataFrame, examination: pd.DataFrame, epochs: pd.DataFrame, suspects: pd.DataFrame
+) -> Iterator[Section]:
     """Yield what is told of one data set."""
     yield Section(
         f"{name}: epoch by epoch",
@@ -59,7 +62,7 @@ def _sections_of(name: str, curves: pd.DataFrame, epochs: pd.DataFrame, suspects
         yield Section(
             f"{name}: why a much smaller CNN may stay at chance",
             words.WHY,
-            figures=[Drawn(f"suspects_{name}", draw_suspects(curves), words.SUSPECT_CAPTION)],
+            figures=[Drawn(f"suspects_{name}", draw_suspects(curves, examination), words.SUSPECT_CAPTION)],
             tables=[Table(_with_words(suspects), words.SUSPECT_COLUMNS, words.SUSPECT_NOTE)],
         )
 
@@ -70,7 +73,7 @@ def _side_by_side(epochs: pd.DataFrame) -> pd.DataFrame:
     both = cnn.join(small.add_prefix("small_"), how="outer")
     counted = range(1, len(published.TAUGHT) + 1)
     known = pd.DataFrame({"published_taught": published.TAUGHT, "published_alone": published.ALONE}, index=counted)
-    return both.join(known).rename_axis("epoch").reset_index()
+    return both.join(known, how="outer").rename_axis("epoch").reset_index()
 
 
 def _with_words(table: pd.DataFrame) -> pd.DataFrame:
@@ -91,12 +94,18 @@ def _teacher(curves: pd.DataFrame) -> str:
 def _lead(name: str, arms: pd.DataFrame, suspects: pd.DataFrame) -> Iterator[str]:
     """Yield what the study found on one data set."""
     found = arms[arms["data"] == name].set_index(["learner", "arm"])
+    teacher, cnn = found.loc[(TEACHER, TEACHER), "test"], found.loc[(LEARNERS[0], "alone"), "test"]
+    yield f"{name}: the teacher is right on {percent(teacher)}{GAP}% of the test images" + (
+        ", on fewer than the custom CNN is after learning from labels alone: it has little to give."
+        if teacher < cnn
+        else "."
+    )
     for learner in LEARNERS:
         taught, alone = found.loc[(learner, "taught")], found.loc[(learner, "alone")]
         error = "" if pd.isna(taught["standard_error"]) else f" ± {percent(taught['standard_error'])}"
         yield (
-            f"{name}, {NAMES[learner]} ({taught['parameters']:,.0f} parameters): right on {percent(taught['test'])}{GAP}%"
-            f" of the test images with the soft loss, on {percent(alone['test'])}{GAP}% without; the gain is "
+            f"The {NAMES[learner]} ({taught['parameters']:,.0f} parameters): {percent(taught['test'])}{GAP}% right "
+            f"with the soft loss, {percent(alone['test'])}{GAP}% without; the gain is "
             f"{points(taught['difference'])}{error} points: {taught['verdict']}."
         )
     own = suspects[suspects["data"] == name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -32,6 +32,12 @@ class Set(StudySet):
     cnn: Model
     small_cnn: Model
     suspects: dict[str, Model] = {}
+
+    @field_validator("suspects", mode="before")
+    @classmethod
+    def _without_those_taken_out(cls, given: Any) -> Any:
+        # A key without a block takes a suspect out of the study.
+        return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
 
     @field_validator("suspects")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from knowledge_transfer.pipelines.page import Column
 
 NAMES = {"teacher": "teacher", "cnn": "custom CNN", "small_cnn": "much smaller CNN"}
-ARMS = {"teacher": "", "taught": "with the soft loss", "alone": "without"}
+ARMS = {"teacher": "", "taught": "with", "alone": "without"}
 
 
 def in_words(learner: str) -> str:
@@ -53,7 +53,6 @@ SUSPECT_COLUMNS = [
     Column("learner", "network"),
     Column("differs", "what differs", "prose"),
     Column("accuracy", "right %", "percent", "accuracy_error"),
-    Column("nll", "NLL", "number"),
     Column("silent", "silent %", "percent"),
     Column("spread", "spread", "number"),
     Column("same_answer", "one answer %", "percent"),
