@@ -29,7 +29,15 @@ TINY = {
             "suspects": {
                 "rate_too_low": {"recipe": {**RECIPE, "learning_rate": 1e-9}},
                 "bottleneck_of_two": {"recipe": RECIPE},
-                **dict.fromkeys(["no_normalisation", "rate_too_high", "adam_rate_too_high", "softmax_twice"]),
+                **dict.fromkeys(
+                    [
+                        "no_normalisation",
+                        "rate_too_high",
+                        "rate_as_high_but_normalised",
+                        "adam_rate_too_high",
+                        "softmax_twice",
+                    ]
+                ),
             },
         }
     },
@@ -109,7 +117,7 @@ def test_suspects_are_examined_on_validation_and_never_see_the_test_set(project)
     suspects = table(project, "suspects").set_index("learner")
     assert list(suspects.index) == ["cnn", "small_cnn", "rate_too_low", "bottleneck_of_two"]
     assert (suspects["chance"] == 1 / 8).all()
-    assert suspects.loc["rate_too_low", "finding"].endswith("in every seed: has not moved")
+    assert suspects.loc["rate_too_low", "finding"].endswith("in 2 of 2: has not moved")
     assert "learning_rate 1e-09" in suspects.loc["rate_too_low", "differs"]
     assert suspects.loc["bottleneck_of_two", "differs"] == "hidden [2]"
     assert pd.isna(suspects.loc["small_cnn", "differs"])
@@ -127,10 +135,10 @@ def rows(*of_seeds):
     [
         (rows((0.6, 0.1), (0.5, 0.2)), "learns"),
         (rows((0.6, 0.1), (0.3, 0.2)), "learns, but badly"),
-        (rows((0.10, 1), (0.09, 1)), "at chance in every seed: dead"),
-        (rows((0.12, 0.1), (0.10, 0.9)), "at chance in every seed: has not moved"),
-        (rows((0.12, 0.1), (0.6, 0.1), (0.5, 0.1)), "at chance in 1 of 3 seeds: has not moved"),
-        (rows((0.12, 0.1), (0.10, 1)), "at chance in every seed: dead in 1, has not moved in others"),
+        (rows((0.10, 1), (0.09, 1)), "at chance in 2 of 2: dead"),
+        (rows((0.12, 0.1), (0.10, 0.9)), "at chance in 2 of 2: has not moved"),
+        (rows((0.12, 0.1), (0.6, 0.1), (0.5, 0.1)), "at chance in 1 of 3: has not moved"),
+        (rows((0.12, 0.1), (0.10, 1)), "at chance in 2 of 2: dead in 1"),
     ],
 )
 def test_what_an_examination_finds(examined, words):

@@ -152,16 +152,15 @@ def compare_suspects(**examinations: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("arm", key=lambda arm: arm == SUSPECT, kind="stable")
 
 
-def finding(examined: Sequence[Mapping[str, Any]], reference: float) -> str:
+def finding(examined: Sequence[Mapping[Any, Any]], reference: float) -> str:
     """Return in words what examinations of one network, a seed each, say of it; `reference` is what it could reach."""
     stuck = [row for row in examined if row["accuracy"] <= row["chance"] + _CHANCE_ERRORS * row["chance_error"]]
     if not stuck:
         worst = min(row["accuracy"] for row in examined)
         return "learns" if worst >= (examined[0]["chance"] + reference) / 2 else "learns, but badly"
     dead = sum(row["silent"] == 1 for row in stuck)
-    seeds = "every seed" if len(stuck) == len(examined) else f"{len(stuck)} of {len(examined)} seeds"
-    why = "dead" if dead == len(stuck) else "has not moved" if not dead else f"dead in {dead}, has not moved in others"
-    return f"at chance in {seeds}: {why}"
+    why = "dead" if dead == len(stuck) else "has not moved" if not dead else f"dead in {dead}"
+    return f"at chance in {len(stuck)} of {len(examined)}: {why}"
 
 
 def gather_rows(**scores: pd.DataFrame) -> pd.DataFrame:

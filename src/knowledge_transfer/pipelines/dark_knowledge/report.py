@@ -115,5 +115,9 @@ def _lead(name: str, arms: pd.DataFrame, suspects: pd.DataFrame) -> Iterator[str
         yield (
             f"The smaller CNN is no hopeless case: it is right on {percent(small['accuracy'])}{GAP}% of the validation "
             f"images, where chance is {percent(small['chance'])}{GAP}%. "
-            + (f"What does bring it to chance: {', '.join(at_chance)}." if at_chance else "No suspect is at chance.")
+            + (
+                f"What brings it to chance, with some seed at least: {', '.join(at_chance)}."
+                if at_chance
+                else "No suspect is at chance."
+            )
         )

@@ -88,7 +88,7 @@ class Settings(Study):
 
     def fits(self, name: str) -> dict[str, Fit]:
         """Return the learners and suspects of a data set by the names of their models, seed by seed."""
-        found = {}
+        found: dict[str, Fit] = {}
         for seed in range(self.seeds):
             for arm in self.arms:
                 found |= {f"{name}_{learner}_{arm}_seed{seed}": Fit(learner, arm, seed) for learner in LEARNERS}
