@@ -79,8 +79,8 @@ WHY = (
 SOURCE = (
     "“Learning dark knowledge from teacher” trains a ResNet50 at 224 pixels with ImageNet's weights and normalisation, "
     "then a custom CNN with the loss alpha T² KL + (1 − alpha) CE, alpha 0.5, T 1, and without the soft part, a single "
-    "curve each. After ten epochs it has 59.6 % with and 58.6 % without; the gain is 14 points after the first epoch and one "
-    "after the tenth: what the soft labels give is speed above all.",
+    "curve each. After ten epochs it has 59.6 % with and 58.6 % without; the gain is 14 points after the first epoch and "
+    "one after the tenth: what the soft labels give is speed above all.",
     "At temperature 1 the soft loss of a teacher that is nearly always sure is nearly the loss of the labels: what is "
     "left to learn from are its doubts. The published gain has no error; ours is over seeds.",
 )
