@@ -117,7 +117,7 @@ def test_suspects_are_examined_on_validation_and_never_see_the_test_set(project)
     suspects = table(project, "suspects").set_index("learner")
     assert list(suspects.index) == ["cnn", "small_cnn", "rate_too_low", "bottleneck_of_two"]
     assert (suspects["chance"] == 1 / 8).all()
-    assert suspects.loc["rate_too_low", "finding"].endswith("in 2 of 2: has not moved")
+    assert suspects.loc["rate_too_low", "finding"].endswith("in 2 of 2: alive")
     assert "learning_rate 1e-09" in suspects.loc["rate_too_low", "differs"]
     assert suspects.loc["bottleneck_of_two", "differs"] == "hidden [2]"
     assert pd.isna(suspects.loc["small_cnn", "differs"])
@@ -136,8 +136,8 @@ def rows(*of_seeds):
         (rows((0.6, 0.1), (0.5, 0.2)), "learns"),
         (rows((0.6, 0.1), (0.3, 0.2)), "learns, but badly"),
         (rows((0.10, 1), (0.09, 1)), "at chance in 2 of 2: dead"),
-        (rows((0.12, 0.1), (0.10, 0.9)), "at chance in 2 of 2: has not moved"),
-        (rows((0.12, 0.1), (0.6, 0.1), (0.5, 0.1)), "at chance in 1 of 3: has not moved"),
+        (rows((0.12, 0.1), (0.10, 0.9)), "at chance in 2 of 2: alive"),
+        (rows((0.12, 0.1), (0.6, 0.1), (0.5, 0.1)), "at chance in 1 of 3: alive"),
         (rows((0.12, 0.1), (0.10, 1)), "at chance in 2 of 2: dead in 1"),
     ],
 )
@@ -149,7 +149,7 @@ def test_the_page_has_the_published_figures_beside_ours(project):
     page = project.file("08_reporting/dark_knowledge_report.html").read_text()
     for value in (*published.TAUGHT, *published.ALONE):
         assert f'<td class="number">{100 * value:.1f}</td>' in page
-    for part in ("much smaller CNN", "rate too low", "has not moved", "--pipelines=dark_knowledge"):
+    for part in ("much smaller CNN", "rate too low", "of 2: alive", "--pipelines=dark_knowledge"):
         assert part in page
     assert page.count("<svg") == 2
     for name in ("epochs", "suspects"):

@@ -159,7 +159,7 @@ def finding(examined: Sequence[Mapping[Any, Any]], reference: float) -> str:
         worst = min(row["accuracy"] for row in examined)
         return "learns" if worst >= (examined[0]["chance"] + reference) / 2 else "learns, but badly"
     dead = sum(row["silent"] == 1 for row in stuck)
-    why = "dead" if dead == len(stuck) else "has not moved" if not dead else f"dead in {dead}"
+    why = "dead" if dead == len(stuck) else "alive" if not dead else f"dead in {dead}"
     return f"at chance in {len(stuck)} of {len(examined)}: {why}"
 
 

@@ -71,16 +71,16 @@ WHY = (
     "by the same soft labels.",
     "At chance there are two conditions that look alike in a table of accuracies and are opposites. A network is dead "
     "when a step was too large: a layer is silent for every image, the answers no longer depend on the image, and no "
-    "gradient passes that could wake it; more epochs do not help. It has not moved when its steps are too small for "
-    "the number of epochs: its units fire, its answers just hardly differ yet; more epochs do help.",
+    "gradient passes that could wake it; more epochs do not help. A network is alive, but has not moved, when its "
+    "steps are too small for the number of epochs: its units fire, its answers hardly differ yet; more epochs do help.",
     "The published curve itself speaks for small steps: without the soft loss its larger CNN had seen every training "
     "image of CIFAR-10 once and was right on 26 %, and still rose by a point an epoch after ten.",
 )
 SOURCE = (
     "“Learning dark knowledge from teacher” trains a ResNet50 at 224 pixels with ImageNet's weights and normalisation, "
     "then a custom CNN with the loss alpha T² KL + (1 − alpha) CE, alpha 0.5, T 1, and without the soft part, a single "
-    "curve each. After ten epochs it has 59.6 % with and 58.6 % without; the gain is 14 points after the first epoch and "
-    "one after the tenth: what the soft labels give is speed above all.",
+    "curve each. After ten epochs it has 59.6 % with and 58.6 % without; the gain is 14 points after the first epoch "
+    "and one after the tenth: what the soft labels give is speed above all.",
     "At temperature 1 the soft loss of a teacher that is nearly always sure is nearly the loss of the labels: what is "
     "left to learn from are its doubts. The published gain has no error; ours is over seeds.",
 )
