@@ -38,5 +38,20 @@ def test_the_most_silent_layer_counts():
     assert silent_share(network([1.0, -1e4], [1.0, 1.0]), stripes(6), device=CPU) == 0.5
 
 
+def test_a_relu_that_is_called_twice_is_two_layers():
+    """As torchvision's blocks do: what is silent at its first call may fire at its second."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu = nn.ReLU()
+
+        def forward(self, pixels):
+            mean = pixels.float().flatten(1).mean(1, keepdim=True)
+            return self.relu(self.relu(-mean) + 1)
+
+    assert silent_share(Twice(), stripes(6), device=CPU) == 1
+
+
 def test_a_network_without_relus_has_no_silent_units():
     assert math.isnan(silent_share(nn.Flatten(), stripes(6), device=CPU))

@@ -162,6 +162,8 @@ def test_the_imagenet_resnet50_is_torchvision_s_behind_a_resizing():
 def test_grey_images_are_repeated_as_three_colours():
     """With ImageNet's three means, too, which differ from colour to colour."""
     network = make("imagenet_resnet50", width=0.125, channels=1).eval()
+    assert network.body.conv1.weight.shape[1] == 3
+    assert network(torch.zeros(1, 1, 32, 32, dtype=torch.uint8)).shape == (1, 10)
     network.mean, network.deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in ([0.4] * 3, [0.2] * 3))
     grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
