@@ -64,6 +64,17 @@ def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "
         raise ParametersError("conf: parameters that cannot be used:\n" + "\n".join(lines)) from error
 
 
+def _require_weights_of_globals(given: Mapping[str, Any], of_globals: Any, runtime_params: Mapping[str, Any]) -> None:
+    """Raise ParametersError when a study's parameters name other pretrained weights than those the catalog reads."""
+    for name in STUDIES:
+        block = given.get(name) or {}
+        read = runtime_params.get(name, {}).get("weights", of_globals)
+        if "weights" in block and block["weights"] != read:
+            raise ParametersError(
+                f"a parameters file sets {name}.weights ({block['weights']}), which is for globals.yml ({read})"
+            )
+
+
 def _reason(fault: Any) -> str:
     reason = str(fault["msg"]).removeprefix("Value error, ")
     given = fault["input"]
@@ -88,6 +99,7 @@ class ParameterHooks:
                 if block.get(key, {}) != read:
                     used = block[key]
                     raise ParametersError(f"a parameters file sets {key} ({used}), which is for globals.yml ({read})")
+        _require_weights_of_globals(given, loader["globals"].get("weights"), loader.runtime_params or {})
         building.set_current(main, parts)
         complete = {name: each.model_dump(mode="json") for name, each in sound.items()}
         loader["parameters"] = {**given, **main.model_dump(mode="json"), **complete}

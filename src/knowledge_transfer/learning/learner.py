@@ -17,6 +17,7 @@ from knowledge_transfer.learning.events import EpochEnded
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models import Architecture, Network, build
+from knowledge_transfer.learning.pretrained import Pretrained
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.learning.steps import Lesson
@@ -50,7 +51,7 @@ def learn(
     seed: int,
     device: torch.device,
     round_: int = 0,
-    start: Checkpoint | None = None,
+    start: Checkpoint | Pretrained | None = None,
     soft_labels: SoftLabels | None = None,
     teaching: Teaching | None = None,
     standings: dict[str, Standing] | None = None,
@@ -59,13 +60,14 @@ def learn(
 ) -> tuple[Checkpoint, list[EpochEnded]]:
     """Return the checkpoint of `name` after `round_`, and its learning curve.
 
-    It starts from `start` (none: fresh weights drawn by `seed`). With `soft_labels` and `teaching` it learns from the
-    fused teachers as well; `standings` (by member) are what the weighted rule and `top_k` go by. `view_seed` is for a
-    learner without a teacher that is to see the views of one with. `replicas` devices train it together, to the same
-    weights up to rounding (`data_parallel.fit`). Fits in threads of one process wait for each other.
+    It starts from `start` (none: fresh weights drawn by `seed`; of pretrained weights all but the last layer). With
+    `soft_labels` and `teaching` it learns from the fused teachers as well; `standings` (by member) are what the
+    weighted rule and `top_k` go by. `view_seed` is for a learner without a teacher that is to see the views of one
+    with. `replicas` devices train it together, to the same weights up to rounding (`data_parallel.fit`). Fits in
+    threads of one process wait for each other.
 
-    Raises ValueError when `start` is another architecture or answers with other classes, or when there are too few
-    devices or images in a batch for the replicas.
+    Raises ValueError when `start` is another architecture, or a checkpoint that answers with other classes, or when
+    there are too few devices or images in a batch for the replicas.
     """
     lesson = None
     if soft_labels is not None and teaching is not None:
@@ -85,8 +87,7 @@ def learn(
             lesson=lesson,
             view_seed=view_seed,
         )
-    parents = {} if start is None else {start.facts.key: start.facts.sha256}
-    parents |= {} if soft_labels is None else soft_labels.facts.teachers
+    parents = _parent(start) | ({} if soft_labels is None else soft_labels.facts.teachers)
     facts = Facts(
         name=name,
         round=round_,
@@ -142,15 +143,25 @@ def best_members(standings: dict[str, Standing], top_k: int | None) -> tuple[str
     return tuple(key for key in standings if key in chosen)
 
 
+def _parent(start: Checkpoint | Pretrained | None) -> dict[str, str]:
+    if start is None:
+        return {}
+    return {start.origin: start.sha256} if isinstance(start, Pretrained) else {start.facts.key: start.facts.sha256}
+
+
 def _network(
-    architecture: Architecture, images: ImageSet, normalisation: Normalisation, seed: int, start: Checkpoint | None
+    architecture: Architecture,
+    images: ImageSet,
+    normalisation: Normalisation,
+    seed: int,
+    start: Checkpoint | Pretrained | None,
 ) -> Network:
-    if start is not None:
+    if isinstance(start, Checkpoint):
         start.require(architecture, images)
         return start.build()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(
+        network = build(
             architecture,
             classes=len(images.class_names),
             channels=images.images.shape[1],
@@ -158,6 +169,9 @@ def _network(
             mean=normalisation.mean,
             deviation=normalisation.deviation,
         )
+    if start is not None:
+        start.put_into(network)
+    return network
 
 
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, teaching: Teaching) -> ImageSet:

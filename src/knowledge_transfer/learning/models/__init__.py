@@ -13,12 +13,13 @@ from torchvision.models.resnet import Bottleneck
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models.alexnet import alexnet
 from knowledge_transfer.learning.models.cnn import cnn
+from knowledge_transfer.learning.models.imagenet_resnet import SIZE, imagenet_resnet50
 from knowledge_transfer.learning.models.resnet import resnet8, resnet50
 from knowledge_transfer.learning.models.simple_cnn import simple_cnn
 from knowledge_transfer.learning.models.squeezenet import squeezenet
 from knowledge_transfer.learning.models.vgg import vgg19
 
-Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn"]
+Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn", "imagenet_resnet50"]
 _BUILDERS: dict[Kind, Callable[[int, int, float], nn.Module]] = {
     "alexnet": alexnet,
     "simple_cnn": simple_cnn,
@@ -41,6 +42,7 @@ class Layers(Knobs):
     hidden: tuple[Channels, ...] = ()
     dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     normalise: bool = True
+    softmax: bool = False
 
     @field_validator("convolutions")
     @classmethod
@@ -56,11 +58,15 @@ class Layers(Knobs):
 
 
 class Architecture(Knobs):
-    """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`."""
+    """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`.
+
+    `enlarge_to` is the side in pixels to which an `imagenet_resnet50` scales its images (none: 224, as published).
+    """
 
     kind: Kind
     width: float = Field(default=1.0, gt=0, le=8)
     layers: Layers | None = None
+    enlarge_to: int | None = Field(default=None, ge=32)
 
     @model_validator(mode="after")
     def _layers_are_of_a_cnn(self) -> Architecture:
@@ -70,9 +76,17 @@ class Architecture(Knobs):
             raise ValueError("a 'cnn' has the channels that its layers say: leave width out")
         return self
 
+    @model_validator(mode="after")
+    def _only_one_kind_enlarges(self) -> Architecture:
+        if self.enlarge_to is not None and self.kind != "imagenet_resnet50":
+            raise ValueError(f"a '{self.kind}' takes images as they are: leave enlarge_to out")
+        return self
+
     def __str__(self) -> str:
         if self.layers is not None:
             return f"{self.kind} ({self.layers})"
+        if self.kind == "imagenet_resnet50":
+            return f"{self.kind} at {self.enlarge_to or SIZE} pixels (width {self.width:g})"
         return self.kind if self.width == 1 else f"{self.kind} (width {self.width:g})"
 
 
@@ -111,6 +125,8 @@ def build(
         raise ValueError(f"images of {image_size} pixels are too small: set image_size to {_MIN_SIZE} or more")
     if architecture.layers is not None:
         body = cnn(classes, channels, image_size, **architecture.layers.model_dump())
+    elif architecture.kind == "imagenet_resnet50":
+        body = imagenet_resnet50(classes, architecture.width, architecture.enlarge_to or SIZE)
     else:
         body = _BUILDERS[architecture.kind](classes, channels, architecture.width)
     for module in body.modules():
