@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,26 +46,27 @@ def learn_members(
     if stack:
         return _stacked(group, seeds, architecture, images, recipe, device=device, **how)
     learnt: Learnt = []
+    began = time.perf_counter()
     for name, seed in seeds.items():
-        with events.told_as(in_succession(group, len(learnt), len(seeds))):
+        with events.told_as(in_succession(group, len(learnt), len(seeds), began)):
             learnt.append(learn(name, architecture, images, recipe, seed=seed, device=device, **how))
     return learnt
 
 
-def in_succession(group: str, position: int, count: int) -> Any:
-    """Return what makes the events of fit number `position` of `count` equal ones those of one long fit of `group`."""
+def in_succession(group: str, position: int, count: int, began: float) -> Callable[[Event], Event | None]:
+    """Return what makes the events of fit number `position` of `count` equal ones those of one long fit of `group`.
+
+    `began` is when the first of them did, by `time.perf_counter`.
+    """
 
     def change(event: Event) -> Event | None:
         if isinstance(event, FitStarted):
             started = replace(event, model=group, epochs=event.epochs * count, parameters=event.parameters * count)
             return started if position == 0 else None
         if isinstance(event, EpochEnded):
-            per_epoch = event.seconds_left / max(1, event.epochs - event.epoch)
-            left = event.seconds_left + per_epoch * event.epochs * (count - position - 1)
-            before = position * event.epochs
-            return replace(
-                event, model=group, epoch=before + event.epoch, epochs=event.epochs * count, seconds_left=left
-            )
+            epoch, epochs = position * event.epochs + event.epoch, count * event.epochs
+            left = (time.perf_counter() - began) / epoch * (epochs - epoch)
+            return replace(event, model=group, epoch=epoch, epochs=epochs, seconds_left=left)
         return replace(event, model=group)
 
     return change

@@ -76,7 +76,9 @@ class _StackedLinear(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         weight = self.weight.unflatten(0, (self.count, -1))
-        return torch.baddbmm(self.bias.view(self.count, 1, -1), values, weight.transpose(1, 2))
+        bias = self.bias.view(self.count, 1, -1)
+        logits: Tensor = torch.baddbmm(bias, values, weight.transpose(1, 2))
+        return logits
 
 
 class _Apart(nn.Module):
