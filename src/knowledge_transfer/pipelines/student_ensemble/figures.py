@@ -75,7 +75,7 @@ def pareto_front(sizes: pd.DataFrame, singles: pd.DataFrame) -> pd.DataFrame:
     Columns `what`, `parameters`, `validation` and `test`, means over seeds. Taught ones and the teacher alone.
     """
     ensembles = sizes[sizes["arm"] == MEMBERS].assign(
-        what=lambda table: table["members"].astype(str) + " members, " + table["order"]
+        what=lambda table: [_called(*each) for each in zip(table["members"], table["order"], strict=True)]
     )
     single = singles[singles["arm"].isin([TEACHER, STUDENT])].assign(what=lambda table: table["arm"])
     columns = ["parameters", "validation", "test"]
@@ -83,6 +83,10 @@ def pareto_front(sizes: pd.DataFrame, singles: pd.DataFrame) -> pd.DataFrame:
     points = points.sort_values(["parameters", "validation"], ascending=[True, False], kind="stable")
     best_before = points["validation"].cummax().shift(fill_value=-1.0)
     return points[points["validation"] > best_before].reset_index(drop=True)
+
+
+def _called(members: int, order: str) -> str:
+    return f"one member, {order}" if members == 1 else f"{members} members, {order}"
 
 
 def draw_published(name: str, sizes: pd.DataFrame, singles: pd.DataFrame) -> Figure | None:
@@ -160,5 +164,5 @@ def draw_votes(votes: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_ylabel("accuracy on the test set")
         axes.yaxis.set_major_formatter(lambda share, _: f"{percent(share)}%")
-        axes.legend()
+        figure.legend(loc="outside lower center", ncols=2)
     return figure

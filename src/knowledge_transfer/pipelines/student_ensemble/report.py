@@ -31,10 +31,16 @@ _ARMS = (
     Column("counted", "as the source counts", "count"),
     Column("validation", "validation %", "percent", "validation_error"),
     Column("test", "test %", "percent", "test_error"),
-    Column("nll", "test NLL", "number"),
-    Column("published", "published %", "percent"),
-    Column("published_parameters", "published parameters", "count"),
     Column("seeds", "seeds", "count"),
+)
+_BESIDE = (
+    Column("data", "data"),
+    Column("arm", "arm"),
+    Column("published", "published %", "percent"),
+    Column("test", "ours %", "percent", "test_error"),
+    Column("published_parameters", "published parameters", "count"),
+    Column("counted", "ours, counted alike", "count"),
+    Column("parameters", "ours, all of them", "count"),
 )
 _DIFFERENCES = (
     Column("data", "data"),
@@ -64,7 +70,7 @@ _POINTS = (
     Column("alpha", "our alpha", "short"),
     Column("validation", "validation %", "percent", "validation_error"),
     Column("test", "test %", "percent", "test_error"),
-    Column("difference", "test, beyond labels alone, points", "points", "standard_error"),
+    Column("difference", "beyond labels, points", "points", "standard_error"),
     Column("verdict", "verdict"),
 )
 _FRONT = (
@@ -98,11 +104,13 @@ def _arms_section(arms: pd.DataFrame) -> Section:
     once = once.assign(
         published=[accuracy for accuracy, _ in theirs], published_parameters=[count for _, count in theirs]
     )
+    beside = once[once["published"].notna()]
     pairs = _complete(arms[arms["against"].notna()], _DIFFERENCES)
     return Section(
         "Every arm",
         tables=[
             Table(_in_words(once), _ARMS, _ARMS_NOTE),
+            *([Table(_in_words(beside), _BESIDE, "The published figures beside ours.")] if len(beside) else []),
             Table(_in_words(pairs), _DIFFERENCES, "Paired by seed; p is Student's. A gain within its error is none."),
         ],
     )
@@ -165,7 +173,7 @@ def _lead(arms: pd.DataFrame) -> Iterator[str]:
     rows = {row["arm"]: row for row in arms.drop_duplicates("arm").to_dict("records")}
     name, teacher, student, chosen = arms["data"].iloc[0], rows[TEACHER], rows[STUDENT], rows[CHOSEN]
     yield (
-        f"{name}: {chosen['members']:.0f} tiny students, as many as validation asks for, are right on "
+        f"{name}: {chosen['members']:.3g} tiny students, as many as validation asks for, are right on "
         f"{_share(chosen)} of the test images with {chosen['parameters']:,.0f} parameters in all; the one student on "
         f"{_share(student)} with {student['parameters']:,.0f}, the teacher on {_share(teacher)} with "
         f"{teacher['parameters']:,.0f}."
