@@ -122,7 +122,7 @@ def identity(learner: Learner, images: ImageSet, validation: ImageSet) -> str:
         (_FORMAT, torch.__version__),
         (learner.name, learner.recipe.model_dump_json(), learner.seed, learner.view_seed, learner.device.type),
         *((each.sha256, each.blocks) for each in (images, validation)),
-        (taught, teacher),
+        (taught, teacher, learner.image_weights is not None and weights_sha256({"images": learner.image_weights})),
         weights_sha256(learner.network.state_dict()),
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -21,7 +21,7 @@ from knowledge_transfer.pipelines.experiment import seed_for
 from knowledge_transfer.pipelines.study_settings import Model, StudyData
 
 _TEST_SEED = 0  # which images test must not change with the study's seed
-_VIEWS = "views"  # of a study are the same for all who learn in it
+VIEWS = "views"  # of a study are the same for all who learn in it
 NUMBERS = ("accuracy", "nll", "ece", "parameters", "images_per_second")
 Trained = tuple[Checkpoint, pd.DataFrame, dict[str, Any]]
 
@@ -78,7 +78,7 @@ def train(
         normalisation=own,
         seed=seed_for(seed, f"repeat {repeat}"),
         device=resolve_device(device),
-        view_seed=seed_for(seed, _VIEWS),
+        view_seed=seed_for(seed, VIEWS),
         start=start,
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")
@@ -90,7 +90,7 @@ def label_images(images: ImageSet, recipe: Recipe, seed: int, device: str, *teac
         list(teachers),
         images,
         views=recipe.view_count,
-        view_seed=seed_for(seed, _VIEWS),
+        view_seed=seed_for(seed, VIEWS),
         augmentation=recipe.augmentation,
         device=resolve_device(device),
     )
@@ -117,7 +117,7 @@ def teach(
         images,
         teachers_hashes(teachers.values()),
         views=model.recipe.view_count,
-        view_seed=seed_for(seed, _VIEWS),
+        view_seed=seed_for(seed, VIEWS),
         augmentation=model.recipe.augmentation,
     )
     checkpoint, history = learn(
