@@ -33,7 +33,7 @@ TINY = {
                     [
                         "no_normalisation",
                         "rate_too_high",
-                        "rate_as_high_but_normalised",
+                        "too_high_but_normalised",
                         "adam_rate_too_high",
                         "softmax_twice",
                     ]

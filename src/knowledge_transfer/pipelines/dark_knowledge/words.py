@@ -55,20 +55,19 @@ SUSPECT_COLUMNS = [
     Column("accuracy", "right %", "percent", "accuracy_error"),
     Column("silent", "silent %", "percent"),
     Column("spread", "spread", "number"),
-    Column("same_answer", "one answer %", "percent"),
-    Column("finding", "finding, of the seeds"),
+    Column("finding", "finding"),
 ]
 SUSPECT_CAPTION = "All are taught with the soft loss, from the same soft labels, and see the same images."
 SUSPECT_NOTE = (
     "On the validation set. Silent: units behind a ReLU that fire for no image, in the layer where most are; at 100 % "
-    "nothing passes, no gradient either. Spread: by how much a class's probability varies from image to image. One "
-    "answer: images that get the commonest one. At chance: within three standard errors of guessing."
+    "nothing passes, no gradient either. Spread: by how much a class's probability varies from image to image. At "
+    "chance: so many of the seeds within three standard errors of guessing."
 )
 WHY = (
     "The source reports that a much smaller CNN stayed at chance. Its layers and recipe are not known here, so that "
     "nobody can say what kept it there. But one can see what would. Each suspect is the smaller CNN with one fault, "
-    "mostly without normalisation, which forgives a lot (see the rate that is as high, but normalised). All are taught "
-    "by the same soft labels.",
+    "mostly without normalisation, as the plainest networks are; one keeps it at a rate that is too high: it stands "
+    "behind the convolutions alone and does not guard the hidden layer. All are taught by the same soft labels.",
     "At chance there are two conditions that look alike in a table of accuracies and are opposites. A network is dead "
     "when a step was too large: a layer is silent for every image, the answers no longer depend on the image, and no "
     "gradient passes that could wake it; more epochs do not help. A network is alive, but has not moved, when its "
