@@ -18,6 +18,11 @@ from tests.datasets.test_soft_labels import soft_labels
 DATASETS: dict[str, tuple[Any, Any, Any]] = {
     "ImageSetDataset": (stripes(6), stripes(9), lambda images: images.sha256),
     "CheckpointDataset": (checkpoint(0), checkpoint(1), lambda loaded: loaded.facts.sha256),
+    "CheckpointsDataset": (
+        [checkpoint(0)],
+        [checkpoint(2, name="b"), checkpoint(1)],
+        lambda loaded: [each.facts for each in loaded],
+    ),
     "SoftLabelsDataset": (soft_labels(view_seed=1), soft_labels(view_seed=2), lambda labels: labels.facts),
 }
 

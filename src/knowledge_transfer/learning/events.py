@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -67,3 +68,20 @@ def emit(event: Event) -> None:
     """Hand `event` to every listener, in the order they subscribed."""
     for listener in _listeners.get():
         listener(event)
+
+
+@contextmanager
+def told_as(change: Callable[[Event], Event | None]) -> Iterator[None]:
+    """Let listeners hear what `change` makes of each event of the block; nothing where it returns none."""
+    before = _listeners.get()
+
+    def hear(event: Event) -> None:
+        if (told := change(event)) is not None:
+            for listener in before:
+                listener(told)
+
+    token = _listeners.set((hear,))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)

@@ -19,11 +19,13 @@ from knowledge_transfer.learning.fitting import FITS
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models import Architecture, Network, build
+from knowledge_transfer.learning.pretrained import Pretrained
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.learning.steps import Lesson
+from knowledge_transfer.learning.training import Fitted
 
-_GENERATOR = threading.Lock()
+GENERATOR = threading.Lock()  # of torch, from which fits draw: one at a time in a process
 
 
 class Normalisation(Knobs):
@@ -62,30 +64,32 @@ def learn(
     seed: int,
     device: torch.device,
     round_: int = 0,
-    start: Checkpoint | None = None,
+    start: Checkpoint | Pretrained | None = None,
     soft_labels: SoftLabels | None = None,
     teaching: Teaching | None = None,
     standings: dict[str, Standing] | None = None,
     view_seed: int | None = None,
     replicas: int = 1,
+    image_weights: Tensor | None = None,
 ) -> tuple[Checkpoint, list[EpochEnded]]:
     """Return the checkpoint of `name` after `round_`, and its learning curve.
 
-    It starts from `start` (none: fresh weights drawn by `seed`). With `soft_labels` and `teaching` it learns from the
-    teachers as well; `standings` (by member) are what fitted fusion rules and `top_k` go by. `view_seed` is for a
-    learner without a teacher that is to see the views of one with. `replicas` devices train it together, to the same
-    weights up to rounding (`data_parallel.fit`). Fits in threads of one process wait for each other.
+    It starts from `start` (none: fresh weights drawn by `seed`; of pretrained weights all but the last layer). With
+    `soft_labels` and `teaching` it learns from the teachers as well; `standings` (by member) are what fitted fusion
+    rules and `top_k` go by. `view_seed` is for a learner without a teacher that is to see the views of one with.
+    `replicas` devices train it together, to the same weights up to rounding (`data_parallel.fit`). `image_weights`
+    float [N], of mean 1, weigh each image's loss. Fits in threads of one process wait for each other.
 
-    Raises ValueError when `start` is another architecture or answers with other classes, or when there are too few
-    devices or images in a batch for the replicas.
+    Raises ValueError when `start` is another architecture, or a checkpoint that answers with other classes, or when
+    there are too few devices or images in a batch for the replicas.
     """
     lesson = None
     if soft_labels is not None and teaching is not None:
         lesson = prepare_lesson(soft_labels, images, teaching, standings)
         _require_heads(architecture, lesson)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
-    with _GENERATOR:
-        network = _network(architecture, images, normalisation, seed, start)
+    with GENERATOR:
+        network = network_of(architecture, images, normalisation, seed, start)
         fitted = data_parallel.fit(
             network,
             images,
@@ -97,9 +101,40 @@ def learn(
             name=name,
             lesson=lesson,
             view_seed=view_seed,
+            image_weights=image_weights,
         )
-    parents = {} if start is None else {start.facts.key: start.facts.sha256}
-    parents |= {} if soft_labels is None else soft_labels.facts.teachers
+    parents = _parent(start) | ({} if soft_labels is None else soft_labels.facts.teachers)
+    checkpoint = record(
+        name,
+        architecture,
+        images,
+        recipe,
+        fitted,
+        normalisation=normalisation,
+        seed=seed,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        round_=round_,
+        teaching=teaching,
+        parents=parents,
+    )
+    return checkpoint, fitted.history
+
+
+def record(
+    name: str,
+    architecture: Architecture,
+    images: ImageSet,
+    recipe: Recipe,
+    fitted: Fitted,
+    *,
+    normalisation: Normalisation,
+    seed: int,
+    parameters: int,
+    round_: int = 0,
+    teaching: Teaching | None = None,
+    parents: dict[str, str] | None = None,
+) -> Checkpoint:
+    """Return the checkpoint of a fit, with all that is known of how it came about."""
     facts = Facts(
         name=name,
         round=round_,
@@ -110,16 +145,16 @@ def learn(
         image_size=images.images.shape[2],
         mean=normalisation.mean,
         deviation=normalisation.deviation,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=parameters,
         seed=seed,
         images_sha256=images.sha256,
         recipe=recipe.model_dump(mode="json"),
         teaching=None if teaching is None else teaching.model_dump(mode="json"),
-        parents=parents,
+        parents=parents or {},
         metrics=fitted.metrics,
         sha256=weights_sha256(fitted.state),
     )
-    return Checkpoint(facts, fitted.state), fitted.history
+    return Checkpoint(facts, fitted.state)
 
 
 def prepare_lesson(
@@ -166,15 +201,26 @@ def best_members(standings: dict[str, Standing], top_k: int | None) -> tuple[str
     return tuple(key for key in standings if key in chosen)
 
 
-def _network(
-    architecture: Architecture, images: ImageSet, normalisation: Normalisation, seed: int, start: Checkpoint | None
+def _parent(start: Checkpoint | Pretrained | None) -> dict[str, str]:
+    if start is None:
+        return {}
+    return {start.origin: start.sha256} if isinstance(start, Pretrained) else {start.facts.key: start.facts.sha256}
+
+
+def network_of(
+    architecture: Architecture,
+    images: ImageSet,
+    normalisation: Normalisation,
+    seed: int,
+    start: Checkpoint | Pretrained | None = None,
 ) -> Network:
-    if start is not None:
+    """Return the network that a fit begins with: that of `start`, or with weights drawn by `seed`."""
+    if isinstance(start, Checkpoint):
         start.require(architecture, images)
         return start.build()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(
+        network = build(
             architecture,
             classes=len(images.class_names),
             channels=images.images.shape[1],
@@ -182,6 +228,9 @@ def _network(
             mean=normalisation.mean,
             deviation=normalisation.deviation,
         )
+    if start is not None:
+        start.put_into(network)
+    return network
 
 
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, teaching: Teaching) -> ImageSet:

@@ -164,6 +164,21 @@ def resolve(name: str, options: Mapping[str, float]) -> Callable[[Tensor, Tensor
     return partial(loss, **options)
 
 
+def per_image(
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor], student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
+) -> Tensor:
+    """Return what `loss`, a mean over images, says of each image alone, [B]. Raises ValueError for `dist`.
+
+    That one compares the images of a batch with each other, and says nothing of one image.
+    """
+    if isinstance(loss, partial) and loss.func is dist:
+        raise ValueError("loss 'dist' compares the images of a batch and cannot weight each of them: choose 'kl'")
+    check_shapes(student_logits, teacher_logits)
+    alone = torch.vmap(lambda student, teacher, label: loss(student[None], teacher[None], label[None]))
+    each: Tensor = alone(student_logits, teacher_logits, labels)
+    return each
+
+
 def combine(soft: Tensor, hard: Tensor, alpha: float) -> Tensor:
     """Return alpha * soft + (1 - alpha) * hard; alpha 1 and 0 return the one term itself."""
     # Zero times NaN or infinity is NaN: a term of no weight must not be multiplied in.
@@ -188,7 +203,8 @@ def _prepare(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Te
 def _kl_per_image(student: Tensor, teacher: Tensor) -> Tensor:
     """Return KL(softmax(teacher) ‖ softmax(student)) [B] in nats."""
     p, q = teacher.log_softmax(dim=1), student.log_softmax(dim=1)
-    return F.kl_div(q, p, reduction="none", log_target=True).sum(dim=1)
+    # What F.kl_div computes, which has no rule for vmap.
+    return (p.exp() * (p - q)).sum(dim=1)
 
 
 def _standardise(logits: Tensor) -> Tensor:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from knowledge_transfer.learning.blocks import Parts, domain_loss, parts_of, smoothed_cross_entropy, soft_loss_by_block
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.losses import combine
+from knowledge_transfer.learning.losses import combine, per_image
 from knowledge_transfer.learning.models import Network
 from knowledge_transfer.learning.models.heads import answer_of
 from knowledge_transfer.learning.optimising import average_of, optimizer_of
@@ -58,6 +59,7 @@ class Learner:
         lesson: Lesson | None,
         view_seed: int | None,
         share: Share = ALONE,
+        image_weights: Tensor | None = None,
     ) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.pixels, self.labels = images.images.to(device), images.labels.to(device)
@@ -68,6 +70,7 @@ class Learner:
         self.teacher_logits = None if lesson is None else lesson.teacher_logits.to(device)
         unguided = seed if view_seed is None else view_seed
         self.view_seed = unguided if lesson is None else lesson.view_seed
+        self.image_weights = None if image_weights is None else self._checked(image_weights).to(device)
         self.batch_size = min(recipe.batch_size, len(images))
         # A short last batch would have its own noise and batch statistics; which images it drops changes each epoch.
         self.steps_per_epoch = len(images) // self.batch_size
@@ -75,6 +78,13 @@ class Learner:
         self.answer = share.spread(self.network, self.batch_size)
         self.optimizer = optimizer_of(self.network, recipe)
         self.average = average_of(self.network, recipe)
+
+    def _checked(self, weights: Tensor) -> Tensor:
+        if self.is_mix:
+            raise ValueError("images of a mix of domains cannot be weighted one by one")
+        if weights.shape != self.labels.shape or not bool((weights.isfinite() & (weights >= 0)).all()):
+            raise ValueError(f"{len(self.labels)} images need as many weights, finite and none negative")
+        return weights.float()
 
     @property
     def is_mix(self) -> bool:
@@ -145,13 +155,10 @@ class Learner:
         said = self.share.gather(said, len(indices))
         logits = answer_of(said)
         targets = self.share.gather(soft_targets(self.labels, view, own, self.classes), len(indices))
-        loss = smoothed_cross_entropy(logits, targets, recipe.label_smoothing, parts)
-        if self.lesson is not None and self.teacher_logits is not None:
-            lesson, teacher = self.lesson, self.teacher_logits[indices, number]
-            soft = soft_loss_to(lesson.soft_loss, said, teacher, targets.argmax(1), parts)
-            loss = combine(soft, loss, lesson.alpha)
-            if self.is_mix and lesson.gamma:
-                loss = loss + lesson.gamma * domain_loss(logits, parts)
+        if self.image_weights is not None:
+            loss = self._weighted_loss(self.image_weights, logits, targets, indices, number)
+        else:
+            loss = self._loss(said, targets, parts, indices, number)
         factor = rate_factor(step, recipe.epochs * self.steps_per_epoch, recipe.schedule, recipe.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate * factor
@@ -163,6 +170,27 @@ class Learner:
         if self.average is not None:
             self.average.update_parameters(self.network)
         return loss.detach(), (logits.detach().argmax(1) == targets.argmax(1)).sum()
+
+    def _loss(self, said: Tensor, targets: Tensor, parts: Parts, indices: Tensor, view: int) -> Tensor:
+        """Return the mean loss of a batch."""
+        logits = answer_of(said)
+        loss = smoothed_cross_entropy(logits, targets, self.recipe.label_smoothing, parts)
+        if self.lesson is not None and self.teacher_logits is not None:
+            lesson, teacher = self.lesson, self.teacher_logits[indices, view]
+            soft = soft_loss_to(lesson.soft_loss, said, teacher, targets.argmax(1), parts)
+            loss = combine(soft, loss, lesson.alpha)
+            if self.is_mix and lesson.gamma:
+                loss = loss + lesson.gamma * domain_loss(logits, parts)
+        return loss
+
+    def _weighted_loss(self, weights: Tensor, logits: Tensor, targets: Tensor, indices: Tensor, view: int) -> Tensor:
+        """Return the mean over a batch of every image's weight times its loss; weights of mean 1 keep the scale."""
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing, reduction="none")
+        if self.lesson is not None and self.teacher_logits is not None:
+            teacher = self.teacher_logits[indices, view]
+            soft = per_image(self.lesson.soft_loss, logits, teacher, targets.argmax(1))
+            loss = combine(soft, loss, self.lesson.alpha)
+        return (weights[indices] * loss).mean()
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
         finite = losses.isfinite()

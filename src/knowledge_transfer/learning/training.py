@@ -52,10 +52,12 @@ def fit(
     lesson: Lesson | None = None,
     view_seed: int | None = None,
     share: Share = ALONE,
+    image_weights: Tensor | None = None,
 ) -> Fitted:
     """Train `network` on `images`, with the labels, the lesson's soft labels or both.
 
-    Views follow the lesson's seed, else `view_seed`, else `seed`. The same seed gives the same bits on one CPU thread.
+    `image_weights` float [N] weigh each image's loss (none: all alike); they should have the mean 1. Views follow the
+    lesson's seed, else `view_seed`, else `seed`. The same seed gives the same bits on one CPU thread.
     Emits a FitStarted event and an EpochEnded after each epoch. Where somebody keeps snapshots (`snapshots.kept_in`), a
     fit that was cut short goes on from the last one after a FitResumed event, and ends with the same bits. Raises
     TrainingDivergedError at the end of the epoch in which the loss is no finite number, naming the step. With a `share`
@@ -64,7 +66,7 @@ def fit(
     parameters = sum(parameter.numel() for parameter in network.parameters())
     events.emit(events.FitStarted(name, recipe.epochs, len(images), parameters))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed, share)
+        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed, share, image_weights)
         snapshots = Snapshots(lambda: identity(learner, images, validation))
         course = _resume(learner, snapshots)
         began, first = time.perf_counter(), len(course.history)
@@ -91,7 +93,6 @@ def fit(
                 course.best, course.kept, course.state = row.validation_accuracy, epoch, cpu_state(learner.answering)
             if not is_last:
                 snapshots.offer(lambda: {"learner": learner.state(), "course": course.plain()})
-        snapshots.delete()
     return Fitted(course.state, course.history, course.history[course.kept])
 
 
@@ -107,10 +108,11 @@ def follow(
     lesson: Lesson | None = None,
     view_seed: int | None = None,
     share: Share,
+    image_weights: Tensor | None = None,
 ) -> None:
     """Take `share`'s part in every step of the `fit` of rank 0, which alone validates, tells and keeps snapshots."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed, share)
+        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed, share, image_weights)
         # Nobody is in the middle of writing: rank 0 ends no epoch without this one.
         course = _resume(learner, Snapshots(lambda: identity(learner, images, validation)))
         for epoch in range(len(course.history), recipe.epochs):

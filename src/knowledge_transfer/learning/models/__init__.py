@@ -14,12 +14,13 @@ from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models.alexnet import alexnet
 from knowledge_transfer.learning.models.cnn import cnn
 from knowledge_transfer.learning.models.heads import answer_of
+from knowledge_transfer.learning.models.imagenet_resnet import SIZE, imagenet_resnet50
 from knowledge_transfer.learning.models.resnet import resnet8, resnet50
 from knowledge_transfer.learning.models.simple_cnn import simple_cnn
 from knowledge_transfer.learning.models.squeezenet import squeezenet
 from knowledge_transfer.learning.models.vgg import vgg19
 
-Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn"]
+Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn", "imagenet_resnet50"]
 _BUILDERS: dict[Kind, Callable[[int, int, float], nn.Module]] = {
     "alexnet": alexnet,
     "simple_cnn": simple_cnn,
@@ -42,6 +43,7 @@ class Layers(Knobs):
     hidden: tuple[Channels, ...] = ()
     dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     normalise: bool = True
+    softmax: bool = False
 
     @field_validator("convolutions")
     @classmethod
@@ -59,6 +61,7 @@ class Layers(Knobs):
 class Architecture(Knobs):
     """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`.
 
+    `enlarge_to` is the side in pixels to which an `imagenet_resnet50` scales its images (none: 224, as published).
     Of several `heads`, last layers on one body, each may learn from a teacher of its own; the answer is the mean of
     their distributions.
     """
@@ -66,6 +69,7 @@ class Architecture(Knobs):
     kind: Kind
     width: float = Field(default=1.0, gt=0, le=8)
     layers: Layers | None = None
+    enlarge_to: int | None = Field(default=None, ge=32)
     heads: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
@@ -76,10 +80,18 @@ class Architecture(Knobs):
             raise ValueError("a 'cnn' has the channels that its layers say: leave width out")
         return self
 
+    @model_validator(mode="after")
+    def _only_one_kind_enlarges(self) -> Architecture:
+        if self.enlarge_to is not None and self.kind != "imagenet_resnet50":
+            raise ValueError(f"a '{self.kind}' takes images as they are: leave enlarge_to out")
+        return self
+
     def __str__(self) -> str:
         heads = "" if self.heads == 1 else f", {self.heads} heads"
         if self.layers is not None:
             return f"{self.kind} ({self.layers}){heads}"
+        if self.kind == "imagenet_resnet50":
+            return f"{self.kind} at {self.enlarge_to or SIZE} pixels (width {self.width:g}){heads}"
         return f"{self.kind}{'' if self.width == 1 else f' (width {self.width:g})'}{heads}"
 
 
@@ -125,6 +137,8 @@ def build(
     outputs = classes * architecture.heads
     if architecture.layers is not None:
         body = cnn(outputs, channels, image_size, **architecture.layers.model_dump())
+    elif architecture.kind == "imagenet_resnet50":
+        body = imagenet_resnet50(outputs, architecture.width, architecture.enlarge_to or SIZE)
     else:
         body = _BUILDERS[architecture.kind](outputs, channels, architecture.width)
     for module in body.modules():

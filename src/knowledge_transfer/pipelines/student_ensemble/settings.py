@@ -2,8 +2,181 @@
 
 from __future__ import annotations
 
-from knowledge_transfer.pipelines.study_settings import Study
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from knowledge_transfer.learning.knobs import Knobs
+from knowledge_transfer.learning.losses import SOFT_LOSSES
+from knowledge_transfer.learning.models import Architecture
+from knowledge_transfer.learning.recipe import Recipe, Teaching
+from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet
+
+Size = Annotated[int, Field(ge=1)]
+Alpha = Annotated[float, Field(ge=0, le=1)]
+Temperature = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Whose initial weights and order of images a member has, in whatever group: those of its shape, repeat, number."""
+
+    shape: str
+    repeat: int
+    number: int
+
+    @property
+    def key(self) -> str:
+        """What its seed is drawn from."""
+        return f"{self.shape} repeat {self.repeat} member {self.number}"
+
+    def member_of(self, group: str) -> str:
+        """Return what the member is called in that group: `digits_boosted_seed0_member1`."""
+        return f"{group.partition('_seed')[0]}_seed{self.repeat}_member{self.number}"
+
+
+class Shape(Knobs):
+    """A tiny student: in each block one convolution of `width` channels, then one linear layer of `hidden` units."""
+
+    width: Size
+    kernel: Size
+    hidden: Size
+
+    @property
+    def name(self) -> str:
+        """As datasets and tables call it."""
+        return f"conv{self.width}_kernel{self.kernel}_linear{self.hidden}"
+
+    def seats(self, repeats: Iterable[int], members: int) -> list[Seat]:
+        """Return the seats of so many members in each repeat."""
+        return [Seat(self.name, repeat, number) for repeat in repeats for number in range(members)]
+
+
+class Grid(Knobs):
+    """The tiny students: `members` of every combination of `widths`, `kernels` and `hidden`, each of another seed.
+
+    `blocks` is how many convolutions each has, every one ended by a pooling.
+    """
+
+    widths: tuple[Size, ...] = Field(min_length=1)
+    kernels: tuple[Size, ...] = Field(min_length=1)
+    hidden: tuple[Size, ...] = Field(min_length=1)
+    blocks: Size = 2
+    normalise: bool = True
+    members: Size = 1
+    recipe: Recipe = Recipe()
+
+    @field_validator("widths", "kernels", "hidden")
+    @classmethod
+    def _each_once(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(sizes)) < len(sizes):
+            raise ValueError(f"a size stands twice in {list(sizes)}: raise `members` for more of one shape")
+        return sizes
+
+    @model_validator(mode="after")
+    def _is_an_ensemble(self) -> Grid:
+        if self.size < 2:
+            raise ValueError("a grid of one member is no ensemble: add a size, or raise `members`")
+        return self
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Every combination."""
+        return tuple(
+            Shape(width=width, kernel=kernel, hidden=hidden)
+            for width in self.widths
+            for kernel in self.kernels
+            for hidden in self.hidden
+        )
+
+    @property
+    def size(self) -> int:
+        """How many members the ensemble of all has."""
+        return len(self.shapes) * self.members
+
+    def architecture(self, shape: Shape) -> Architecture:
+        """Return the network of that shape."""
+        layers = {
+            "convolutions": [[shape.width]] * self.blocks,
+            "kernel": shape.kernel,
+            "hidden": [shape.hidden],
+            "normalise": self.normalise,
+        }
+        return Architecture.model_validate({"kind": "cnn", "layers": layers})
+
+
+class Sweep(Knobs):
+    """Members of one shape taught with every temperature, alpha and loss; the grid's recipe, once for each seed."""
+
+    shape: Shape
+    temperatures: tuple[Temperature, ...] = Field(min_length=1)
+    alphas: tuple[Alpha, ...] = Field(min_length=1)
+    losses: tuple[str, ...] = ("soft_cross_entropy", "kl")
+
+    def points(self, teaching: Teaching) -> dict[str, Teaching]:
+        """Return every way to be taught, by its name: `kl_temperature10_alpha0_25`; at alpha 0 there is one."""
+        found: dict[str, Teaching] = {}
+        for loss in self.losses:
+            for alpha in self.alphas:
+                for temperature in self.temperatures:
+                    changes = {"loss": loss, "alpha": alpha, "temperature": temperature, "loss_options": {}}
+                    name = f"{loss}_temperature{temperature:g}_alpha{alpha:g}".replace(".", "_") if alpha else "alpha0"
+                    found.setdefault(name, Teaching(**{**teaching.model_dump(), **changes}))
+        return found
+
+
+class Boosting(Knobs):
+    """`members` of one shape trained in sequence on reweighted images, beside as many that are not; grid's recipe."""
+
+    shape: Shape
+    members: int = Field(ge=2)
+
+
+class Set(StudySet):
+    """A data set: its teacher, the single student, the grid of tiny ones; a sweep and boosting where they are given."""
+
+    teacher: Model
+    student: Model
+    grid: Grid
+    sweep: Sweep | None = None
+    boosting: Boosting | None = None
+
+    @model_validator(mode="after")
+    def _share_one_labelling(self) -> Set:
+        student, grid = self.student.recipe, self.grid.recipe
+        for what in ("view_count", "augmentation"):
+            if getattr(student, what) != getattr(grid, what):
+                raise ValueError(
+                    "student and grid learn from one labelling: give their recipes the same views and augmentation"
+                )
+        return self
 
 
 class Settings(Study):
-    """The study."""
+    """The study: on every data set a teacher, a student, and `seeds` ensembles of tiny students, all taught alike.
+
+    With `untaught` each of them also learns from labels alone, which is what teaching is held against.
+    """
+
+    sets: dict[str, Set] = Field(min_length=1)
+    teaching: Teaching = Teaching(alpha=0.25, temperature=10, loss="soft_cross_entropy")
+    untaught: bool = True
+
+    @model_validator(mode="after")
+    def _has_one_teacher(self) -> Settings:
+        if self.teaching.top_k is not None or self.teaching.fusion == "weighted":
+            raise ValueError("teaching: there is one teacher, so no top_k and no weighted fusion")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_taught_so(self) -> Settings:
+        for name, each in self.sets.items():
+            if each.boosting and self.teaching.loss == "dist":
+                raise ValueError("boosting weighs each image, 'dist' compares those of a batch: choose loss 'kl'")
+            if each.sweep:
+                if unknown := set(each.sweep.losses) - SOFT_LOSSES.keys():
+                    raise ValueError(f"sets.{name}.sweep.losses: unknown loss '{min(unknown)}'")
+                each.sweep.points(self.teaching)
+        return self

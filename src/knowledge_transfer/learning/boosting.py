@@ -1,0 +1,83 @@
+"""Boosting: members trained one after another, each on images weighted by what those before it got wrong.
+
+SAMME, the form of AdaBoost for several classes (Zhu, Zou, Rosset, Hastie 2009, "Multi-class AdaBoost").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_Member = TypeVar("_Member")
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Boosted(Generic[_Member]):
+    """Members in the order of training, each with its weighted error on the training images and its weight."""
+
+    members: list[_Member]
+    errors: list[float]
+    weights: list[float]
+
+
+def member_weight(error: float, classes: int, images: int) -> float:
+    """Return log((1 - e) / e) + log(K - 1), at least 0, for a member of weighted error e in [0, 1] among K classes.
+
+    It is 0 for a guess, whose error is 1 - 1/K, and would be negative for less than that. An error of
+    less than half an image among `images`, all of one weight, counts as that, for at 0 the formula has no value.
+    """
+    bounded = min(max(error, 0.5 / images), 1 - 0.5 / images)
+    weight = math.log((1 - bounded) / bounded) + math.log(classes - 1)
+    return weight if weight > _ROUNDING else 0.0
+
+
+def reweighted(image_weights: Tensor, wrong: Tensor, weight: float) -> Tensor:
+    """Return the image weights [N], of mean 1, times e^weight where the member was wrong, bool [N]; mean 1."""
+    raised = image_weights.double() * torch.where(wrong, math.exp(weight), 1.0)
+    return raised * (len(raised) / raised.sum())
+
+
+def boost(
+    count: int,
+    labels: Tensor,
+    classes: int,
+    train: Callable[[int, Tensor | None], _Member],
+    answer: Callable[[_Member], Tensor],
+) -> Boosted[_Member]:
+    """Return `count` members, the first trained on all images alike, the next on those that were hard so far.
+
+    `train` makes member number i from image weights float64 [N] of mean 1 (none: all alike), `answer` gives its class
+    for each training image, int64 [N]. After a member that is no better than a guess its weight is 0 and the images
+    weigh alike again.
+    """
+    boosted: Boosted[_Member] = Boosted([], [], [])
+    weights = torch.ones(len(labels), dtype=torch.float64)
+    for number in range(count):
+        is_even = bool((weights == 1).all())
+        member = train(number, None if is_even else weights)
+        wrong = answer(member) != labels
+        error = float((weights * wrong).sum() / weights.sum())
+        weight = member_weight(error, classes, len(labels))
+        weights = reweighted(weights, wrong, weight) if weight else torch.ones_like(weights)
+        boosted.members.append(member)
+        boosted.errors.append(error)
+        boosted.weights.append(weight)
+    return boosted
+
+
+def weighted_vote(logits: Tensor, weights: Tensor) -> Tensor:
+    """Return each class's share of the members' weights, float32 [B, C], from their logits [M, B, C] and weights [M].
+
+    A member gives all its weight to its first class. Equal shares for all where every weight is 0.
+    """
+    votes = F.one_hot(logits.argmax(dim=2), logits.shape[2]).double()
+    total = weights.double().sum()
+    shares = weights.double() / total if total > 0 else torch.full_like(weights.double(), 1 / len(weights))
+    return (shares[:, None, None] * votes).sum(dim=0).float()
