@@ -114,6 +114,7 @@ def test_a_loss_that_is_no_number_names_the_member(images):
 def test_what_cannot_be_stacked_is_not(images):
     assert can_stack(tiny(), images)
     assert not can_stack(Architecture(kind="resnet8"), images)
+    assert not can_stack(tiny().model_copy(update={"heads": 2}), images)
     with pytest.raises(ValueError, match="cannot be stacked"):
         Stacked([type("", (), {"body": torch.nn.Sequential(torch.nn.Tanh()), "mean": torch.ones(1, 1, 1, 1),
                                "deviation": torch.ones(1, 1, 1, 1)})])  # fmt: skip

@@ -6,12 +6,13 @@ ValueError when the shapes do not fit. The same answers give the same bits.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from knowledge_transfer.learning.boosting import member_weight
 
 # Standard deviation of a stacked weight about the mean of logits, before validation has been seen. On held-out training
 # images of the digits and of Fashion-MNIST 0.01 to 0.1 are alike, and above 0.3 validation sets of 600 are overfitted.
@@ -44,8 +45,8 @@ def boosting_weights(logits: Tensor, labels: Tensor) -> Tensor:
     A member that is no better than chance gets 0; no error on N images counts as half an image, e = 1 / 2N.
     """
     _check(logits, labels)
-    error = (logits.argmax(dim=2) != labels).double().mean(dim=1).clamp(min=1 / (2 * len(labels)))
-    return (((1 - error) / error).log() + math.log(logits.shape[2] - 1)).clamp(min=0).float()
+    errors = (logits.argmax(dim=2) != labels).double().mean(dim=1).tolist()
+    return torch.tensor([member_weight(error, logits.shape[2], len(labels)) for error in errors])
 
 
 def stacking_layers(logits: Tensor, labels: Tensor) -> Tensor:
