@@ -188,7 +188,7 @@ def compare_arms(**tables: pd.DataFrame) -> pd.DataFrame:
         runs = _runs(tables[f"{name}_singles"], tables[f"{name}_rules"], tables.get(f"{name}_votes"))
         for arm, group in runs.items():
             means = over_seeds(group.assign(arm=arm), ["arm"], ["members", "parameters", "counted", *_MEASURED])
-            against: list[str] = [second for first, second in _PAIRS if first == arm and second in runs]
+            against: list[str | None] = [second for first, second in _PAIRS if first == arm and second in runs]
             for second in against or [None]:
                 known: dict[str, Any] = {"data": name, **_plain(means), "against": second}
                 known |= {} if second is None else _difference(group, runs[second])
