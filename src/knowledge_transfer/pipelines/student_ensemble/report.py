@@ -221,8 +221,9 @@ _SWEEP_CAPTION = (
 _POINTS_NOTE = "Chosen on validation; only what stands here was asked about the test set. Paired by seed."
 _VOTES_CAPTION = (
     "Members of one shape. Boosted ones are trained one after another on images weighted by SAMME; the others start "
-    "from the same weights and see the images in the same order, none weighing more. Where the first member is right on "
-    "nearly all training images, its weight outvotes those that learned from its few mistakes. Bars: one standard error."
+    "from the same weights and see the images in the same order, none weighing more. Where the first member is right "
+    "on nearly all training images, its weight outvotes those that learned from its few mistakes. Bars: one standard "
+    "error."
 )
 _SOURCE = (
     "Dewalkar, Sinha and Patidar teach one student, and a grid of tiny ones of which the best 16 and 24 answer "
