@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run heterogeneous full test lint types contracts pytest benchmark mlflow viz clean
+.PHONY: run heterogeneous studies full test lint types contracts pytest benchmark mlflow viz clean
 
 run: $(VENV)/installed  ## the whole experiment on embedded data, about two minutes
 	$(BIN)/kedro run --pipelines=bidirectional
 
 heterogeneous: $(VENV)/installed  ## the second experiment on four embedded domains, about three minutes
 	$(BIN)/kedro run --pipelines=heterogeneous
+
+studies: $(VENV)/installed  ## four papers reproduced, each on embedded data, about six minutes in all
+	for study in student_ensemble alpha_study dark_knowledge multi_teacher; do \
+		$(BIN)/kedro run --pipelines=$$study || exit 1; done
 
 full: $(VENV)/installed  ## the published experiment: CIFAR-10, 50 epochs; a GPU is advised
 	$(BIN)/kedro run --pipelines=bidirectional --env=full
@@ -35,6 +39,7 @@ pytest: $(VENV)/installed
 benchmark: $(VENV)/installed  ## learning from stored soft labels against the usual loop, side by side
 	$(BIN)/python -m benchmarks.stored_soft_labels
 	$(BIN)/python -m benchmarks.runner_overhead
+	$(BIN)/python -m benchmarks.stacked_students
 
 mlflow: $(VENV)/installed  ## compare runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \

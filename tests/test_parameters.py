@@ -73,6 +73,13 @@ def test_the_shipped_mixes_are_those_of_the_second_experiment(environment, domai
         ("target.name", "resnet8_continued", "'resnet8_continued' is the name of a reference arm"),
         ("target.name", "ensemble", "not 'ensemble' in front"),
         ("reverse_distillation.teaching.top_k", 1, "has one teacher"),
+        ("reverse_distillation.teaching.fusion", "stacked", "has one teacher, .* no fusion that is weighted, boosted,"),
+        (
+            "target_distillation.teaching",
+            {"fusion": "stacked", "top_k": 2},
+            "one layer on all members: leave top_k",
+        ),
+        ("target_distillation.teaching.fusion", "staked", "unknown fusion 'staked'; did you mean 'stacked'"),
         ("students.resnet8.recipe", {"augmentation": {"mixup": 2}}, "less than or equal to 1"),
         ("target_distillation.teaching.top_k", 5, "top_k is 5, the roster has 4"),
         ("evaluation.controls", ["label"], "labels"),
@@ -81,6 +88,16 @@ def test_the_shipped_mixes_are_those_of_the_second_experiment(environment, domai
 def test_what_cannot_be_run_is_refused_by_name(base, path, value, message):
     with pytest.raises(ParametersError, match=message):
         check_parameters(changed(base, path, value))
+
+
+def test_teachers_kept_apart_and_heads_are_as_many(base):
+    base["target"]["architecture"]["heads"] = 3
+    assert check_parameters(base).target.architecture.heads == 3  # of one fused teacher
+    base["target_distillation"]["teaching"]["fusion"] = "apart"
+    with pytest.raises(ParametersError, match="heads is 3, teachers kept apart are 4"):
+        check_parameters(base)
+    base["target_distillation"]["teaching"]["top_k"] = 3
+    check_parameters(base)
 
 
 def test_all_faults_are_told_at_once(base):

@@ -64,6 +64,23 @@ def test_a_node_reads_who_has_ended(tmp_path: Path) -> None:
     ]
 
 
+def test_whoever_reads_while_it_is_saved_finds_all_of_it(tmp_path: Path) -> None:
+    inodes = []
+
+    def look(*_: object) -> int:
+        inodes.append((tmp_path / "timeline.json").stat().st_ino)
+        handles.append((tmp_path / "timeline.json").open())  # so that its number is not given to another file
+        return 1
+
+    handles: list[Any] = []
+    first = node(look, "timeline", "first", name="first")
+    run(tmp_path, Pipeline([first, node(look, ["first", "timeline"], "second", name="second")]))
+    assert len(set(inodes)) == 2, "a new file in the place of the old one"
+    assert [each["node"] for each in json.load(handles[0])["nodes"]] == ["first"]
+    for handle in handles:
+        handle.close()
+
+
 def test_a_run_that_does_not_read_it_leaves_the_timeline_of_the_last_one(tmp_path: Path) -> None:
     (tmp_path / "timeline.json").write_text('{"nodes": "of then"}')
     run(tmp_path, Pipeline([node(lambda: 1, None, "answer", name="make")]))

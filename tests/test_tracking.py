@@ -420,6 +420,17 @@ def test_the_next_run_ends_those_whose_process_is_gone_and_no_others(halfway: di
     assert found_by_the_next_run() == ["KILLED", "KILLED"]
 
 
+def test_a_killed_worker_does_not_end_the_run_that_goes_on(project: Path) -> None:
+    hooks, seen = MlflowHooks(), []
+
+    def lose_a_worker() -> None:
+        hooks.on_node_ended(status="killed")
+        seen.append(tracked(project)[0].info.status)
+
+    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", lose_a_worker))]), hooks)
+    assert seen[0] == "RUNNING"
+
+
 @pytest.mark.parametrize("reloaded", [False, True], ids=["same hooks", "reloaded"])
 def test_a_run_abandoned_in_a_notebook_ends_when_the_next_one_starts(project: Path, reloaded: bool) -> None:
     def interrupt() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import node
+from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.datasets import CheckpointDataset
+from knowledge_transfer.errors import RunError
 from knowledge_transfer.learning import snapshots
 from knowledge_transfer.unfinished import UnfinishedHooks
 
@@ -31,7 +32,10 @@ def test_a_fit_keeps_its_snapshot_beside_the_checkpoint(training: tuple[Any, Dat
     keeping.store.write(b"epoch 1")
     assert [file.name for file in folder.iterdir()] == ["resnet8.unfinished"]
     assert keeping.store.read() == b"epoch 1"
-    hooks.on_node_error(node=fit)
+    hooks.after_node_run(node=fit)
+    assert keeping.store.read() == b"epoch 1", "the checkpoint is not there yet"
+    hooks.after_dataset_saved(dataset_name=fit.outputs[0])
+    assert keeping.store.read() is None
     assert snapshots.keeping() is None
 
 
@@ -39,8 +43,6 @@ def test_a_fit_keeps_its_snapshot_beside_the_checkpoint(training: tuple[Any, Dat
 def test_only_a_run_that_resumes_finds_what_an_earlier_one_left(
     training: tuple[Any, DataCatalog, Path], goes_on: bool, left: bytes | None
 ) -> None:
-    from kedro.pipeline import Pipeline
-
     fit, catalog, folder = training
     (folder / "resnet8.unfinished").write_bytes(b"epoch 1")
     hooks = UnfinishedHooks()
@@ -50,6 +52,37 @@ def test_only_a_run_that_resumes_finds_what_an_earlier_one_left(
     assert keeping is not None
     assert keeping.store.read() == left
     hooks.after_node_run(node=fit)
+
+
+def test_a_fit_that_fails_leaves_its_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:
+    fit, catalog, _ = training
+    hooks = UnfinishedHooks()
+    hooks.before_node_run(node=fit, catalog=catalog)
+    keeping = snapshots.keeping()
+    assert keeping is not None
+    keeping.store.write(b"epoch 1")
+    hooks.on_node_error(node=fit)
+    assert snapshots.keeping() is None
+    assert keeping.store.read() == b"epoch 1"
+
+
+def test_a_run_that_is_refused_forgets_nothing(training: tuple[Any, DataCatalog, Path]) -> None:
+    fit, catalog, folder = training
+    (folder / "resnet8.unfinished").write_bytes(b"epoch 1")
+    hooks = UnfinishedHooks()
+    hooks.before_pipeline_run(run_params={}, pipeline=Pipeline([fit]), catalog=catalog)
+    assert (folder / "resnet8.unfinished").exists()
+    hooks.on_run_placed()
+    assert not (folder / "resnet8.unfinished").exists()
+
+
+def test_an_interval_that_is_no_number_is_refused(
+    training: tuple[Any, DataCatalog, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, catalog, _ = training
+    monkeypatch.setenv("KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", "often")
+    with pytest.raises(RunError, match="KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS is a number of seconds, got 'often'"):
+        UnfinishedHooks().before_pipeline_run(run_params={}, pipeline=Pipeline([fit]), catalog=catalog)
 
 
 def test_a_checkpoint_that_is_in_memory_has_no_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:

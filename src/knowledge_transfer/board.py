@@ -18,6 +18,7 @@ from knowledge_transfer.learning.events import EpochEnded, Event, FitResumed, Fi
 from knowledge_transfer.progress import is_told, numbers
 
 _COLUMNS = ("node", "device", "epoch", "loss", "validation", "images/s", "left")
+_WIDE, _ONLY_WIDE = 100, ("loss", "images/s")  # from how many characters on there is room for these columns, too
 
 
 @dataclass
@@ -50,6 +51,7 @@ class BoardHooks:
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
+        self._running: set[str] = set()  # of nodes without a row
         self._live: Live | None = None
         self._count = self._done = 0
 
@@ -57,6 +59,7 @@ class BoardHooks:
     def on_run_placed(self, pipeline: Pipeline, places: tuple[str, ...]) -> None:
         """Open the table."""
         self._rows.clear()
+        self._running.clear()
         self._count, self._done = len(pipeline.nodes), 0
         if rich.get_console().is_terminal:
             self._live = Live(console=rich.get_console(), auto_refresh=False, transient=True)
@@ -70,8 +73,11 @@ class BoardHooks:
     def on_node_started(self, node: Node, places: tuple[str, ...], attempt: int) -> None:
         """Show where a node runs."""
         if "gpu" in node.tags:
+            self._running.discard(node.short_name)
             self._rows[node.name] = _Row(places, time.monotonic(), "again" if attempt > 1 else "starting")
-            self._draw()
+        else:
+            self._running.add(node.short_name)
+        self._draw()
 
     @hook_impl
     def on_node_told(self, node: Node, event: Event) -> None:
@@ -94,9 +100,11 @@ class BoardHooks:
     def on_node_ended(self, node: Node, status: str) -> None:
         """Show how it ended."""
         self._done += status == "finished"
+        self._running.discard(node.short_name)
         if row := self._rows.get(node.name):
-            row.ending = f"{status} after {timedelta(seconds=round(time.monotonic() - row.began))}"
-            self._line(node, row, row.ending)
+            took = timedelta(seconds=round(time.monotonic() - row.began))
+            row.ending = f"{status} {took}"
+            self._line(node, row, f"{status} after {took}")
         self._draw()
 
     @hook_impl
@@ -123,11 +131,23 @@ class BoardHooks:
             self._live.update(self._table(), refresh=True)
 
     def _table(self) -> Table:
-        table = Table(title=f"{self._done} of {self._count} nodes done", title_justify="left")
-        for heading in _COLUMNS:
-            table.add_column(heading, justify="left" if heading in _COLUMNS[:2] else "right", no_wrap=True)
-        for name, row in self._rows.items():
-            table.add_row(name, *row.cells(), style="dim" if row.ending else None)
+        beside = f", at {', '.join(sorted(self._running))}" if self._running else ""
+        table = Table(title=f"{self._done} of {self._count} nodes done{beside}", title_justify="left")
+        is_wide = rich.get_console().width >= _WIDE
+        shown = [number for number, heading in enumerate(_COLUMNS) if is_wide or heading not in _ONLY_WIDE]
+        for heading in (_COLUMNS[number] for number in shown):
+            # Where a terminal is narrow, names are cut off and not numbers.
+            is_kept, is_word = heading != "node", heading in _COLUMNS[:2]
+            table.add_column(heading, justify="left" if is_word else "right", no_wrap=is_kept, overflow="ellipsis")
+        rows = list(self._rows.items())
+        if self._live and self._live.transient:
+            # Where it is low, what ended first is not seen, and never what runs.
+            running = [each for each in rows if not each[1].ending]
+            rows = running + [each for each in reversed(rows) if each[1].ending]
+        for name, row in rows:
+            # Without its namespace, which is most of a name and the least telling part.
+            cells = (name.rpartition(".")[2], *row.cells())
+            table.add_row(*(cells[number] for number in shown), style="dim" if row.ending else None)
         return table
 
     def _line(self, node: Node, row: _Row, what: str) -> None:

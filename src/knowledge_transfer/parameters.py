@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeVar
@@ -14,9 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from knowledge_transfer.config import changed
 from knowledge_transfer.errors import RunError
+from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.pipelines import building
 from knowledge_transfer.pipelines.experiment import PARTS, STUDIES, VARIANTS, Experiment
-from knowledge_transfer.runners.devices import device_settings, machine
+from knowledge_transfer.runners.costs import devices_of
+from knowledge_transfer.runners.devices import device_settings, machine, require_devices
+from knowledge_transfer.runners.places import free_memory
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _MODELS: dict[str, type[BaseModel]] = {
@@ -60,6 +64,17 @@ def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "
         raise ParametersError("conf: parameters that cannot be used:\n" + "\n".join(lines)) from error
 
 
+def _require_weights_of_globals(given: Mapping[str, Any], of_globals: Any, runtime_params: Mapping[str, Any]) -> None:
+    """Raise ParametersError when a study's parameters name other pretrained weights than those the catalog reads."""
+    for name in STUDIES:
+        block = given.get(name) or {}
+        read = runtime_params.get(name, {}).get("weights", of_globals)
+        if "weights" in block and block["weights"] != read:
+            raise ParametersError(
+                f"a parameters file sets {name}.weights ({block['weights']}), which is for globals.yml ({read})"
+            )
+
+
 def _reason(fault: Any) -> str:
     reason = str(fault["msg"]).removeprefix("Value error, ")
     given = fault["input"]
@@ -84,6 +99,7 @@ class ParameterHooks:
                 if block.get(key, {}) != read:
                     used = block[key]
                     raise ParametersError(f"a parameters file sets {key} ({used}), which is for globals.yml ({read})")
+        _require_weights_of_globals(given, loader["globals"].get("weights"), loader.runtime_params or {})
         building.set_current(main, parts)
         complete = {name: each.model_dump(mode="json") for name, each in sound.items()}
         loader["parameters"] = {**given, **main.model_dump(mode="json"), **complete}
@@ -93,6 +109,12 @@ class ParameterHooks:
         """Stop before the first node when a part is run that cannot be, or a device is not there, or full."""
         for name in run_params["pipeline_names"] or ():
             building.require_sound(name)
+        free_memory.cache_clear()  # a notebook outlives whoever filled a GPU
+        needed = devices_of(pipeline, catalog)
         # A cluster's devices are not this machine's; its runner looks for itself.
-        if "RayRunner" not in str(run_params.get("runner")):
-            machine(device_settings(pipeline, catalog), processes=1)
+        if needed and "RayRunner" not in str(run_params.get("runner")):
+            settings = device_settings(pipeline, catalog)
+            places = machine(settings, processes=1)
+            on_processors = not places[0].is_gpu and resolve_device(settings["devices"]).type != "mps"
+            # On the CPU a process stands for a device; more of them than cores only wait for each other.
+            require_devices(needed, max(2, os.cpu_count() or 1) if on_processors else len(places))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from knowledge_transfer.pipelines.building import prefix_of
 from knowledge_transfer.pipelines.experiment import parameters_of
 from knowledge_transfer.progress import file_of
 
+logger = logging.getLogger(__name__)
 _STAMP = "made_with"
 _WITHOUT_EFFECT = ("devices", "per_device")  # on what is made
 
@@ -40,14 +42,18 @@ class ResumingHooks:
         present = _digest(parameters)
         known = catalog.load(stamp) if catalog.exists(stamp) else None
         is_same = known is not None and known["parameters_sha256"] == present
-        if run_params.get("only_missing_outputs") and known is not None:
-            stale = _outputs_before(known["since"], pipeline, catalog) if is_same else ["what lies in data/"]
-            if stale:
+        goes_on = run_params.get("only_missing_outputs")
+        if goes_on and known is not None:
+            if not is_same:
                 raise RunError(
-                    f"{stale[0]} was made with other parameters: run once without --only-missing-outputs, or with the "
-                    "parameters of then"
+                    "what lies in data/ was made with other parameters: run once without --only-missing-outputs, or "
+                    "with the parameters of then"
                 )
-        self._pending = None if is_same else (stamp, {"parameters_sha256": present, "since": time.time()}, catalog)
+            _forget_before(known["since"], pipeline, catalog)
+        # A run that begins with the images makes everything anew: what an interruption leaves of earlier runs is old.
+        begins = sets in pipeline.all_outputs() and not goes_on
+        keeps = is_same and not begins
+        self._pending = None if keeps else (stamp, {"parameters_sha256": present, "since": time.time()}, catalog)
 
     @hook_impl
     def before_dataset_saved(self) -> None:
@@ -98,15 +104,21 @@ def _digest(parameters: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
-def _outputs_before(since: float, pipeline: Pipeline, catalog: CatalogProtocol) -> list[str]:
-    """Return the outputs whose files are older than `since`.
+def _forget_before(since: float, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Delete the outputs whose files are older than `since`: they are of a run that a later one was to replace.
 
     A file of which its file system does not know the age counts as present: checkpoints and soft labels are checked
     against their teachers' hashes anyway.
     """
     files = {name: file_of(catalog, name) for name in sorted(pipeline.all_outputs())}
     written = {name: file.modified() for name, file in files.items() if file}
-    return [name for name, moment in written.items() if moment is not None and _is_before(moment, since)]
+    stale = [name for name, moment in written.items() if moment is not None and _is_before(moment, since)]
+    for name in stale:
+        file = files[name]
+        if file:
+            file.system.rm(str(file.path), recursive=True)
+    if stale:
+        logger.warning("%d results of an earlier run are made again, %s among them", len(stale), stale[0])
 
 
 def _is_before(moment: float, since: float) -> bool:

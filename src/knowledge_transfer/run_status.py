@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
 from typing import Any
@@ -12,12 +13,14 @@ from kedro.pipeline.node import Node
 from kedro_viz.integrations.kedro.hooks_utils import generate_timestamp, hash_node, is_default_run, write_events
 from kedro_viz.integrations.kedro.run_hooks import create_dataset_event
 
+_OURS = ("DeviceRunner", "RayRunner")
+
 
 class RunStatusHooks:
     """Writes the events that kedro-viz reads, in its form, while our runners run a whole pipeline."""
 
     def __init__(self) -> None:
-        self._is_whole = self._is_ours = False
+        self._is_whole = self._is_ours = self._is_elsewhere = False
         self._events: list[dict[str, Any]] = []
         self._began: dict[str, float] = {}
         self._catalog: CatalogProtocol | None = None
@@ -25,16 +28,21 @@ class RunStatusHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
         """Note whether the whole pipeline is run: of parts of one kedro-viz shows no status."""
-        self._is_whole, self._is_ours = is_default_run(run_params), False
+        self._is_whole, self._is_elsewhere = is_default_run(run_params), False
+        self._is_ours = self._is_whole and any(name in str(run_params.get("runner")) for name in _OURS)
         self._events, self._catalog = [], catalog
-        # It warns that no status is written for this runner, which is no longer so.
-        logging.getLogger("kedro_viz.integrations.kedro.run_hooks").addFilter(_not_about_runners)
+        # It warns that no status is written for such a runner, which is not so.
+        watching = logging.getLogger("kedro_viz.integrations.kedro.run_hooks")
+        (watching.addFilter if self._is_ours else watching.removeFilter)(_not_about_runners)
+        # Without an end kedro-viz takes a run for a success; Ctrl-C and SIGTERM reach no hook.
+        atexit.unregister(self._interrupted)
+        atexit.register(self._interrupted)
+        self._add({"event": "before_pipeline_run", "timestamp": generate_timestamp()})
 
     @hook_impl
     def on_run_placed(self) -> None:
-        """Begin."""
-        self._is_ours = self._is_whole
-        self._add({"event": "before_pipeline_run", "timestamp": generate_timestamp()})
+        """Note that nodes run in other processes."""
+        self._is_elsewhere = True
 
     @hook_impl
     def on_node_started(self, node: Node) -> None:
@@ -42,16 +50,35 @@ class RunStatusHooks:
         self._began[node.name] = time.monotonic()
 
     @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Note when a node starts in this process, as all do where there is room for one at a time."""
+        self.on_node_started(node)
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Write that a node of this process is over."""
+        if not self._is_elsewhere:
+            self.on_node_ended(node, "finished", None)
+
+    @hook_impl
+    def on_node_error(self, node: Node, error: Exception) -> None:
+        """Write what went wrong in this process."""
+        if not self._is_elsewhere:
+            self.on_node_ended(node, "failed", str(error))
+
+    @hook_impl
     def on_node_ended(self, node: Node, status: str, error: str | None) -> None:
         """Write what the node read and made, and how long it took, or what went wrong."""
         who = {"node": node.name, "node_id": hash_node(node)}
+        if not self._is_ours:
+            return
         if status == "finished":
             for event, names in (("after_dataset_loaded", node.inputs), ("after_dataset_saved", node.outputs)):
                 for name in names:
                     self._events.append(create_dataset_event(event, name, True, self._catalog))
             took = time.monotonic() - self._began[node.name]
             self._add({"event": "after_node_run", **who, "duration": took, "status": "success"})
-        elif status == "failed":
+        elif status == "failed" or error:
             self._add(
                 {"event": "on_node_error", **who, "error": error, "timestamp": generate_timestamp(), "traceback": error}
             )
@@ -59,13 +86,18 @@ class RunStatusHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Write that the run is over."""
+        atexit.unregister(self._interrupted)
         self._add({"event": "after_pipeline_run", "timestamp": generate_timestamp()})
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Write that the run has failed."""
+        atexit.unregister(self._interrupted)
         told = str(error)
         self._add({"event": "on_pipeline_error", "error": told, "timestamp": generate_timestamp(), "traceback": told})
+
+    def _interrupted(self) -> None:
+        self.on_pipeline_error(RuntimeError("interrupted"))
 
     def _add(self, event: dict[str, Any]) -> None:
         if self._is_ours:

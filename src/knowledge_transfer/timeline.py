@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import time
 from threading import Lock
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
-from kedro.io import AbstractDataset, DataCatalog
+from kedro.io import AbstractDataset, DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from knowledge_transfer.datasets.store import Store
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.pipelines.building import model_name, prefix_of
 from knowledge_transfer.runners.devices import device_settings
 from knowledge_transfer.runners.places import CPU
+
+logger = logging.getLogger(__name__)
 
 
 class TimelineHooks:
@@ -80,6 +85,7 @@ class _Timeline:
         self._dataset = dataset
         self._process = os.getpid()
         self._lock = Lock()
+        self._has_warned = False
         self._began = time.time()
         self._nodes: list[dict[str, Any]] = []
         self._running: dict[str, dict[str, Any]] = {}
@@ -110,8 +116,20 @@ class _Timeline:
     def _save(self) -> None:
         # A forked process has a copy of all this, and would write over what others have added.
         if os.getpid() == self._process:
-            # Not through the catalog, which would log that it saves, twice for every node.
-            self._dataset.save({"began": self._began, "places": self.places, "nodes": self._nodes})
+            try:
+                self._write({"began": self._began, "places": self.places, "nodes": self._nodes})
+            except (DatasetError, OSError) as error:  # a full disk, say: what runs matters more than when it ran
+                if not self._has_warned:
+                    logger.warning("the timeline cannot be kept (%s): the run goes on without", error)
+                self._has_warned = True
+
+    def _write(self, content: dict[str, Any]) -> None:
+        # Not through the catalog, which would log that it saves, twice for every node; nor in place: a node that draws
+        # it in another process may be reading.
+        if store := Store.of(self._dataset):
+            store.write(json.dumps(content, indent=2).encode())
+        else:
+            self._dataset.save(content)
 
 
 def _own_device(pipeline: Pipeline, catalog: DataCatalog) -> str:

@@ -13,6 +13,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.datasets.store import Store
+from knowledge_transfer.errors import RunError
 from knowledge_transfer.learning import snapshots
 from knowledge_transfer.progress import file_of
 
@@ -28,21 +29,36 @@ class UnfinishedHooks:
 
     def __init__(self) -> None:
         self._open: dict[str, ExitStack] = {}
+        self._stores: dict[str, _SnapshotFile] = {}  # by checkpoint, until that is safe
+        self._outdated: list[_SnapshotFile] = []
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Forget what earlier runs have left, unless this one goes on from it."""
-        if not run_params.get("only_missing_outputs"):
-            for node in pipeline.nodes:
-                if store := _store_of(node, catalog):
-                    store.delete()
+        """See what earlier runs have left, to be forgotten unless this one goes on from it."""
+        _seconds()
+        goes_on = run_params.get("only_missing_outputs")
+        stores = () if goes_on else (_store_of(node, catalog) for node in pipeline.nodes)
+        self._outdated = [store for store in stores if store]
+
+    @hook_impl
+    def on_run_placed(self) -> None:
+        """Forget it, now that the runner has not refused the run."""
+        self._forget()
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
         """Let the fit of a training node keep snapshots."""
+        self._forget()
         if store := _store_of(node, catalog):
+            self._stores[_checkpoint_of(node)] = store
             self._open[node.name] = stack = ExitStack()
-            stack.enter_context(snapshots.kept_in(store, every=float(os.environ.get(_EVERY, _SECONDS))))
+            stack.enter_context(snapshots.kept_in(store, every=_seconds()))
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Delete the snapshot of a fit whose checkpoint is there."""
+        if store := self._stores.pop(dataset_name, None):
+            store.delete()
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
@@ -53,6 +69,10 @@ class UnfinishedHooks:
     def on_node_error(self, node: Node) -> None:
         """Leave nothing to the next node of this process."""
         self._close(node)
+
+    def _forget(self) -> None:
+        while self._outdated:
+            self._outdated.pop().delete()
 
     def _close(self, node: Node) -> None:
         if stack := self._open.pop(node.name, None):
@@ -80,6 +100,20 @@ def _store_of(node: Node, catalog: CatalogProtocol) -> _SnapshotFile | None:
     """Return where the fit of a training node keeps its snapshot; none where its checkpoint is not in a file."""
     if "training" not in node.tags:
         return None
-    checkpoint = next((name for name in node.outputs if name.endswith("_checkpoint")), None)
-    file = None if checkpoint is None else file_of(catalog, checkpoint)
+    checkpoint = _checkpoint_of(node)
+    file = file_of(catalog, checkpoint) if checkpoint else None
     return None if file is None else _SnapshotFile(file.beside(".unfinished"))
+
+
+def _checkpoint_of(node: Node) -> str:
+    """Return the name of the checkpoint that a node makes, the empty string where it makes none."""
+    return next((name for name in node.outputs if name.endswith("_checkpoint")), "")
+
+
+def _seconds() -> float:
+    """Return the least number of seconds between two snapshots. Raises RunError for what is no such number."""
+    given = os.environ.get(_EVERY, _SECONDS)
+    try:
+        return float(given)
+    except ValueError:
+        raise RunError(f"{_EVERY} is a number of seconds, got '{given}'") from None

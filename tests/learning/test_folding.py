@@ -6,7 +6,7 @@ from knowledge_transfer.learning.folding import folded
 from tests.learning.test_models import KINDS, make
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "alexnet"])  # which normalises nothing
 def test_a_folded_network_answers_as_before_with_fewer_layers(kind):
     torch.manual_seed(0)
     network = make(kind, width=0.25)

@@ -43,9 +43,6 @@ class Memory:
     def write(self, content):
         self.content, self.written = content, self.written + 1
 
-    def delete(self):
-        self.content = None
-
 
 class KilledError(Exception):
     """What ends the process, for a test that wants to live on."""
@@ -121,7 +118,7 @@ def test_a_fit_that_was_cut_short_ends_with_the_same_bits(images, changes):
     assert curve([again.kept]) == curve([whole.kept])
     assert again.state.keys() == whole.state.keys()
     assert all(torch.equal(again.state[name], whole.state[name]) for name in whole.state)
-    assert store.content is None, "nothing is left of a fit that is over"
+    assert store.content is not None, "it stays until somebody knows that the result is safe"
 
 
 def test_the_best_epoch_before_the_interruption_is_still_the_best(images):
@@ -196,6 +193,17 @@ def test_snapshots_are_as_far_apart_as_asked_and_none_follows_the_last_epoch(ima
     store = Memory()
     train(images, store=store, every=every)
     assert store.written == written
+
+
+def test_a_store_that_fails_does_not_cost_the_fit(images, caplog):
+    class Full(Memory):
+        def write(self, content):
+            raise OSError("no space left on device")
+
+    fitted, _ = train(images, store=Full())
+    assert curve(fitted.history) == curve(train(images)[0].history)
+    told = [record.message for record in caplog.records if "snapshot" in record.message]
+    assert told == ["no snapshot can be kept (no space left on device): a fit that is cut short now starts afresh"]
 
 
 def test_the_time_left_is_told_by_the_epochs_of_this_process(images, snapshot, monkeypatch):

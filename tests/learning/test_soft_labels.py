@@ -1,10 +1,21 @@
 import dataclasses
+import json
 
 import pytest
 import torch
 
 from knowledge_transfer.learning.evaluation import predict
-from knowledge_transfer.learning.learner import Normalisation, Standing, best_members, learn, prepare_lesson, rank
+from knowledge_transfer.learning.fitting import FITS
+from knowledge_transfer.learning.fusion import fuse
+from knowledge_transfer.learning.learner import (
+    Normalisation,
+    Standing,
+    best_members,
+    learn,
+    prepare_lesson,
+    rank,
+    standings_of,
+)
 from knowledge_transfer.learning.mixing import mix
 from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Augmentation, Recipe, Teaching
@@ -125,6 +136,37 @@ def test_a_lesson_weighs_and_chooses_by_standing(labels):
     assert best_members(STANDINGS, None) == ("a@0", "b@0")
     with pytest.raises(ValueError, match="need the members' standings"):
         prepare_lesson(labels, stripes(30), Teaching(top_k=1), None)
+
+
+def test_a_lesson_reads_what_was_fitted_on_validation(labels):
+    validation = stripes(40)
+    logits = torch.randn(2, 40, 3, generator=torch.Generator().manual_seed(0))
+    standings = standings_of(["b@0", "a@0"], logits, validation.labels)
+    # As they travel from node to node.
+    standings = {key: Standing(**json.loads(each.model_dump_json())) for key, each in standings.items()}
+    said = labels.logits.float().flatten(1, 2)
+    for rule, fit in FITS.items():
+        lesson = prepare_lesson(labels, stripes(30), Teaching(fusion=rule, temperature=2), standings)
+        fused = fuse(said, rule, temperature=2, weights=fit(logits, validation.labels).flip(0))
+        torch.testing.assert_close((lesson.teacher_logits / 2).softmax(-1).flatten(0, 1), fused)
+        with pytest.raises(ValueError, match=f"{rule} fusion need the members' standings"):
+            prepare_lesson(labels, stripes(30), Teaching(fusion=rule), None)
+
+
+def test_some_of_the_teachers_alone(labels):
+    one = labels.only(["b@0"])
+    assert one.members == ("b@0",)
+    assert torch.equal(one.logits[0], labels.logits[1])
+    assert labels.only(["b@0", "a@0"]).members == ("b@0", "a@0")
+    with pytest.raises(ValueError, match="c@0 gave none of these soft labels: label again"):
+        labels.only(["a@0", "c@0"])
+
+
+def test_members_kept_apart_are_those_chosen(labels):
+    lesson = prepare_lesson(labels, stripes(30), Teaching(fusion="apart"), None)
+    assert torch.equal(lesson.teacher_logits, labels.logits.float().movedim(0, 2))
+    best = prepare_lesson(labels, stripes(30), Teaching(fusion="apart", top_k=1), STANDINGS)
+    assert torch.equal(best.teacher_logits, labels.logits[:1].float().movedim(0, 2))
 
 
 def test_mse_through_a_lesson_is_zero_for_a_learner_that_is_its_teacher(labels):
@@ -304,6 +346,28 @@ def test_standings_count_within_a_domain(students_said):
         heard = best.teacher_logits.softmax(-1)
         torch.testing.assert_close(heard[ROWS["digits"]], b[ROWS["digits"]])
         torch.testing.assert_close(heard[ROWS["signs"]], c[ROWS["signs"]])
+
+
+def test_members_are_kept_apart_where_every_domain_has_as_many(students_said):
+    apart = students_said.member_logits(MIX, members=("b@0", "c@0"))
+    assert torch.equal(apart[ROWS["digits"]][:, :, 0, :3], students_said.logits[2].float()[ROWS["digits"]][..., :3])
+    assert torch.equal(apart[ROWS["signs"]][:, :, 0, 3:], students_said.logits[1].float()[ROWS["signs"]][..., 3:])
+    assert (apart[ROWS["signs"]][..., :3] == -torch.inf).all()
+    with pytest.raises(ValueError, match=r"as many: here are \{'digits': 2, 'signs': 1\}"):
+        students_said.member_logits(MIX)
+
+
+def test_stacking_and_boosting_keep_to_a_domain(roster, students_said):
+    standings = rank([roster["a"], roster["c"], roster["b"]], MIX, device=CPU)
+    assert [len(standings[key].layer) for key in ("a@0", "c@0", "b@0")] == [4, 3, 4]
+    for rule in ("boosted", "stacked"):
+        lesson = prepare_lesson(students_said, MIX, Teaching(fusion=rule, temperature=1), standings)
+        for domain, keys, classes in (("digits", ("a@0", "b@0"), slice(0, 3)), ("signs", ("c@0",), slice(3, 5))):
+            said = torch.stack([students_said.logits[students_said.members.index(key)].float() for key in keys])
+            parts = torch.tensor([standings[key].part_in(rule) for key in keys])
+            fused = fuse(said[:, ROWS[domain], :, classes].flatten(1, 2), rule, weights=parts)
+            heard = lesson.teacher_logits[ROWS[domain]][..., classes].softmax(-1)
+            torch.testing.assert_close(heard.flatten(0, 1), fused)
 
 
 def test_a_lesson_takes_its_weights_from_the_teaching(students_said):

@@ -1,8 +1,11 @@
 """Votes: known elections, every tie, and a slow reference that follows each rule's words."""
 
+import json
 import math
+import random
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
@@ -263,3 +266,25 @@ def test_every_vote_follows_its_words(rule: str, members: int, classes: int) -> 
     logits = torch.cat([tied, torch.randn(members, 60, classes, generator=generator)], dim=1)
     expected = [getattr(Election(image), rule)() for image in logits.transpose(0, 1).tolist()]
     assert vote(logits, rule).tolist() == expected
+
+
+# pref_voting's winners of random elections: see make_votes.py.
+ELECTIONS = json.loads(Path(__file__).with_name("votes.json").read_text(encoding="utf-8"))
+ELIMINATIONS = {"baldwin", "single_transferable_vote"}
+
+
+@pytest.mark.parametrize("rule", VOTING_RULES)
+def test_a_library_of_votes_agrees(rule: str) -> None:
+    draw = random.Random(0)
+    ties = 0
+    for election in ELECTIONS:
+        rankings, winners = election["ballots"].split(), [int(each) for each in election[rule]]
+        names = "".join(sorted(rankings[0]))
+        logits = ballots(rankings, names, [draw.choice((1, 2, 3)) for _ in rankings])
+        elected = int(vote(logits, rule))
+        assert elected in winners, election
+        if rule not in ELIMINATIONS:
+            # Of several winners the one rule for ties chooses; in eliminations it chooses whom to strike on the way.
+            assert elected == Election(logits[:, 0].tolist()).best(lambda _: 0, winners), election
+        ties += len(winners) > 1
+    assert ties > 15

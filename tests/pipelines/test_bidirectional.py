@@ -114,7 +114,7 @@ def test_no_dataset_of_any_pipeline_falls_through_to_memory(project):
                     assert dataset in catalog, f"{name}: {dataset} has no catalog entry"
 
 
-def test_a_damaged_checkpoint_counts_as_missing_and_a_stale_one_is_refused(project, tmp_path):
+def test_a_damaged_checkpoint_counts_as_missing_and_a_stale_one_is_made_again(project, tmp_path, caplog):
     """What was made with other parameters, or taught by another student, is never used in silence."""
     copy = Project(tmp_path / "copy")
     shutil.copytree(project.path / "data", copy.path / "data")
@@ -128,11 +128,13 @@ def test_a_damaged_checkpoint_counts_as_missing_and_a_stale_one_is_refused(proje
         copy.run({"seed": 3}, only_missing_outputs=True)
     different = {"evaluation": {"controls": True}, "students": {"resnet8": {"recipe": {"learning_rate": 0.01}}}}
     copy.run(different, to_nodes=["student_training.train_resnet8"])
-    with pytest.raises(RunError, match=r"was made with other parameters"):
-        copy.run(different, only_missing_outputs=True)
     copy.file("06_models/vgg19_round1.safetensors").unlink()
     with pytest.raises(RunError, match="not from the present resnet8@0: label again"):
         copy.run(different, from_nodes=["target_distillation.distil_vgg19_round1"])
+    copy.run(different, only_missing_outputs=True)
+    assert "results of an earlier run are made again" in caplog.text
+    parents = checkpoint(copy, "vgg19_round1").facts.parents
+    assert parents == {f"{name}@0": checkpoint(copy, f"{name}_round0").sha256 for name in STUDENTS}
 
 
 def test_a_run_that_was_cut_short_goes_on(project, tmp_path):
@@ -175,7 +177,7 @@ def test_the_roster_is_configuration(tmp_path):
             "rounds": 2,
             "students": {"second_resnet8": fifth},
             "evaluation": {"controls": False},
-            "target_distillation": {"teaching": {"fusion": "weighted", "top_k": 2}},
+            "target_distillation": {"teaching": {"fusion": "stacked"}},
         }
     )
     rows = json.loads(project.file("08_reporting/summary.json").read_text())["rows"]

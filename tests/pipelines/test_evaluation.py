@@ -110,6 +110,8 @@ def test_a_vote_has_no_likelihood_and_no_calibration(metrics):
 def test_weights_and_the_strongest_member_come_from_validation(metrics):
     """Validation trusts `strong` alone, which is the worst on the test images."""
     assert row(metrics, model="ensemble_weighted", round=0)["accuracy"] == 0.25
+    assert row(metrics, model="ensemble_boosted", round=0)["accuracy"] == 0.25
+    assert row(metrics, model="ensemble_stacked", round=0)["stage"] == "ensemble"
     assert row(metrics, model="ensemble_without_strong", round=0)["stage"] == "reference"
     assert not metrics["model"].str.startswith("ensemble_without_weak").any()
 

@@ -11,14 +11,17 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
 
+import torch
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import AbstractRunner
 
+from knowledge_transfer.learning.ranks import RankKilledError
 from knowledge_transfer.runners import DeviceRunner
 from knowledge_transfer.runners.places import Place
 from knowledge_transfer.runners.specs import announce
+from knowledge_transfer.runners.worker import place
 
 
 def logical_gpus(count: int) -> tuple[Place, ...]:
@@ -28,6 +31,10 @@ def logical_gpus(count: int) -> tuple[Place, ...]:
 
 def visible(*_: Any) -> str:
     return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def where_am_i() -> tuple[int, str, str | None]:
+    return os.getpid(), visible(), place()
 
 
 def meet(door: Any, *_: Any) -> str:
@@ -47,8 +54,39 @@ def die_once(flag: str, signal_number: int) -> str:
     return "lived"
 
 
+def meet_and_die_once(door: Any, flag: str, signal_number: int) -> str:
+    meet(door)
+    return die_once(flag, signal_number)
+
+
+def lose_a_rank_once(flag: str) -> str:
+    if not Path(flag).exists():
+        Path(flag).touch()
+        raise RankKilledError("rank 2 was killed")
+    return "lived"
+
+
 def die(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill_the_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+
+def refuse() -> None:
+    raise ValueError("not here")
+
+
+class Unreadable:
+    """A function that can be sent and not be read."""
+
+    __name__ = "unreadable"
+
+    def __call__(self) -> None: ...
+
+    def __reduce__(self) -> Any:
+        return refuse, ()
 
 
 def double(value: int) -> int:

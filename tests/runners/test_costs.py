@@ -11,6 +11,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.pipelines.experiment import Student, Target, Training
+from knowledge_transfer.pipelines.study_settings import Model
 from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
 
 RECIPE = {"epochs": 10}
@@ -106,3 +107,11 @@ def test_twelve_students_on_four_devices_take_at_most_a_tenth_longer_than_the_be
     order = priorities(pipeline, expected)
     by_priority = sorted(range(12), key=lambda number: -order[f"student{number}"])
     assert makespan([taken[number] for number in by_priority], 4) <= 1.1 * best_possible(taken, 4)
+
+
+def test_a_study_has_network_and_recipe_in_one_block() -> None:
+    large = Model(architecture={"kind": "imagenet_resnet50", "width": 0.25}, recipe=RECIPE)
+    small = Model(architecture={"kind": "cnn", "layers": {"convolutions": [[8]]}}, recipe=RECIPE)
+    catalog = DataCatalog({"params:large": MemoryDataset(large), "params:small": MemoryDataset(small)})
+    costs = expected_costs(Pipeline([fit("a", "params:large"), fit("b", "params:small")]), catalog)
+    assert costs["a"] > 100 * costs["b"] > 0

@@ -6,9 +6,11 @@ import os
 import signal
 from collections.abc import Iterator
 from multiprocessing import active_children
+from threading import Event
 from typing import Any
 
 import pytest
+import torch
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
@@ -16,8 +18,22 @@ from kedro_datasets.json import JSONDataset
 
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.runners import DeviceRunner
+from knowledge_transfer.runners import devices as device_runner
 from knowledge_transfer.runners.walk import NodeError
-from tests.runners.nodes import Door, die, die_once, double, gpu, logical_gpus, meet, run, visible
+from tests.runners.nodes import (
+    Door,
+    die,
+    die_once,
+    double,
+    fill_the_gpu,
+    gpu,
+    logical_gpus,
+    lose_a_rank_once,
+    meet,
+    meet_and_die_once,
+    run,
+    visible,
+)
 
 
 @pytest.fixture
@@ -39,6 +55,12 @@ class Ended:
     def __init__(self) -> None:
         self.all: list[tuple[str, tuple[str, ...], str]] = []
         self.attempts: list[tuple[str, int]] = []
+        self.failed = Event()
+        self.placed: list[tuple[str, ...]] = []
+
+    @hook_impl
+    def on_run_placed(self, places: tuple[str, ...]) -> None:
+        self.placed.append(places)
 
     @hook_impl
     def on_node_started(self, node: Any, places: tuple[str, ...], attempt: int) -> None:
@@ -47,6 +69,8 @@ class Ended:
     @hook_impl
     def on_node_ended(self, node: Any, places: tuple[str, ...], status: str) -> None:
         self.all.append((node.name, places, status))
+        if status == "failed":
+            self.failed.set()
 
 
 def students(count: int) -> Pipeline:
@@ -158,10 +182,49 @@ def test_a_worker_that_is_killed_twice_fails_the_run(tags: list[str]) -> None:
 
 def test_a_function_that_cannot_be_sent_is_refused_by_name() -> None:
     with pytest.raises(RunError, match=r"student failed: cannot be sent to another process .* that can be imported"):
-        run(Pipeline([gpu(lambda: 1, None, "student")]), DataCatalog())
+        run(Pipeline([gpu(lambda: 1, None, "student"), gpu(double, "student", "later")]), DataCatalog())
 
 
-def test_room_for_one_node_is_this_process() -> None:
+def test_what_is_killed_after_another_node_has_failed_is_tried_again_all_the_same(door: Door, tmp_path: Any) -> None:
+    ended = Ended()
+    told = {"door": door.address, "flag": str(tmp_path / "flag"), "signal": int(signal.SIGKILL)}
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in told.items()})
+    pipeline = Pipeline([gpu(meet, "door", "student"), gpu(meet_and_die_once, ["door", "flag", "signal"], "killed")])
+    thread = door.start(pipeline, catalog, DeviceRunner(places=logical_gpus(2)), ended)
+    inside = {devices: connection for connection, _, devices in (door.accept() for _ in range(2))}
+    # By name "killed" starts first.
+    inside["11"].send("raise")
+    ended.failed.wait(60)
+    inside["10"].send("die")
+    door.accept()[0].send("live")
+    thread.join()
+    assert "student on cuda:1 failed" in str(door.error)
+    assert [status for _, _, status in ended.all] == ["failed", "killed", "finished"]
+
+
+def test_a_fit_that_loses_a_rank_is_tried_once_more(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    catalog = DataCatalog({"flag": MemoryDataset(str(tmp_path / "flag"))})
+    assert run(Pipeline([gpu(lose_a_rank_once, "flag", "target")]), catalog) == {"target": "lived"}
+    assert "target on cuda:0 lost a process of its own: rank 2 was killed: it is tried once more" in caplog.text
+
+
+def test_the_only_free_gpu_is_used_though_it_is_not_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = logical_gpus(2)[1:]
+    monkeypatch.setattr(device_runner, "resolve_device", lambda _: torch.device("cuda"))
+    assert run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), DeviceRunner(places=second)) == {"seen": "11"}
+
+
+def test_a_full_gpu_is_told_in_our_words_and_without_a_traceback() -> None:
+    with pytest.raises(RunError) as caught:
+        run(Pipeline([gpu(fill_the_gpu, None, "student")]), DataCatalog())
+    assert str(caught.value) == (
+        "student on cuda:0 failed: the GPU is out of memory: lower per_device, or batch_size of the recipe "
+        "(CUDA out of memory. Tried to allocate 20.00 MiB.)"
+    )
+
+
+def test_room_for_one_node_is_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_runner, "resolve_device", lambda _: torch.device("cuda"))
     here = run(Pipeline([gpu(os.getpid, None, "pid")]), DataCatalog(), DeviceRunner(places=logical_gpus(1)))
     assert here == {"pid": os.getpid()}
 
@@ -170,3 +233,8 @@ def test_room_for_one_node_is_this_process() -> None:
 def test_a_number_of_processes_is_a_number(wrong: Any) -> None:
     with pytest.raises(RunError, match="processes is a number of processes, got"):
         DeviceRunner(processes=wrong)
+
+
+def test_a_misspelt_runner_parameter_is_refused_with_the_near_one() -> None:
+    with pytest.raises(RunError, match=r"--runner-params: unknown 'proceses'; did you mean 'processes'\?"):
+        DeviceRunner(proceses=2)

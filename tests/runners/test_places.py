@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
 
+from knowledge_transfer.errors import RunError
 from knowledge_transfer.learning.hardware import numbers_in, resolve_device
-from knowledge_transfer.parameters import ParametersError, check_parameters
+from knowledge_transfer.parameters import ParameterHooks, ParametersError, check_parameters
 from knowledge_transfer.pipeline_registry import _base_parameters
 from knowledge_transfer.runners import DeviceRunner, default_runner, places
 from knowledge_transfer.runners.places import Place, gpus, processors
@@ -26,7 +29,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     def have(*free: float, visible: str | None = None) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(free))
         monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free))
-        monkeypatch.setattr(places, "_free_memory", lambda: [int(gib * GIB) for gib in free])
+        monkeypatch.setattr(
+            places, "free_memory", lambda numbers: {number: int(free[number] * GIB) for number in numbers}
+        )
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if visible is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -72,6 +77,39 @@ def test_a_full_gpu_is_left_out_by_auto_and_refused_by_number(machine: Machine) 
     machine(1.5, 0.5)
     with pytest.raises(ValueError, match=r"GPU 0 \(1.5 GiB free\), GPU 1 \(0.5 GiB free\) is full"):
         gpus("auto")
+
+
+def test_devices_are_asked_about_only_where_something_is_computed_on_them(machine: Machine) -> None:
+    machine(0.5, 0.5)
+    table = Pipeline([node(list, None, "table", name="table")])
+    ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=table, catalog=DataCatalog())
+    student = Pipeline([node(list, "params:devices", "student", name="student", tags=["gpu"])])
+    catalog = DataCatalog({"params:devices": MemoryDataset("auto")})
+    with pytest.raises(RunError, match=r"GPU 0 .* is full"):
+        ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=student, catalog=catalog)
+
+
+def test_a_target_on_more_gpus_than_there_are_is_refused_before_the_run(machine: Machine) -> None:
+    machine(80, 80)
+    inputs = ["params:devices", "params:target"]
+    target = Pipeline([node(print, inputs, "target", name="distil_target", tags=["gpu", "training"])])
+    catalog = DataCatalog({"params:devices": MemoryDataset("auto"), "params:target": MemoryDataset({"devices": 4})})
+    with pytest.raises(RunError, match=r"distil_target computes on 4 devices .*, this run has 2"):
+        ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=target, catalog=catalog)
+
+
+def test_a_gpu_that_cannot_even_be_asked_counts_as_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    places.free_memory.cache_clear()
+    asked = (
+        "import torch\n"
+        "def told(index):\n"
+        "    if index == 1: raise RuntimeError('CUDA error: out of memory')\n"
+        "    return 80 << 30, 0\n"
+        "torch.cuda.mem_get_info = told\n"
+    )
+    monkeypatch.setattr(places, "_PROBE", asked + places._PROBE)
+    assert places.free_memory((0, 1)) == {0: 80 << 30, 1: 0}
+    places.free_memory.cache_clear()
 
 
 def test_a_plain_run_uses_gpus_where_there_are_some(machine: Machine) -> None:

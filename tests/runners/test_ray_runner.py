@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from kedro_datasets.json import JSONDataset
 
+from knowledge_transfer.datasets import PublishedImagesDataset
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.runners.walk import NodeError
 from tests.runners.nodes import Door, die_once, double, gpu, meet, run, visible
@@ -94,6 +96,42 @@ def test_a_killed_task_is_tried_once_more_and_one_that_raises_is_named(cluster: 
         )
 
 
+def test_an_address_at_which_nobody_answers_is_told_at_once() -> None:
+    from knowledge_transfer.runners.ray import _require_cluster
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        _require_cluster(address)
+    with pytest.raises(RunError, match=rf"no Ray cluster answers at {address} \(RAY_ADDRESS\).*`ray start --head`"):
+        _require_cluster(address)
+    _require_cluster("local")
+
+
+@pytest.mark.parametrize(("machines", "processors", "asked"), [(6, 16, 16), (5, 4, 4), (1, 16, 4)])
+def test_no_task_asks_for_more_processors_than_a_machine_has(
+    cluster: None, monkeypatch: pytest.MonkeyPatch, machines: int, processors: int, asked: int
+) -> None:
+    from knowledge_transfer.runners.ray import RayCrew
+
+    alive = [
+        {"NodeID": f"{number}", "Alive": True, "Resources": {"CPU": float(processors)}} for number in range(machines)
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: alive)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(machines * processors)})
+    crew = RayCrew({"devices": "auto", "per_device": 1})
+    assert crew._threads == asked
+    assert crew.places == (("cpu",) if machines == 1 else tuple(f"node{number + 1}/cpu" for number in range(machines)))
+    crew.stop()
+
+
+def test_devices_are_announced_as_tasks_on_them_are_told(cluster: None) -> None:
+    ended = Ended()
+    run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), ray_runner(shared="/"), ended)
+    (placed,) = ended.placed
+    assert placed == ("node1/cuda:0", "node1/cuda:1", "node2/cuda:0", "node2/cuda:1")
+    assert ended.all[0][1][0] in placed
+
+
 @pytest.mark.parametrize("devices", [3, 5])
 def test_more_gpus_than_a_machine_has_are_refused_at_once(cluster: None, devices: int) -> None:
     large = gpu(visible, ["params:target"], "large", "train_large", "training")
@@ -110,6 +148,17 @@ def test_a_local_file_is_refused_on_two_machines(cluster: None, tmp_path: Path, 
         run(pipeline, catalog, ray_runner())
     run(pipeline, catalog, ray_runner(shared=str(tmp_path)))
     assert catalog.load("stored") in ("0", "1")
+    folder = PublishedImagesDataset(source="folder", path=str(tmp_path), image_size=32, split="train")
+    embedded = PublishedImagesDataset(source="shapes", path="data/01_raw", image_size=32, split="train")
+    for images, words in ((folder, "images is .*, on the disk"), (embedded, None)):
+        catalog = DataCatalog({"images": images})
+        if words:
+            with pytest.raises(RunError, match=words):
+                run(Pipeline([gpu(visible, "images", "seen")]), catalog, ray_runner())
+        else:
+            run(Pipeline([gpu(visible, "images", "seen")]), catalog, ray_runner())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@db/mlflow")
+    run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), ray_runner())
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(RunError, match="start `mlflow server` and set MLFLOW_TRACKING_URI"):
         run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), ray_runner())

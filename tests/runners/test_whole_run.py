@@ -1,13 +1,18 @@
-"""The experiment itself side by side: the same bits as one after another, and an end that leaves nothing behind."""
+"""The experiment itself side by side: the same bits as one after another, and an end that leaves nothing behind.
+
+`python -m tests.runners.test_whole_run FOLDER DeviceRunner` runs a long one in the project there, to be interrupted.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from multiprocessing import active_children
 from pathlib import Path
@@ -15,9 +20,10 @@ from typing import Any
 
 import pytest
 from kedro.framework.hooks import hook_impl
-from kedro.runner import SequentialRunner
+from kedro.runner import AbstractRunner, SequentialRunner
 from mlflow.tracking import MlflowClient
 
+from knowledge_transfer import runners
 from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.learning.events import EpochEnded, FitResumed
 from knowledge_transfer.runners import DeviceRunner
@@ -75,6 +81,48 @@ def test_what_was_made_by_other_processes_is_stamped(side_by_side: Project) -> N
     assert json.loads(side_by_side.file("08_reporting/made_with.json").read_text())["parameters_sha256"]
 
 
+@pytest.fixture
+def goes_on(finished_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project in which all is made, by one process, and any node can be run again."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    project = Project(tmp_path)
+    shutil.copytree(finished_project.file(""), project.file(""))
+    return project
+
+
+def run_again(project: Project, runner: AbstractRunner, nodes: list[str], **changes: Any) -> None:
+    with project.session(merged(TINY, {"evaluation": {"controls": True}, **changes})) as session:
+        session.run(pipeline_names=["bidirectional"], runner=runner, node_names=nodes)
+
+
+def test_ray_gives_the_bits_of_one_after_another(
+    goes_on: Project, finished_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}/src")
+    began = time.time()
+    students = STUDENTS[:2]
+    run_again(goes_on, runners.RayRunner(), [f"student_training.train_{name}" for name in students])
+    for name in students:
+        assert goes_on.file(f"06_models/{name}_round0.safetensors").stat().st_mtime > began
+        assert checkpoint_hash(goes_on, f"{name}_round0") == checkpoint_hash(finished_project, f"{name}_round0")
+
+
+def test_a_target_on_two_devices_is_trained_and_the_run_names_both(goes_on: Project) -> None:
+    nodes = ["target_distillation.distil_vgg19_round1", "evaluation.measure_device_use"]
+    before = checkpoint_hash(goes_on, "vgg19_round1")
+    run_again(goes_on, DeviceRunner(processes=2), nodes, target={"devices": 2})
+    assert checkpoint_hash(goes_on, "vgg19_round1") != before, "two sum in another order than one"
+    timeline = json.loads(goes_on.file("08_reporting/timeline.json").read_text())
+    assert timeline["places"] == ["cpu:0", "cpu:1"]
+    (fit,) = [each for each in timeline["nodes"] if each["model"] == "vgg19"]
+    assert (fit["places"], fit["status"], fit["attempt"]) == (["cpu:0", "cpu:1"], "finished", 1)
+    client = MlflowClient(f"sqlite:///{goes_on.path / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert [run.data.tags["device"] for run in runs if run.info.run_name == "vgg19"] == ["cpu:0, cpu:1"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
 class KillOnce:
     """Kills the process of a fit, as a machine without memory would, once five epochs of it are over."""
 
@@ -121,22 +169,26 @@ def children_of(pid: int) -> set[int]:
 
 
 def is_working(pid: int) -> bool:
-    """Return whether the process still runs nodes; what nobody has reaped, and Python's resource tracker, do not."""
+    """Return whether the process still runs nodes, or is Ray's; what nobody has reaped, or only tracks, is neither."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state != "Z" and "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+        command = Path(f"/proc/{pid}/cmdline").read_text()
+        return state != "Z" and ("spawn_main" in command or "ray" in command)
     except OSError:
         return False
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads processes from /proc")
+@pytest.mark.parametrize("runner", ["DeviceRunner", "RayRunner"])
 @pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
 def test_an_interruption_ends_every_process_and_no_mlflow_run_is_left_running(
-    tmp_path: Path, name: str, exit_code: int
+    tmp_path: Path, name: str, exit_code: int, runner: str
 ) -> None:
+    if runner == "RayRunner":
+        pytest.importorskip("ray")
     project = Project(tmp_path)
     started = subprocess.Popen(
-        [sys.executable, "-m", "tests.runners.test_whole_run", str(tmp_path)],
+        [sys.executable, "-m", "tests.runners.test_whole_run", str(tmp_path), runner],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -145,7 +197,11 @@ def test_an_interruption_ends_every_process_and_no_mlflow_run_is_left_running(
     )
     with started:
         below = interrupt(started, name)
+        sent = time.monotonic()
         assert started.wait(30) == exit_code
+        assert time.monotonic() - sent < 20
+    while any(map(is_working, below)) and time.monotonic() - sent < 20:
+        time.sleep(0.1)  # Ray's own follow its driver
     assert not [pid for pid in below if is_working(pid)]
     client = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
     runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
@@ -174,4 +230,5 @@ def interrupt(started: subprocess.Popen[str], name: str) -> set[int]:
 
 if __name__ == "__main__":
     with Project.at(Path(sys.argv[1])).session(merged(TINY, LONG)) as session:
-        session.run(pipeline_names=["bidirectional"], runner=DeviceRunner(processes=2))
+        two = getattr(runners, sys.argv[2])(**({"processes": 2} if sys.argv[2] == "DeviceRunner" else {}))
+        session.run(pipeline_names=["bidirectional"], runner=two)

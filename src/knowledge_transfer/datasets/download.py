@@ -1,4 +1,4 @@
-"""Published data sets fetched by torchvision, once; what it fetches it checks by MD5 before it unpacks it."""
+"""Published data sets and weights fetched by torchvision, once; it checks what it fetches before it unpacks it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from torchvision import datasets as published
+from torchvision.models import WeightsEnum
 
 _SILENCE = 20.0  # seconds; torchvision sets no limit, and a firewall that swallows packets holds each try for minutes
 _ONE_AT_A_TIME = threading.Lock()  # an asynchronous run loads both parts at once, and they share their archives
@@ -32,6 +33,15 @@ def fetch(name: str, root: Path, folder: Path, files: str, *, download: bool = T
                 f"{name} is not in {root} and cannot be downloaded: put {files} into {folder} yourself, or run "
                 f"`make run`, which needs no download ({' '.join(str(error).split())})"
             ) from error
+
+
+def fetch_weights(weights: WeightsEnum, folder: Path) -> None:
+    """Download weights that torchvision publishes into `folder`, checked by the hash in their name.
+
+    Raises OSError or RuntimeError when they are not to be had.
+    """
+    with _ONE_AT_A_TIME, _patience(_SILENCE):
+        weights.get_state_dict(progress=False, check_hash=True, model_dir=str(folder), weights_only=True)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import torch
 from knowledge_transfer.learning import events, processes, snapshots, training
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.models import Network
-from knowledge_transfer.learning.ranks import Failure, Message, Work, nearness, take_part
+from knowledge_transfer.learning.ranks import Failure, Message, RankKilledError, Work, nearness, take_part
 from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.sharing import Share
 from knowledge_transfer.learning.training import Fitted
@@ -46,7 +46,7 @@ def fit(
     differ by 1e-6. `network` itself is not changed.
 
     Raises ValueError, before anything is started, where devices or images in a batch are too few; what a rank raises,
-    its traceback as the cause; RuntimeError, naming it, when a rank is killed.
+    its traceback as the cause; RankKilledError, naming it, when a rank is killed.
     """
     if replicas == 1:
         return training.fit(network, images, recipe, device=device, name=name, **how)
@@ -75,6 +75,11 @@ def _require(replicas: int, device: torch.device, batch: int) -> None:
         raise ValueError(f"replicas is {replicas}: set it to 1 or more")
     if device.type not in ("cuda", "cpu"):
         raise ValueError(f"{replicas} replicas need CUDA devices or the CPU, not {device.type}: set replicas to 1")
+    if device.type == "cuda" and device.index:
+        raise ValueError(
+            f"{replicas} replicas compute on cuda:0 and on, not from {device}: hide the other GPUs by "
+            "CUDA_VISIBLE_DEVICES, or leave it to the project's DeviceRunner"
+        )
     if device.type == "cuda" and torch.cuda.device_count() < replicas:
         raise ValueError(f"{replicas} replicas need as many GPUs, here are {torch.cuda.device_count()}")
     if batch < replicas:
@@ -111,7 +116,7 @@ class _Rank:
             self.process.join(_GRACE)
             if self.has_failed or self.process.exitcode == 0:
                 return None
-            end = RuntimeError(f"{self.title} {processes.how_it_ended(self.process.exitcode)}")
+            end = RankKilledError(f"{self.title} {processes.how_it_ended(self.process.exitcode)}")
             message = Failure(end, "", time.monotonic(), self.process.exitcode)
         self.has_failed = isinstance(message, Failure)
         return message

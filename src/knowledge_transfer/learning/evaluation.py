@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from typing import Literal
 
 import torch
@@ -51,3 +53,30 @@ def images_per_second(network: nn.Module, images: ImageSet, *, device: torch.dev
         predict(network, some, device=device)
         durations.append(time.perf_counter() - began)
     return len(some) / min(durations)
+
+
+@torch.inference_mode()
+def silent_share(network: nn.Module, images: ImageSet, *, device: torch.device) -> float:
+    """Return the share, in [0, 1], of channels that are zero for every image, of the ReLU layer with the most of them.
+
+    Such units learn nothing, for their gradient is zero as well; a layer of them, 1, lets nothing through in either
+    direction: the network is dead. Not a number for a network without ReLUs.
+    """
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    fired: dict[tuple[nn.Module, int], Tensor] = {}
+    calls: Counter[nn.Module] = Counter()
+
+    def listen(module: nn.Module, _: object, output: Tensor) -> None:
+        # A block of torchvision's calls one ReLU several times: each call is a layer of its own.
+        layer = module, calls[module]
+        calls[module] += 1
+        now = output.transpose(0, 1).flatten(1).amax(1) > 0
+        fired[layer] = now | fired.get(layer, torch.zeros_like(now))
+
+    handles = [each.register_forward_hook(listen) for each in network.modules() if isinstance(each, nn.ReLU)]
+    for batch in images.images.split(_BATCH):
+        calls.clear()
+        network(batch.to(device).to(memory_format=torch.channels_last))
+    for handle in handles:
+        handle.remove()
+    return max((float((~layer).float().mean()) for layer in fired.values()), default=math.nan)

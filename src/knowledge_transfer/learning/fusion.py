@@ -8,24 +8,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from knowledge_transfer.learning.fitting import FITTED_RULES, stacked_logits, validation_weights
 from knowledge_transfer.learning.knobs import nearest
 from knowledge_transfer.learning.voting import VOTING_RULES, vote
 
-FUSION_RULES: tuple[str, ...] = ("mean_probabilities", "mean_logits", "weighted", "confidence")
+FUSION_RULES: tuple[str, ...] = ("mean_probabilities", "mean_logits", "weighted", "confidence", "boosted", "stacked")
+# Not a rule of fusion but instead of one: a lesson from each member, not from their ensemble.
+APART = "apart"
 
-__all__ = ["FUSION_RULES", "VOTING_RULES", "fuse", "teacher_logits", "validation_weights"]
+__all__ = ["APART", "FITTED_RULES", "FUSION_RULES", "VOTING_RULES", "fuse", "teacher_logits", "validation_weights"]
 
 
 def fuse(logits: Tensor, rule: str, *, temperature: float = 1.0, weights: Tensor | None = None) -> Tensor:
     """Return the ensemble's distribution, float32 [B, C], rows summing to 1, from the members' logits [M, B, C].
 
     mean_probabilities: the mean over members of softmax(z/T). mean_logits: softmax of the mean of z/T, which is the
-    geometric mean of those, normalised. weighted: their mean under `weights` [M], which only this rule reads.
-    confidence: their mean under weights that follow, for each image, 1 - H(softmax(z)) / log C. A vote: 1 for the
-    class elected, 0 for the others, at any temperature.
+    geometric mean of those, normalised. confidence: the mean of softmax(z/T) under weights that follow, for each image,
+    1 - H(softmax(z)) / log C. A vote: 1 for the class elected, 0 for the others, at any temperature.
 
-    Raises ValueError for an unknown rule, logits that are not [M, B, C], and weights that are missing where needed, not
-    one per member, negative, or do not sum to 1.
+    What these were fitted to on validation (`fitting`) is given as `weights`; others do not read it. weighted: the
+    mean of softmax(z/T) under weights [M]. boosted: softmax of v/T, v the sum of the weights [M] of the members that
+    choose the class. stacked: softmax of u/T, u the logits of the layer [M, C + 1, C].
+
+    boosted counts choices, as SAMME does, for its weight is the evidence of a choice: of a member that errs with e,
+    evenly among the C - 1 other classes, it is the log of how much likelier the chosen class is, so that for members
+    that err independently v are the logits of the posterior. Ties go to the higher sum of probabilities.
+
+    Raises ValueError for an unknown rule, logits that are not [M, B, C], and weights that are missing where needed or
+    of another shape, negative, or, where they are shares, do not sum to 1.
     """
     if rule not in FUSION_RULES and rule not in VOTING_RULES:
         raise ValueError(f"unknown fusion '{rule}'{nearest(rule, (*FUSION_RULES, *VOTING_RULES))}")
@@ -34,12 +44,12 @@ def fuse(logits: Tensor, rule: str, *, temperature: float = 1.0, weights: Tensor
     if rule in VOTING_RULES:
         return F.one_hot(vote(logits, rule), logits.shape[2]).float()
     logits = logits.float()
-    if rule == "mean_logits":
-        return (logits.mean(dim=0) / temperature).softmax(dim=1)
+    if rule in ("mean_logits", "boosted", "stacked"):
+        return (_logits(logits, rule, weights) / temperature).softmax(dim=1)
     probabilities = (logits / temperature).softmax(dim=2)
     if rule == "mean_probabilities":
         return probabilities.mean(dim=0)
-    shares = _confidence(logits) if rule == "confidence" else _checked(weights, logits)
+    shares = _confidence(logits) if rule == "confidence" else _shares(weights, logits)
     return (shares.unsqueeze(2) * probabilities).sum(dim=0)
 
 
@@ -52,36 +62,40 @@ def teacher_logits(logits: Tensor, rule: str, *, temperature: float, weights: Te
     return temperature * distribution.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
-def validation_weights(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the weights float32 [M], none negative, summing to 1, of least NLL of the weighted mean of probabilities.
-
-    `logits` [M, N, C] and `labels` int64 [N] are the members' answers on the validation set. The NLL is convex in the
-    weights; expectation-maximisation for mixture proportions never increases it, from equal weights on. The result is
-    within 1e-6 nats of the least NLL, or what 10,000 steps reach. Raises ValueError when the shapes do not fit.
-    """
-    if logits.ndim != 3 or not logits.numel() or labels.shape != logits.shape[1:2]:
-        raise ValueError(f"logits {list(logits.shape)} and labels {list(labels.shape)}, not [M, N, C] and [N]")
-    columns = labels.expand(len(logits), -1).unsqueeze(2)
-    right = logits.double().softmax(dim=2).gather(2, columns).squeeze(2).clamp(min=torch.finfo(torch.float64).tiny)
-    weights = torch.full_like(right[:, 0], 1 / len(right))
-    for _ in range(10_000):
-        gain = (right / (weights @ right)).mean(dim=1)
-        # The log of the largest gain bounds the distance to the optimum (Cover 1984, log-optimal portfolios).
-        if gain.max() < 1 + 1e-6:
-            break
-        weights = weights * gain
-    return (weights / weights.sum()).float()
+def _logits(logits: Tensor, rule: str, weights: Tensor | None) -> Tensor:
+    """Return the fused logits [B, C] of a rule that has them."""
+    members, _, classes = logits.shape
+    if rule == "mean_logits":
+        return logits.mean(dim=0)
+    if rule == "stacked":
+        return stacked_logits(logits, _checked(weights, rule, logits, (members, classes + 1, classes)))
+    shares = _not_negative(_checked(weights, rule, logits, (members,)))
+    votes = (shares.view(-1, 1, 1) * F.one_hot(logits.argmax(dim=2), classes)).sum(dim=0)
+    # Too little to change what the weights decide, and more than what rounding leaves between equal sums.
+    return votes + 1e-3 * logits.softmax(dim=2).mean(dim=0)
 
 
-def _checked(weights: Tensor | None, logits: Tensor) -> Tensor:
-    """Return the weights as [M, 1] beside `logits`."""
+def _shares(weights: Tensor | None, logits: Tensor) -> Tensor:
+    """Return the weights of the weighted mean as [M, 1] beside `logits`."""
+    shares = _not_negative(_checked(weights, "weighted", logits, (len(logits),)))
+    if not math.isclose(float(shares.sum()), 1, abs_tol=1e-4):
+        raise ValueError(f"weights must sum to 1, got {shares.tolist()}")
+    return shares.unsqueeze(1)
+
+
+def _checked(weights: Tensor | None, rule: str, logits: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return what `rule` was fitted to, of the type and on the device of `logits`."""
     if weights is None:
-        raise ValueError("fusion 'weighted' needs weights")
-    if weights.shape != (len(logits),):
-        raise ValueError(f"{len(logits)} members but weights of shape {list(weights.shape)}")
-    if not bool((weights >= 0).all()) or not math.isclose(float(weights.sum()), 1, abs_tol=1e-4):
-        raise ValueError(f"weights must not be negative and must sum to 1, got {weights.tolist()}")
-    return weights.to(logits).unsqueeze(1)
+        raise ValueError(f"fusion '{rule}' needs weights, which are fitted on validation")
+    if weights.shape != shape:
+        raise ValueError(f"{len(logits)} members but weights of shape {list(weights.shape)}, not {list(shape)}")
+    return weights.to(logits)
+
+
+def _not_negative(weights: Tensor) -> Tensor:
+    if not bool((weights >= 0).all()):
+        raise ValueError(f"weights must not be negative, got {weights.tolist()}")
+    return weights
 
 
 def _confidence(logits: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,11 @@ from knowledge_transfer.learning.blocks import ALL
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts, weights_sha256
 from knowledge_transfer.learning.evaluation import predict
 from knowledge_transfer.learning.events import EpochEnded
+from knowledge_transfer.learning.fitting import FITS
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models import Architecture, Network, build
+from knowledge_transfer.learning.pretrained import Pretrained
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.learning.steps import Lesson
@@ -34,11 +36,21 @@ class Normalisation(Knobs):
 
 
 class Standing(Knobs):
-    """What validation says of one member: its weight among those of its domain, and its accuracy, both in [0, 1]."""
+    """What validation says of one member: its accuracy, and its part in the fusions that are fitted to its domain.
+
+    `weight` is its share in `weighted`, `boost` its weight in `boosted`, `layer` its part of the layer of `stacked`,
+    [classes + 1][classes].
+    """
 
     domain: str = ALL
-    weight: float = Field(ge=0, le=1)
     accuracy: float = Field(ge=0, le=1)
+    weight: float = Field(ge=0, le=1)
+    boost: float = Field(default=0.0, ge=0)
+    layer: tuple[tuple[float, ...], ...] = ()
+
+    def part_in(self, rule: str) -> Any:
+        """Return what the fitted fusion `rule` knows of the member."""
+        return {"weighted": self.weight, "boosted": self.boost, "stacked": self.layer}[rule]
 
 
 def learn(
@@ -52,7 +64,7 @@ def learn(
     seed: int,
     device: torch.device,
     round_: int = 0,
-    start: Checkpoint | None = None,
+    start: Checkpoint | Pretrained | None = None,
     soft_labels: SoftLabels | None = None,
     teaching: Teaching | None = None,
     standings: dict[str, Standing] | None = None,
@@ -62,18 +74,19 @@ def learn(
 ) -> tuple[Checkpoint, list[EpochEnded]]:
     """Return the checkpoint of `name` after `round_`, and its learning curve.
 
-    It starts from `start` (none: fresh weights drawn by `seed`). With `soft_labels` and `teaching` it learns from the
-    fused teachers as well; `standings` (by member) are what the weighted rule and `top_k` go by. `view_seed` is for a
-    learner without a teacher that is to see the views of one with. `replicas` devices train it together, to the same
-    weights up to rounding (`data_parallel.fit`). `image_weights` float [N], of mean 1, weigh each image's loss. Fits in
-    threads of one process wait for each other.
+    It starts from `start` (none: fresh weights drawn by `seed`; of pretrained weights all but the last layer). With
+    `soft_labels` and `teaching` it learns from the teachers as well; `standings` (by member) are what fitted fusion
+    rules and `top_k` go by. `view_seed` is for a learner without a teacher that is to see the views of one with.
+    `replicas` devices train it together, to the same weights up to rounding (`data_parallel.fit`). `image_weights`
+    float [N], of mean 1, weigh each image's loss. Fits in threads of one process wait for each other.
 
-    Raises ValueError when `start` is another architecture or answers with other classes, or when there are too few
-    devices or images in a batch for the replicas.
+    Raises ValueError when `start` is another architecture, or a checkpoint that answers with other classes, or when
+    there are too few devices or images in a batch for the replicas.
     """
     lesson = None
     if soft_labels is not None and teaching is not None:
         lesson = prepare_lesson(soft_labels, images, teaching, standings)
+        _require_heads(architecture, lesson)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
         network = network_of(architecture, images, normalisation, seed, start)
@@ -90,8 +103,7 @@ def learn(
             view_seed=view_seed,
             image_weights=image_weights,
         )
-    parents = {} if start is None else {start.facts.key: start.facts.sha256}
-    parents |= {} if soft_labels is None else soft_labels.facts.teachers
+    parents = _parent(start) | ({} if soft_labels is None else soft_labels.facts.teachers)
     checkpoint = record(
         name,
         architecture,
@@ -150,23 +162,34 @@ def prepare_lesson(
 ) -> Lesson:
     """Return the lesson that `teaching` makes of the soft labels of `images`, fused once for all epochs.
 
-    Raises ValueError when the weighted rule or `top_k` is asked for and there are no standings.
+    Raises ValueError when a fitted rule or `top_k` is asked for and there are no standings.
     """
     members, weights = soft_labels.members, None
-    if teaching.top_k is not None or teaching.fusion == "weighted":
+    is_fitted = teaching.fusion in fusion.FITTED_RULES
+    if teaching.top_k is not None or is_fitted:
         if standings is None:
-            raise ValueError("top_k and the weighted fusion need the members' standings on validation")
+            raise ValueError(f"top_k and the {teaching.fusion} fusion need the members' standings on validation")
         members = best_members(standings, teaching.top_k)
-        weights = {key: standings[key].weight for key in members} if teaching.fusion == "weighted" else None
-    return Lesson(
-        teacher_logits=soft_labels.teacher_logits(
+        weights = {key: standings[key].part_in(teaching.fusion) for key in members} if is_fitted else None
+    if teaching.fusion == fusion.APART:
+        teacher_logits = soft_labels.member_logits(images, members=members)
+    else:
+        teacher_logits = soft_labels.teacher_logits(
             teaching.fusion, images, temperature=teaching.temperature, members=members, weights=weights
-        ),
+        )
+    return Lesson(
+        teacher_logits=teacher_logits,
         soft_loss=losses.resolve(teaching.loss, {"temperature": teaching.temperature, **teaching.loss_options}),
         alpha=teaching.alpha,
         view_seed=soft_labels.facts.view_seed,
         gamma=teaching.gamma,
     )
+
+
+def _require_heads(architecture: Architecture, lesson: Lesson) -> None:
+    members = lesson.teacher_logits.shape[2] if lesson.teacher_logits.ndim == 4 else None
+    if members is not None and architecture.heads not in (1, members):
+        raise ValueError(f"{members} teachers kept apart, but {architecture.heads} heads: set heads to {members} or 1")
 
 
 def best_members(standings: dict[str, Standing], top_k: int | None) -> tuple[str, ...]:
@@ -178,20 +201,26 @@ def best_members(standings: dict[str, Standing], top_k: int | None) -> tuple[str
     return tuple(key for key in standings if key in chosen)
 
 
+def _parent(start: Checkpoint | Pretrained | None) -> dict[str, str]:
+    if start is None:
+        return {}
+    return {start.origin: start.sha256} if isinstance(start, Pretrained) else {start.facts.key: start.facts.sha256}
+
+
 def network_of(
     architecture: Architecture,
     images: ImageSet,
     normalisation: Normalisation,
     seed: int,
-    start: Checkpoint | None = None,
+    start: Checkpoint | Pretrained | None = None,
 ) -> Network:
     """Return the network that a fit begins with: that of `start`, or with weights drawn by `seed`."""
-    if start is not None:
+    if isinstance(start, Checkpoint):
         start.require(architecture, images)
         return start.build()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(
+        network = build(
             architecture,
             classes=len(images.class_names),
             channels=images.images.shape[1],
@@ -199,6 +228,9 @@ def network_of(
             mean=normalisation.mean,
             deviation=normalisation.deviation,
         )
+    if start is not None:
+        start.put_into(network)
+    return network
 
 
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, teaching: Teaching) -> ImageSet:
@@ -212,12 +244,19 @@ def rank(members: list[Checkpoint], validation: ImageSet, *, device: torch.devic
     for domain in dict.fromkeys(member.facts.domain for member in members):
         rivals, images = [member for member in members if member.facts.domain == domain], validation.of(domain)
         logits = torch.stack([predict(member.build(), images, device=device) for member in rivals])
-        weights = fusion.validation_weights(logits, images.labels)
-        accuracies = (logits.argmax(2) == images.labels).float().mean(1)
-        for member, weight, accuracy in zip(rivals, weights, accuracies, strict=True):
-            standing = Standing(domain=domain, weight=min(float(weight), 1.0), accuracy=float(accuracy))
-            standings[member.facts.key] = standing
+        named = standings_of([member.facts.key for member in rivals], logits, images.labels)
+        standings |= {key: standing.model_copy(update={"domain": domain}) for key, standing in named.items()}
     return {member.facts.key: standings[member.facts.key] for member in members}
+
+
+def standings_of(keys: Sequence[str], logits: Tensor, labels: Tensor) -> dict[str, Standing]:
+    """Return the standing of each member by its key, from their `logits` [M, N, C] on validation images."""
+    weights, boosts, layers = (fit(logits, labels).tolist() for fit in FITS.values())
+    accuracies = (logits.argmax(2) == labels).float().mean(1).tolist()
+    return {
+        key: Standing(accuracy=accuracy, weight=min(weight, 1.0), boost=boost, layer=layer)
+        for key, accuracy, weight, boost, layer in zip(keys, accuracies, weights, boosts, layers, strict=True)
+    }
 
 
 def teachers_hashes(facts: Iterable[dict[str, Any]]) -> dict[str, str]:

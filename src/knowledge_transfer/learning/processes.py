@@ -23,7 +23,12 @@ def start(function: Callable[..., None], *arguments: Any, name: str, daemon: boo
     function_bytes = pickle.dumps(function)
     spawn = multiprocessing.get_context("spawn")
     child = spawn.Process(target=_enter, args=(function_bytes, arguments), name=name, daemon=daemon)
-    child.start()
+    # Blocked in the child, too, until it can ignore it: else Ctrl-C shows the traceback of its imports.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        child.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return child
 
 

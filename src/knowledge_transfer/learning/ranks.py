@@ -26,6 +26,7 @@ from knowledge_transfer.learning.sharing import Share
 from knowledge_transfer.learning.snapshots import Keeping, kept_in
 
 # A rank waits this long for another: for rank 0 to validate, say. One that died is noticed at once all the same.
+_OURS = "knowledge_transfer."
 _PATIENCE = timedelta(minutes=30)
 
 
@@ -53,6 +54,14 @@ class Failure:
     trace: str
     at: float
     exitcode: int | None = None
+
+
+class RankError(RuntimeError):
+    """A ValueError of a library in a rank."""
+
+
+class RankKilledError(RuntimeError):
+    """The process of a rank is gone and has not said why: it was killed, or memory ran out."""
 
 
 Message = events.Event | training.Fitted | Failure
@@ -117,6 +126,10 @@ def _told(error: Exception) -> bytes:
     """Return a Failure as bytes, by type and words alone where the error itself cannot be sent."""
     trace = "".join(traceback.format_exception(error))
     now = time.monotonic()
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if type(error) is ValueError and not str(frame.f_globals.get("__name__")).startswith(_OURS):
+        # Raised again by its parent it would look like a refusal of this package, whose words are meant for users.
+        error = RankError(f"ValueError: {error}")
     try:
         content = pickle.dumps(Failure(error, trace, now))
         pickle.loads(content)  # noqa: S301 - made in the line above; some errors cannot be made again

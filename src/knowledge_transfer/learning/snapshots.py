@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from knowledge_transfer.learning.checkpoint import weights_sha256
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.steps import Learner
 
+logger = logging.getLogger(__name__)
 _DIGEST = 32  # bytes of a sha256
 _FORMAT = 1  # to be raised whenever what a snapshot holds changes
 
@@ -28,7 +30,8 @@ _FORMAT = 1  # to be raised whenever what a snapshot holds changes
 class Store(Protocol):
     """A place for one snapshot; picklable, because the ranks of a fit on several devices read it too.
 
-    `write` should leave the former snapshot whole if it is cut short. What a store raises ends the fit.
+    `write` should leave the former snapshot whole if it is cut short; what it raises is told once, and the fit goes on.
+    The snapshot of a fit that is over stays: whoever keeps it knows when its result is safe.
     """
 
     def read(self) -> bytes | None:
@@ -36,9 +39,6 @@ class Store(Protocol):
 
     def write(self, content: bytes) -> None:
         """Keep `content` in place of what was there."""
-
-    def delete(self) -> None:
-        """Keep nothing; there may be nothing already."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Snapshots:
         self._keeping = keeping()
         self._identity = identity().encode() if self._keeping else b""
         self._written = time.monotonic()
+        self._has_warned = False
 
     def read(self) -> dict[str, Any] | None:
         """Return what this fit last offered; none where there is nothing, or a damaged or another fit's snapshot."""
@@ -94,13 +95,13 @@ class Snapshots:
         buffer = io.BytesIO()
         torch.save(snapshot(), buffer)
         saved = buffer.getbuffer()
-        self._keeping.store.write(self._digest(saved) + saved)
         self._written = time.monotonic()
-
-    def delete(self) -> None:
-        """Delete what is in the store: the fit is over."""
-        if self._keeping:
-            self._keeping.store.delete()
+        try:
+            self._keeping.store.write(self._digest(saved) + saved)
+        except Exception as error:  # whatever a store raises: it must not cost the fit that it is to protect
+            if not self._has_warned:
+                logger.warning("no snapshot can be kept (%s): a fit that is cut short now starts afresh", error)
+            self._has_warned = True
 
     def _digest(self, saved: memoryview) -> bytes:
         # Of the fit and the bytes in one: nothing is read in that is not whole and this fit's own.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from knowledge_transfer.learning import fusion
-from knowledge_transfer.learning.blocks import ALL
+from knowledge_transfer.learning.blocks import ALL, Block
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.folding import folded
 from knowledge_transfer.learning.hardware import autocast
@@ -97,6 +98,15 @@ class SoftLabels:
         facts = self.facts.model_copy(update={"images_sha256": own.sha256, "class_names": own.class_names})
         return SoftLabels(self.logits[:, rows][..., block.classes], facts)
 
+    def only(self, members: Sequence[str]) -> SoftLabels:
+        """Return what these teachers said, in this order. Raises ValueError for one that is not among them."""
+        if missing := [key for key in members if key not in self.members]:
+            raise ValueError(f"{', '.join(missing)} gave none of these soft labels: label again")
+        teachers = {key: self.facts.teachers[key] for key in members}
+        domains = {key: domain for key, domain in self.facts.domains.items() if key in members}
+        facts = self.facts.model_copy(update={"teachers": teachers, "domains": domains})
+        return SoftLabels(self.logits[[self.members.index(key) for key in members]], facts)
+
     def teachers_of(self, domain: str) -> tuple[str, ...]:
         """Return the keys of the members that answer for `domain`, be it theirs or one of all."""
         return tuple(key for key in self.members if self.facts.domains.get(key, ALL) in (domain, ALL))
@@ -108,26 +118,57 @@ class SoftLabels:
         *,
         temperature: float,
         members: Sequence[str] | None = None,
-        weights: Mapping[str, float] | None = None,
+        weights: Mapping[str, Any] | None = None,
     ) -> Tensor:
         """Return float32 [images, views, classes]: the fused teacher's logits within each image's block.
 
         Their softmax at `temperature` is the fused distribution of the members that answer for the image's domain;
         outside the block they are minus infinity. `images` is the set that was labelled; `members` chooses some of them
-        (none: all); `weights` by member go with the weighted rule, which takes them in proportion within each domain.
+        (none: all); `weights` by member are their parts in a fitted rule, shares in proportion within each domain.
         Raises ValueError for a domain that has no teacher.
         """
         result = torch.full(self.logits.shape[1:], -torch.inf)
-        for position, block in enumerate(images.blocks):
-            chosen = [key for key in self.teachers_of(block.domain) if members is None or key in members]
-            if not chosen:
-                raise ValueError(f"no member answers for the domain '{block.domain}'")
-            rows = _rows(images, position)
-            said = self.logits[[self.members.index(key) for key in chosen]][:, rows][..., block.classes]
-            shares = None if weights is None else simplex([weights[key] for key in chosen])
-            fused = fusion.teacher_logits(said.flatten(1, 2).float(), rule, temperature=temperature, weights=shares)
+        for block, rows, keys, said in self._by_block(images, members):
+            parts = None if weights is None else [weights[key] for key in keys]
+            fitted = None if parts is None else simplex(parts) if rule == "weighted" else torch.tensor(parts)
+            fused = fusion.teacher_logits(said.flatten(1, 2), rule, temperature=temperature, weights=fitted)
             result[rows, :, block.classes] = fused.view(said.shape[1:])
         return result
+
+    def member_logits(self, images: ImageSet, *, members: Sequence[str] | None = None) -> Tensor:
+        """Return float32 [images, views, members, classes]: what each of an image's teachers says, not fused.
+
+        In a mix the members are those of the image's domain, and their logits outside its block minus infinity. Raises
+        ValueError where one domain has more of them than another.
+        """
+        blocks = list(self._by_block(images, members))
+        counts = {block.domain: len(keys) for block, _, keys, _ in blocks}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"teachers can be kept apart only where every domain has as many: here are {counts}")
+        _, count, views, classes = self.logits.shape
+        result = torch.full((count, views, counts[blocks[0][0].domain], classes), -torch.inf)
+        for block, rows, _, said in blocks:
+            result[rows, ..., block.classes] = said.movedim(0, 2)
+        return result
+
+    def _by_block(
+        self, images: ImageSet, members: Sequence[str] | None
+    ) -> Iterator[tuple[Block, Tensor, list[str], Tensor]]:
+        """Yield each block with its images' rows, the chosen members that answer for it, and what they say within it.
+
+        That is float32 [members, rows, views, classes of the block].
+        """
+        for position, block in enumerate(images.blocks):
+            keys = [key for key in self.teachers_of(block.domain) if members is None or key in members]
+            if not keys:
+                raise ValueError(f"no member answers for the domain '{block.domain}'")
+            rows = _rows(images, position)
+            yield (
+                block,
+                rows,
+                keys,
+                self.logits[[self.members.index(key) for key in keys]][:, rows][..., block.classes].float(),
+            )
 
 
 def simplex(shares: Sequence[float]) -> Tensor:

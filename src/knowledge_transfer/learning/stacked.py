@@ -21,8 +21,8 @@ _OF_NORMALISATION = ("mean", "deviation")
 
 
 def can_stack(architecture: Architecture, images: ImageSet) -> bool:
-    """Return whether networks of that kind can be stacked for such images: a `cnn`, and no mix of domains."""
-    return architecture.kind == "cnn" and len(images.blocks) == 1
+    """Return whether networks of that kind can be stacked for such images: a `cnn` of one head, no mix of domains."""
+    return architecture.kind == "cnn" and architecture.heads == 1 and len(images.blocks) == 1
 
 
 def pays(architecture: Architecture, images: ImageSet, members: int, device: torch.device) -> bool:
@@ -106,8 +106,8 @@ class _Apart(nn.Module):
         self.count = count
 
     def forward(self, values: Tensor) -> Tensor:
-        apart: Tensor = values.unflatten(1, (self.count, -1)).flatten(2).transpose(0, 1)
-        return apart
+        flat: Tensor = values.unflatten(1, (self.count, -1)).flatten(2).transpose(0, 1)
+        return flat
 
 
 def _stacked(layer: nn.Module, count: int) -> nn.Module:

@@ -16,6 +16,7 @@ from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.losses import combine, per_image
 from knowledge_transfer.learning.models import Network
+from knowledge_transfer.learning.models.heads import answer_of
 from knowledge_transfer.learning.optimising import average_of, optimizer_of
 from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.schedule import rate_factor
@@ -31,7 +32,8 @@ class TrainingDivergedError(RuntimeError):
 class Lesson:
     """What a teacher adds to a fit.
 
-    `teacher_logits` float [images, views, classes], `soft_loss` of (student logits, teacher logits, labels), its
+    `teacher_logits` float [images, views, classes], or [images, views, members, classes] of teachers that are kept
+    apart; `soft_loss` of (student logits, teacher logits, labels), its
     weight `alpha`, the weight `gamma` of the domain loss in a mix, and the seed of the views in which the teacher saw
     the images.
     """
@@ -148,14 +150,15 @@ class Learner:
             places=self.places,
         )
         with autocast(self.device, recipe.precision):
-            logits = self.answer(view.pixels.to(memory_format=torch.channels_last)).float()
+            said = self.answer(view.pixels.to(memory_format=torch.channels_last)).float()
         # From here on the whole batch: not every loss is a mean over its images.
-        logits = self.share.gather(logits, len(indices))
+        said = self.share.gather(said, len(indices))
+        logits = answer_of(said)
         targets = self.share.gather(soft_targets(self.labels, view, own, self.classes), len(indices))
         if self.image_weights is not None:
             loss = self._weighted_loss(self.image_weights, logits, targets, indices, number)
         else:
-            loss = self._loss(logits, targets, parts, indices, number)
+            loss = self._loss(said, targets, parts, indices, number)
         factor = rate_factor(step, recipe.epochs * self.steps_per_epoch, recipe.schedule, recipe.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate * factor
@@ -168,12 +171,13 @@ class Learner:
             self.average.update_parameters(self.network)
         return loss.detach(), (logits.detach().argmax(1) == targets.argmax(1)).sum()
 
-    def _loss(self, logits: Tensor, targets: Tensor, parts: Parts, indices: Tensor, view: int) -> Tensor:
+    def _loss(self, said: Tensor, targets: Tensor, parts: Parts, indices: Tensor, view: int) -> Tensor:
         """Return the mean loss of a batch."""
+        logits = answer_of(said)
         loss = smoothed_cross_entropy(logits, targets, self.recipe.label_smoothing, parts)
         if self.lesson is not None and self.teacher_logits is not None:
             lesson, teacher = self.lesson, self.teacher_logits[indices, view]
-            soft = soft_loss_by_block(lesson.soft_loss, logits, teacher, targets.argmax(1), parts)
+            soft = soft_loss_to(lesson.soft_loss, said, teacher, targets.argmax(1), parts)
             loss = combine(soft, loss, lesson.alpha)
             if self.is_mix and lesson.gamma:
                 loss = loss + lesson.gamma * domain_loss(logits, parts)
@@ -196,3 +200,19 @@ class Learner:
                 f"{self.name}: the loss is {float(losses[step])} at epoch {epoch + 1}, step {step + 1} "
                 f"(learning rate {self.rate:.3g}): lower learning_rate or set gradient_clip"
             )
+
+
+def soft_loss_to(
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor], said: Tensor, teacher: Tensor, labels: Tensor, parts: Parts
+) -> Tensor:
+    """Return the loss to one teacher [B, C], or its mean over teachers kept apart [B, K, C].
+
+    Of those each has its own head in `said` [B, K, C], or all have the one of [B, C] (Zuchniak 2023, 2302.07215:
+    mimic_all and loss_avg).
+    """
+    if teacher.ndim == 2:
+        return soft_loss_by_block(loss, answer_of(said), teacher, labels, parts)
+    teachers = teacher.unbind(1)
+    heads = said.unbind(1) if said.ndim == 3 else [said] * len(teachers)
+    each = [soft_loss_by_block(loss, q, p, labels, parts) for q, p in zip(heads, teachers, strict=True)]
+    return torch.stack(each).mean()

@@ -93,7 +93,6 @@ def fit(
                 course.best, course.kept, course.state = row.validation_accuracy, epoch, cpu_state(learner.answering)
             if not is_last:
                 snapshots.offer(lambda: {"learner": learner.state(), "course": course.plain()})
-        snapshots.delete()
     return Fitted(course.state, course.history, course.history[course.kept])
 
 

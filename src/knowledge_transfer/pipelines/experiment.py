@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from knowledge_transfer.learning.blocks import ALL
+from knowledge_transfer.learning.fusion import APART, FITTED_RULES
 from knowledge_transfer.learning.knobs import Knobs, nearest
 from knowledge_transfer.learning.mixing import Shares
 from knowledge_transfer.learning.models import Architecture
@@ -234,14 +235,18 @@ class Experiment(Knobs):
     @model_validator(mode="after")
     def _members_can_be_chosen(self) -> Experiment:
         reverse = self.reverse_distillation.teaching
-        if reverse.top_k is not None or reverse.fusion == "weighted":
-            raise ValueError("reverse_distillation has one teacher, the target: no top_k, no weighted fusion")
+        if reverse.top_k is not None or reverse.fusion in FITTED_RULES:
+            fitted = ", ".join(FITTED_RULES)
+            raise ValueError(f"reverse_distillation has one teacher, the target: no top_k, no fusion that is {fitted}")
         top_k = self.target_distillation.teaching.top_k
         learners = [student.domain for student in self.students.values()]
         most = max(learners.count(domain) for domain in self.mix)
         if top_k is not None and top_k > most:
             of = "the roster has" if len(self.mix) == 1 else "no domain has more students than"
             raise ValueError(f"target_distillation.teaching.top_k is {top_k}, {of} {most}")
+        apart, heads = self.target_distillation.teaching.fusion == APART, self.target.architecture.heads
+        if apart and heads not in (1, members := min(top_k or most, most)):
+            raise ValueError(f"target.architecture.heads is {heads}, teachers kept apart are {members}")
         return self
 
 

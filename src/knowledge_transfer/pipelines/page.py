@@ -21,6 +21,7 @@ from knowledge_transfer.pipelines.numbers import p_value, percent, points
 STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 _FORMATS: dict[str, Callable[[Any], str]] = {
     "text": str,
+    "prose": str,
     "percent": percent,
     "points": points,
     "p": p_value,
@@ -34,19 +35,19 @@ _FORMATS: dict[str, Callable[[Any], str]] = {
 class Column:
     """A column of a page's table: which of the frame's, under what heading, how written.
 
-    percent and points: shares in [0, 1], written times 100. `error` names the column of the standard error, which then
-    follows a ±.
+    prose wraps; percent and points: shares in [0, 1], written times 100. `error` names the column of the standard
+    error, which then follows a ±.
     """
 
     name: str
     heading: str
-    how: Literal["text", "percent", "points", "p", "count", "number", "short"] = "text"
+    how: Literal["text", "prose", "percent", "points", "p", "count", "number", "short"] = "text"
     error: str | None = None
 
     @property
-    def is_number(self) -> bool:
-        """Whether it is set flush right."""
-        return self.how != "text"
+    def style(self) -> str:
+        """The class of its cells: numbers are set flush right."""
+        return {"text": "", "prose": "wrapped"}.get(self.how, "number")
 
     def write(self, row: Mapping[str, Any]) -> str:
         """Return the cell of that row; a dash where there is no value."""

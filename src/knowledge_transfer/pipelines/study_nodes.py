@@ -13,6 +13,7 @@ from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.mixing import counts_of, thin
+from knowledge_transfer.learning.pretrained import Pretrained
 from knowledge_transfer.learning.recipe import Augmentation, Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels, label
 from knowledge_transfer.learning.splitting import split, without
@@ -61,18 +62,24 @@ def train(
     model: Model,
     seed: int,
     device: str,
+    start: Pretrained | None = None,
 ) -> Trained:
-    """Return the model trained on labels from fresh weights, its learning curve and its facts."""
+    """Return the model trained on labels, its learning curve and its facts.
+
+    From fresh weights, or from pretrained ones (`start`), whose normalisation it then keeps.
+    """
+    own = Normalisation(**normalisation) if start is None else Normalisation(mean=start.mean, deviation=start.deviation)
     checkpoint, history = learn(
         name,
         model.architecture,
         images,
         model.recipe,
         validation=validation,
-        normalisation=Normalisation(**normalisation),
+        normalisation=own,
         seed=seed_for(seed, f"repeat {repeat}"),
         device=resolve_device(device),
         view_seed=seed_for(seed, VIEWS),
+        start=start,
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")
 

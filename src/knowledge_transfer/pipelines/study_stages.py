@@ -36,10 +36,11 @@ def cutting(name: str) -> Node:
     )
 
 
-def training(model: str, *, source: str, settings: str, repeat: int = 0) -> Node:
+def training(model: str, *, source: str, settings: str, repeat: int = 0, start: str | None = None) -> Node:
     """Return the node that trains `model` on the labels of the data set `source`, with the seed of that `repeat`.
 
-    `settings` is where the study has its `Model`: `sets.digits.teacher`. Outputs `<model>_checkpoint`, `_history` and
+    `settings` is where the study has its `Model`: `sets.digits.teacher`; `start` the dataset of pretrained weights that
+    it starts from (none: fresh ones). Outputs `<model>_checkpoint`, `_history` and
     `_facts`.
     """
     return node(
@@ -51,6 +52,7 @@ def training(model: str, *, source: str, settings: str, repeat: int = 0) -> Node
             "model": f"params:{settings}",
             "seed": "params:seed",
             "device": "params:devices",
+            **({} if start is None else {"start": start}),
         },
         outputs_of(model),
         name=f"train_{model}",

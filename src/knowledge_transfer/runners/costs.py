@@ -43,8 +43,9 @@ def expected_costs(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, fl
             settings = [_plain(catalog.load(name)) for name in node.inputs if name.startswith("params:")]
             blocks = [each for each in settings if isinstance(each, Mapping)]
             model = next((block for block in blocks if "architecture" in block), None)
-            stage = next((block for block in blocks if "recipe" in block and block is not model), None)
-            if model and stage:
+            # A study has network and recipe in one block.
+            stage = next((block for block in blocks if "recipe" in block and block is not model), model)
+            if model and stage and "epochs" in stage.get("recipe", {}):
                 costs[node.name] = (
                     _multiply_adds(Architecture(**model["architecture"])) * _images(stage) * _epochs(model, stage)
                 )

@@ -12,12 +12,13 @@ from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, SequentialRunner
 
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
+from knowledge_transfer.learning.hardware import resolve_device
+from knowledge_transfer.learning.knobs import nearest
+from knowledge_transfer.runners.costs import devices_of
+from knowledge_transfer.runners.frame import run_nodes
 from knowledge_transfer.runners.places import Place, gpus, processors
 from knowledge_transfer.runners.processes import ProcessCrew
 from knowledge_transfer.runners.slots import Slots
-from knowledge_transfer.runners.specs import announce
-from knowledge_transfer.runners.walk import Walk
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -34,9 +35,14 @@ class DeviceRunner(AbstractRunner):
     """
 
     def __init__(
-        self, is_async: bool = False, processes: int | None = None, places: Sequence[Place] | None = None
+        self,
+        is_async: bool = False,
+        processes: int | None = None,
+        places: Sequence[Place] | None = None,
+        **unknown: Any,
     ) -> None:
         super().__init__(is_async=is_async)
+        refuse_unknown(unknown, ("processes",))
         if processes is not None and (type(processes) is not int or processes < 1):
             raise RunError(f"--runner-params=processes is a number of processes, got {processes!r}")
         self._processes, self._places = processes, places
@@ -51,33 +57,19 @@ class DeviceRunner(AbstractRunner):
         hook_manager: PluginManager | None = None,
         run_id: str | None = None,
     ) -> None:
+        needed = devices_of(pipeline, catalog)
+        if not needed or hook_manager is None:
+            super()._run(pipeline, catalog, hook_manager, run_id)
+            return
         settings = device_settings(pipeline, catalog)
         places = self._places or machine(settings, self._processes)
         slots = Slots(places, settings["per_device"] if places[0].is_gpu else 1)
-        needed = devices_of(pipeline, catalog)
         require_devices(needed, len(places))
-        if len(slots.places) * slots.per_device == 1 or not needed or hook_manager is None:
+        if len(slots.places) * slots.per_device == 1 and is_own(places[0], settings["devices"]):
             super()._run(pipeline, catalog, hook_manager, run_id)
             return
-        announce(hook_manager)
         crew = ProcessCrew(slots, threads=max(1, (os.cpu_count() or 1) // (len(places) * slots.per_device)))
-        walk = Walk(
-            pipeline,
-            catalog,
-            crew,
-            hook_manager,
-            devices=needed,
-            priorities=priorities(pipeline, expected_costs(pipeline, catalog)),
-            run_id=run_id,
-            is_async=self._is_async,
-        )
-        try:
-            walk.go()
-        except Exception:
-            self._suggest_resume_scenario(pipeline, walk.done, catalog)
-            raise
-        finally:
-            crew.stop()
+        run_nodes(self, crew, pipeline, catalog, hook_manager, run_id)
 
 
 def default_runner(**options: Any) -> AbstractRunner:
@@ -107,6 +99,17 @@ def machine(settings: Mapping[str, Any], processes: int | None) -> tuple[Place, 
     except ValueError as error:
         raise RunError(str(error)) from error
     return found or processors(processes or min(os.cpu_count() or 1, _MOST_PROCESSES))
+
+
+def is_own(place: Place, choice: str) -> bool:
+    """Return whether a node in this process, told `choice`, would compute at that place."""
+    return not place.is_gpu or place.name == f"cuda:{resolve_device(choice).index or 0}"
+
+
+def refuse_unknown(given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise RunError, naming the nearest, for a runner's parameter that it does not have."""
+    for name in given:
+        raise RunError(f"--runner-params: unknown '{name}'{nearest(name, known)}")
 
 
 def require_devices(needed: Mapping[str, int], present: int) -> None:

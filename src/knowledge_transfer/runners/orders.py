@@ -15,7 +15,16 @@ from kedro.pipeline.node import Node
 from knowledge_transfer.learning.hardware import numbers_in
 
 # What MLflow, our own hooks and shared storage are told by the environment, on other machines too.
-_PASSED_ON = ("MLFLOW_", "KNOWLEDGE_TRANSFER_", "AWS_", "DO_NOT_TRACK", "FSSPEC_")
+_PASSED_ON = (
+    "MLFLOW_",
+    "KNOWLEDGE_TRANSFER_",
+    "AWS_",
+    "AZURE_",
+    "GOOGLE_",
+    "GCSFS_",
+    "DO_NOT_TRACK",
+    "FSSPEC_",
+)
 
 
 @dataclass(frozen=True)

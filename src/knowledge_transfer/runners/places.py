@@ -12,11 +12,15 @@ from knowledge_transfer.learning.hardware import numbers_in, resolve_device
 
 CPU = "cpu"
 _LEAST_FREE = 2 * 1024**3  # bytes, below which not even a small student can be trained
-_PROBE = (
-    "import torch\n"
-    "for index in range(torch.cuda.device_count()):\n"
-    "    print(*torch.cuda.mem_get_info(index))\n"
-)  # fmt: skip
+# A device that cannot even be asked is as good as full.
+_PROBE = """
+import sys, torch
+for index in map(int, sys.argv[1:]):
+    try:
+        print(index, torch.cuda.mem_get_info(index)[0])
+    except RuntimeError:
+        print(index, 0)
+"""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ def gpus(choice: str) -> tuple[Place, ...]:
         if number >= len(present):
             have = f"{len(present)} GPUs, numbered from 0" if present else "no GPU"
             raise ValueError(f"devices: there is no GPU {number}, this machine has {have}: set devices to auto")
-    free = _free_memory()
-    full = {number for number in numbers if number < len(free) and free[number] < _LEAST_FREE}
+    free = free_memory(numbers)
+    full = {number for number in numbers if free.get(number, _LEAST_FREE) < _LEAST_FREE}
     if full and (not everything or len(full) == len(numbers)):
         told = ", ".join(f"GPU {number} ({free[number] / 1024**3:.1f} GiB free)" for number in sorted(full))
         raise ValueError(f"devices: {told} is full: wait for whoever uses it, or name others in devices")
@@ -75,12 +79,16 @@ def _tokens() -> list[str]:
 
 
 @cache
-def _free_memory() -> list[int]:
-    """Return the free bytes of each GPU."""
+def free_memory(numbers: tuple[int, ...]) -> dict[int, int]:
+    """Return the free bytes of each of these GPUs, as they were when a run first asked.
+
+    Raises ValueError where torch cannot use GPUs at all.
+    """
     # Asked in a process that ends: asking takes some hundred MiB of every device for as long as the process lives.
     try:
-        told = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, check=True)  # noqa: S603
+        command = [sys.executable, "-c", _PROBE, *map(str, numbers)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     except subprocess.SubprocessError as error:
         reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
         raise ValueError(f"devices: a GPU cannot be used: {reason}") from error
-    return [int(line.split()[0]) for line in told.stdout.splitlines()]
+    return {int(line.split()[0]): int(line.split()[1]) for line in told.stdout.splitlines()}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import socket
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -13,14 +16,15 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner
 
+from knowledge_transfer.datasets import drawn
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
-from knowledge_transfer.runners.devices import device_settings, require_devices
+from knowledge_transfer.progress import without_password
+from knowledge_transfer.runners.costs import devices_of
+from knowledge_transfer.runners.devices import device_settings, refuse_unknown, require_devices
+from knowledge_transfer.runners.frame import run_nodes
 from knowledge_transfer.runners.orders import Order, Setting
-from knowledge_transfer.runners.reports import Killed, Report, Started
-from knowledge_transfer.runners.specs import announce
-from knowledge_transfer.runners.walk import Walk
-from knowledge_transfer.runners.worker import PLACE, Done, Failed, execute, prepare
+from knowledge_transfer.runners.reports import Report, Started
+from knowledge_transfer.runners.worker import PLACE, Done, Failed, Killed, execute, prepare
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray 2.60 hides all GPUs of tasks that ask for none only if told so; it warns where it is not.
@@ -28,12 +32,14 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 
 try:
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as _error:
     raise RunError('RayRunner needs Ray: pip install "knowledge-transfer[cluster]"') from _error
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
+_PATIENCE = 10.0  # seconds for a cluster to answer at all
 _POLL = 0.5  # seconds between looks at what running nodes have told
 
 
@@ -45,8 +51,9 @@ class RayRunner(AbstractRunner):
     a folder that every machine of the cluster sees at the same path.
     """
 
-    def __init__(self, is_async: bool = False, shared: str | None = None) -> None:
+    def __init__(self, is_async: bool = False, shared: str | None = None, **unknown: Any) -> None:
         super().__init__(is_async=is_async)
+        refuse_unknown(unknown, ("shared",))
         self._shared = None if shared is None else Path(shared).resolve()
 
     def _get_executor(self, max_workers: int) -> Executor | None:  # noqa: ARG002
@@ -64,30 +71,45 @@ class RayRunner(AbstractRunner):
             return
         is_ours = not ray.is_initialized()
         if is_ours:
-            ray.init(log_to_driver=True, include_dashboard=False, configure_logging=False)
-        crew = None
+            _start_ray()
         try:
-            needed = devices_of(pipeline, catalog)
             crew = RayCrew(device_settings(pipeline, catalog))
-            require_devices(needed, crew.largest)
+            require_devices(devices_of(pipeline, catalog), crew.largest)
             if crew.machines > 1:
                 require_shared(pipeline, catalog, self._shared, crew.machines)
-            announce(hook_manager)
-            order = priorities(pipeline, expected_costs(pipeline, catalog))
-            walk = Walk(pipeline, catalog, crew, hook_manager, needed, order, run_id=run_id, is_async=self._is_async)
-            self._go(walk)
+            run_nodes(self, crew, pipeline, catalog, hook_manager, run_id)
+        except SystemExit as error:
+            # Only SIGTERM ends a run so. Where it comes while Ray waits, Ray makes 1 of whatever its handler said.
+            raise SystemExit(128 + signal.SIGTERM) from error
         finally:
-            if crew:
-                crew.stop()
             if is_ours:
                 ray.shutdown()
 
-    def _go(self, walk: Walk) -> None:
-        try:
-            walk.go()
-        except Exception:
-            self._suggest_resume_scenario(walk.pipeline, walk.done, walk.catalog)
-            raise
+
+def _start_ray() -> None:
+    """Start Ray here, or join the cluster at RAY_ADDRESS; SIGTERM stays with whoever handled it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    # Told nothing, it would join whatever cluster somebody has on this machine, and end with that.
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    _require_cluster(address)
+    ray.init(address, log_to_driver=True, include_dashboard=False, configure_logging=False)
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own, beneath that of Python, aborts: runs would be left unfinished in MLflow, tasks at work.
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _require_cluster(address: str) -> None:
+    """Raise RunError when nobody answers at an address of the form host:port: Ray itself would ask for minutes."""
+    host, _, port = address.partition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except OSError as error:
+        raise RunError(
+            f"no Ray cluster answers at {address} (RAY_ADDRESS): {error}; start one there with `ray start --head`, or "
+            "unset RAY_ADDRESS to run on this machine"
+        ) from error
 
 
 class RayCrew:
@@ -110,14 +132,30 @@ class RayCrew:
         # What a node asks for must be on one machine: Ray waits for ever for more.
         per_machine = (int(each["Resources"].get("GPU", 0)) for each in alive)
         self.largest = max(per_machine, default=0) if self._on_gpus else self.devices
-        self._threads = max(1, processors // self.devices)
-        self.places: tuple[str, ...] = tuple(f"{'cuda' if self._on_gpus else 'cpu'}:{n}" for n in range(self.devices))
+        # Of a machine that has less, Ray would wait for ever.
+        smallest = min((cpus for each in alive if (cpus := int(each["Resources"].get("CPU", 0)))), default=1)
+        self._threads = max(1, min(processors // self.devices, smallest))
+        self.places = self._every_place(alive)
         self._free = float(self.devices)
         self._clerk_is_free = True
         self._orders: dict[Any, Order] = {}
         self._stores: dict[Any, list[Any]] = {}
-        self._board = ray.remote(num_cpus=0)(_Board).remote()
+        # On the driver's machine, whose end is the run's anyway: not that of any other. Ray ends it with the last who
+        # holds it: nothing is left of a crew whose run is refused.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._board = ray.remote(num_cpus=0, scheduling_strategy=here)(_Board).remote()
         self._setting = Setting.present()
+
+    def _every_place(self, alive: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """Return how tasks on each device are told; of machines where nodes compute on processors."""
+        if not self._on_gpus:
+            return tuple(self._placed(_At(each["NodeID"], ("cpu",))).places[0] for each in alive)
+        counts = {each["NodeID"]: int(each["Resources"].get("GPU", 0)) for each in alive}
+        return tuple(
+            self._placed(_At(machine, (f"cuda:{number}",))).places[0]
+            for machine, count in counts.items()
+            for number in range(count)
+        )
 
     def has_room(self, devices: int) -> bool:
         """Return whether so many devices of the cluster are not in use by this run; for 0, whether no such node is."""
@@ -129,12 +167,14 @@ class RayCrew:
         values = {name: data for name, data in order.memory.items() if name not in refs}
         data = pickle.dumps(Order(**{**vars(order), "memory": values}))
         share = self._share(order.devices)
-        options: dict[str, Any] = {"num_cpus": self._threads if order.devices and not self._on_gpus else 1}
+        options: dict[str, Any] = {
+            "num_cpus": self._threads * order.devices if order.devices and not self._on_gpus else 1
+        }
         if order.devices and self._on_gpus:
             options["num_gpus"] = share
-        # A process of its own: Ray would use it again with other devices than those that torch has seen. And tried
-        # again by the walk, which says so.
-        task = ray.remote(max_calls=1, max_retries=0, **options)(_run_order)
+        # On a device, a process of its own: Ray would use it again with other devices than those that torch has seen.
+        # And tried again by the walk, which says so.
+        task = ray.remote(max_calls=1 if order.devices else 0, max_retries=0, **options)(_run_order)
         results = task.options(num_returns=1 + len(order.returned)).remote(
             self._setting, data, self._board, order.node.name, tuple(refs), *refs.values()
         )
@@ -145,6 +185,9 @@ class RayCrew:
         else:
             self._clerk_is_free = False
         return ()
+
+    def expect(self, nodes: int) -> None:
+        """Ray keeps processes as it likes."""
 
     def reports(self) -> Sequence[Report]:
         """Wait until a task has told something or ended; return what that means."""
@@ -246,7 +289,9 @@ def require_shared(pipeline: Pipeline, catalog: CatalogProtocol, shared: Path | 
     for name in sorted(pipeline.datasets()):
         dataset = catalog.get(name)
         described = {} if dataset is None or name.startswith("param") else dataset._describe()
-        path = str(described.get("filepath") or "")
+        # Embedded and drawn images are at no path, though they are told one.
+        is_embedded = described.get("source") in ("digits", *drawn.SOURCES)
+        path = str(described.get("filepath") or ("" if is_embedded else described.get("path")) or "")
         if path and "://" not in path and not _is_below(path, shared):
             raise RunError(
                 f"{name} is {path}, on the disk of this machine; the cluster has {machines}. Set `folder` in "
@@ -254,9 +299,10 @@ def require_shared(pipeline: Pipeline, catalog: CatalogProtocol, shared: Path | 
                 "--runner-params=shared=/path"
             )
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri.startswith("http") and not _is_below(uri.removeprefix("sqlite:///").removeprefix("file://"), shared):
+    is_file = not uri or uri.startswith(("sqlite:", "file:")) or "://" not in uri
+    if is_file and not _is_below(uri.removeprefix("sqlite:///").removeprefix("file://"), shared):
         raise RunError(
-            f"MLflow at {uri or 'mlflow.db'} is a file of this machine; the cluster has {machines}: "
+            f"MLflow at {without_password(uri) or 'mlflow.db'} is a file of this machine; the cluster has {machines}: "
             "start `mlflow server` and set MLFLOW_TRACKING_URI to its address"
         )
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from knowledge_transfer.learning.events import Event
 from knowledge_transfer.runners.orders import Order
-from knowledge_transfer.runners.worker import Done, Failed
+from knowledge_transfer.runners.worker import Done, Failed, Killed
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,6 @@ class Started:
     """A node has its process, on these places; from a crew that did not know them when it took the order."""
 
     places: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Killed:
-    """The process of a node is gone and has not said why."""
-
-    how: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,10 @@ class Crew(Protocol):
 
     def start(self, order: Order) -> tuple[str, ...]:
         """Give the order to a process; return its places, none where they are told later. Raises as sending does."""
+        ...
+
+    def expect(self, nodes: int) -> None:
+        """Hear how many nodes that compute on devices are left to start: who likes prepares for them."""
         ...
 
     def reports(self) -> Sequence[Report]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +15,11 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import AbstractRunner
 
-from knowledge_transfer.errors import RunError
+from knowledge_transfer.errors import RunError, is_refusal
 from knowledge_transfer.pipelines.building import model_name
 from knowledge_transfer.runners.orders import Order, order_of
-from knowledge_transfer.runners.reports import Crew, Killed, Report, Started
-from knowledge_transfer.runners.worker import Done, Failed, Saved
+from knowledge_transfer.runners.reports import Crew, Report, Started
+from knowledge_transfer.runners.worker import Done, Failed, Killed, Saved
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -74,9 +75,11 @@ class Walk:
 
     def _is_going(self) -> bool:
         """Start what can start; return whether there is anything to wait for."""
-        if self.failures:
-            return bool(self.running)
         self._start()
+        if self.failures:
+            self.crew.expect(len(self.again))
+            return bool(self.running or self.again)
+        self.crew.expect(self._left())
         # What waits although nothing runs waits for a process to leave its device.
         return bool(self.running or self.again or self._waiting)
 
@@ -84,6 +87,8 @@ class Walk:
         """Start what can start, the most urgent first."""
         while self.again and self.crew.has_room(self.again[0].devices):
             self._give(self.again.pop(0))
+        if self.failures:
+            return  # what was killed is still tried again, as what runs is finished
         ready = [node for node in self._waiting if self._needs[node] <= self.done]
         # By name where all else is equal, so that two runs of one pipeline go the same way.
         ready.sort(key=lambda node: (-self.priorities.get(node.name, 0.0), node.name))
@@ -97,14 +102,32 @@ class Walk:
                 is_held = is_held or bool(devices)
                 continue
             self._waiting.remove(node)
-            self._give(
-                order_of(node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async)
+            self._give_new(node, devices)
+            if self.failures:  # it could not be sent
+                return
+
+    def _give_new(self, node: Node, devices: int) -> None:
+        self.running[node] = ()
+        try:
+            order = order_of(
+                node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async
             )
+        except Exception as error:  # whatever a dataset raises that is read here, because it is only in memory
+            self._fail(node, str(error), traceback.format_exc(), is_mendable=is_refusal(error))
+        else:
+            self._give(order)
+
+    def _left(self) -> int:
+        """Return how many nodes that compute on devices have not started, or are to start again."""
+        waiting = sum(self.devices.get(node.name, 0) > 0 for node in self._waiting)
+        return waiting + sum(order.devices > 0 for order in self.again)
 
     def _give(self, order: Order) -> None:
         self.running[order.node] = ()
         try:
             places = self.crew.start(order)
+        except OSError as error:
+            self._take(Report(order, Failed(f"cannot get a process of its own: {error}", "", is_refusal=True)))
         except Exception as error:  # what cannot be pickled raises whatever it likes
             message = f"cannot be sent to another process ({error}): its function must be one that can be imported"
             self._take(Report(order, Failed(message, "", is_refusal=True)))
@@ -126,7 +149,7 @@ class Walk:
                 self._fail(node, what.message, what.traceback, is_mendable=what.is_refusal)
             case Killed() if order.attempt < _TRIES:
                 logger.warning("%s %s: it is tried once more", self._told(node), what.how)
-                self._end(node, "killed", what.how)
+                self._end(node, "killed", None)
                 self.again.append(order.again())
             case Killed():
                 self._fail(node, f"its process {what.how}, twice", "", is_mendable=True, status="killed")

@@ -15,8 +15,9 @@ from kedro.framework.project import configure_logging, configure_project, settin
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import Task
 
-from knowledge_transfer.errors import is_refusal
+from knowledge_transfer.errors import is_refusal, told
 from knowledge_transfer.learning import events
+from knowledge_transfer.learning.ranks import RankKilledError
 from knowledge_transfer.runners.orders import Order, Setting, built
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class Failed:
     is_refusal: bool
 
 
+@dataclass(frozen=True)
+class Killed:
+    """A process of the node is gone and has not said why: its own, or that of one of its ranks."""
+
+    how: str
+
+
 def place() -> str | None:
     """Return where the driver has placed this process; none in the driver itself."""
     return os.environ.get(PLACE)
@@ -64,7 +72,7 @@ def prepare(setting: Setting) -> None:
     _hooks()
 
 
-def execute(order: Order, tell: Tell) -> Done | Failed:
+def execute(order: Order, tell: Tell) -> Done | Failed | Killed:
     """Run the node with the project's hooks, and tell what its fit says and which outputs are saved meanwhile."""
     catalog = DataCatalog(
         {
@@ -79,8 +87,11 @@ def execute(order: Order, tell: Tell) -> Done | Failed:
     try:
         Task(order.node, catalog, order.is_async, hooks, order.run_id).execute()
         return Done({name: catalog.load(name) for name in order.returned})
+    except RankKilledError as error:
+        return Killed(f"lost a process of its own: {error}")
     except Exception as error:
-        return Failed(f"{type(error).__name__}: {error}", traceback.format_exc(), is_refusal(error))
+        message = told(error) if is_refusal(error) else f"{type(error).__name__}: {error}"
+        return Failed(message, traceback.format_exc(), is_refusal(error))
     finally:
         events.unsubscribe(tell)
         hooks.unregister(saving)

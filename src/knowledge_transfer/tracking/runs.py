@@ -119,8 +119,8 @@ class Run:
         self._send("register the model of", lambda client: register(client, self.id, checkpoint, step))
 
     def reap(self) -> None:
-        """End the runs of processes that are gone."""
-        self.server.send("end the runs of processes that are gone", reap)
+        """End the runs of processes that are gone; this one, which is going on, excepted."""
+        self.server.send("end the runs of processes that are gone", lambda client: reap(client, going_on=self.id))
 
     def end(self, status: Status, error: Exception | None = None) -> None:
         """End the run, for a reason if there is one. Children that still run have lost their process: KILLED."""
@@ -140,12 +140,12 @@ class Run:
         self.server.send(f"{what} run {self.name}", lambda client: call(client) if self.id else None)
 
 
-def reap(client: MlflowClient) -> None:
-    """End every run that says it is running on this machine in a process that is gone."""
+def reap(client: MlflowClient, going_on: str = "") -> None:
+    """End every run that says it is running on this machine in a process that is gone, but not the one `going_on`."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     here = f"tags.process LIKE '{platform.node()}/%' AND attributes.status = 'RUNNING'"
     for run in client.search_runs(experiments, here):
-        if not is_alive(int(run.data.tags["process"].rpartition("/")[2])):
+        if run.info.run_id != going_on and not is_alive(int(run.data.tags["process"].rpartition("/")[2])):
             client.set_terminated(run.info.run_id, "KILLED")
 
 

@@ -13,12 +13,14 @@ from torchvision.models.resnet import Bottleneck
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models.alexnet import alexnet
 from knowledge_transfer.learning.models.cnn import cnn
+from knowledge_transfer.learning.models.heads import answer_of
+from knowledge_transfer.learning.models.imagenet_resnet import SIZE, imagenet_resnet50
 from knowledge_transfer.learning.models.resnet import resnet8, resnet50
 from knowledge_transfer.learning.models.simple_cnn import simple_cnn
 from knowledge_transfer.learning.models.squeezenet import squeezenet
 from knowledge_transfer.learning.models.vgg import vgg19
 
-Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn"]
+Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn", "imagenet_resnet50"]
 _BUILDERS: dict[Kind, Callable[[int, int, float], nn.Module]] = {
     "alexnet": alexnet,
     "simple_cnn": simple_cnn,
@@ -41,6 +43,7 @@ class Layers(Knobs):
     hidden: tuple[Channels, ...] = ()
     dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
     normalise: bool = True
+    softmax: bool = False
 
     @field_validator("convolutions")
     @classmethod
@@ -56,11 +59,18 @@ class Layers(Knobs):
 
 
 class Architecture(Knobs):
-    """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`."""
+    """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`.
+
+    `enlarge_to` is the side in pixels to which an `imagenet_resnet50` scales its images (none: 224, as published).
+    Of several `heads`, last layers on one body, each may learn from a teacher of its own; the answer is the mean of
+    their distributions.
+    """
 
     kind: Kind
     width: float = Field(default=1.0, gt=0, le=8)
     layers: Layers | None = None
+    enlarge_to: int | None = Field(default=None, ge=32)
+    heads: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _layers_are_of_a_cnn(self) -> Architecture:
@@ -70,10 +80,19 @@ class Architecture(Knobs):
             raise ValueError("a 'cnn' has the channels that its layers say: leave width out")
         return self
 
+    @model_validator(mode="after")
+    def _only_one_kind_enlarges(self) -> Architecture:
+        if self.enlarge_to is not None and self.kind != "imagenet_resnet50":
+            raise ValueError(f"a '{self.kind}' takes images as they are: leave enlarge_to out")
+        return self
+
     def __str__(self) -> str:
+        heads = "" if self.heads == 1 else f", {self.heads} heads"
         if self.layers is not None:
-            return f"{self.kind} ({self.layers})"
-        return self.kind if self.width == 1 else f"{self.kind} (width {self.width:g})"
+            return f"{self.kind} ({self.layers}){heads}"
+        if self.kind == "imagenet_resnet50":
+            return f"{self.kind} at {self.enlarge_to or SIZE} pixels (width {self.width:g}){heads}"
+        return f"{self.kind}{'' if self.width == 1 else f' (width {self.width:g})'}{heads}"
 
 
 class Network(nn.Module):
@@ -82,16 +101,22 @@ class Network(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, body: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
+    def __init__(self, body: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...], heads: int = 1) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.heads = body, heads
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255)
         self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1) * 255)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits [B, classes] of uint8 (or 0 … 255 float) pixels [B, C, H, W]."""
+        """Return logits [B, classes] of uint8 (or 0 … 255 float) pixels [B, C, H, W].
+
+        Of several heads, in training, what each says: [B, heads, classes].
+        """
         logits: Tensor = self.body((pixels.float() - self.mean) / self.deviation)
-        return logits
+        if self.heads == 1:
+            return logits
+        said = logits.unflatten(1, (self.heads, -1))
+        return said if self.training else answer_of(said)
 
 
 def build(
@@ -109,10 +134,13 @@ def build(
     """
     if image_size < _MIN_SIZE:
         raise ValueError(f"images of {image_size} pixels are too small: set image_size to {_MIN_SIZE} or more")
+    outputs = classes * architecture.heads
     if architecture.layers is not None:
-        body = cnn(classes, channels, image_size, **architecture.layers.model_dump())
+        body = cnn(outputs, channels, image_size, **architecture.layers.model_dump())
+    elif architecture.kind == "imagenet_resnet50":
+        body = imagenet_resnet50(outputs, architecture.width, architecture.enlarge_to or SIZE)
     else:
-        body = _BUILDERS[architecture.kind](classes, channels, architecture.width)
+        body = _BUILDERS[architecture.kind](outputs, channels, architecture.width)
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -121,4 +149,4 @@ def build(
         elif isinstance(module, Bottleneck):
             # Residual branches that start at zero let sixteen blocks learn from the first steps (Goyal 2017).
             nn.init.zeros_(module.bn3.weight)
-    return Network(body, mean, deviation)
+    return Network(body, mean, deviation, architecture.heads)

@@ -17,11 +17,14 @@ def cnn(
     hidden: Sequence[int],
     dropout: Sequence[float],
     normalise: bool,
+    softmax: bool,
 ) -> nn.Module:
     """Return blocks of convolutions, each block ended by a pooling that halves the image, then linear layers.
 
     `convolutions` are the channels of each convolution, block by block; `hidden` the sizes of the linear layers before
     the last. `dropout` are the probabilities after each block and each hidden layer, in order; those left out are 0.
+    With `softmax` its answers are probabilities, which every loss here will take for logits: a common fault, of which a
+    study shows what it does.
     Raises ValueError for more blocks than the image can be halved, and more dropouts than places for them.
     """
     size = image_size // 2 ** len(convolutions)
@@ -51,7 +54,8 @@ def cnn(
     for after in hidden:
         layers += [nn.Linear(before, after), nn.ReLU(True), *_dropout(next(drops))]
         before = after
-    return nn.Sequential(*layers, nn.Linear(before, classes))
+    layers.append(nn.Linear(before, classes))
+    return nn.Sequential(*layers, nn.Softmax(dim=1)) if softmax else nn.Sequential(*layers)
 
 
 def _dropout(probability: float) -> list[nn.Module]:

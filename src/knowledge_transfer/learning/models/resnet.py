@@ -24,15 +24,28 @@ def _resnet(
     block: type[BasicBlock | Bottleneck], depths: Sequence[int], sizes: Sequence[int], classes: int, channels: int
 ) -> nn.Module:
     stem = [nn.Conv2d(channels, sizes[0], 3, padding=1, bias=False), nn.BatchNorm2d(sizes[0]), nn.ReLU(True)]
-    blocks: list[nn.Module] = []
+    blocks = [each for stage in stages(block, depths, sizes) for each in stage]
+    return nn.Sequential(
+        *stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(sizes[-1] * block.expansion, classes)
+    )
+
+
+def stages(block: type[BasicBlock | Bottleneck], depths: Sequence[int], sizes: Sequence[int]) -> list[list[nn.Module]]:
+    """Return the blocks of each stage, `depths` of them with `sizes` channels, behind a stem of `sizes[0]` channels.
+
+    Every stage but the first halves the image.
+    """
+    found: list[list[nn.Module]] = []
     before = sizes[0]
     for stage, (depth, size) in enumerate(zip(depths, sizes, strict=True)):
+        blocks: list[nn.Module] = []
         for position in range(depth):
             stride = 2 if stage > 0 and position == 0 else 1
             after = size * block.expansion
             blocks.append(block(before, size, stride, _shortcut(before, after, stride)))
             before = after
-    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+        found.append(blocks)
+    return found
 
 
 def _shortcut(before: int, after: int, stride: int) -> nn.Module | None:

@@ -69,7 +69,7 @@ def draw_curves(curves: pd.DataFrame) -> Figure:
         for axes, what, title in zip(
             grid,
             ("loss", "validation_loss", "validation_accuracy"),
-            ("training loss (nats; of what is minimised)", "validation loss (nats)", "validation accuracy"),
+            ("training loss (nats)", "validation loss (nats)", "validation accuracy"),
             strict=True,
         ):
             for number, arm in enumerate(arms):
@@ -144,7 +144,7 @@ def write_report(arms: pd.DataFrame, run_facts: dict[str, Any], parameters: dict
         Column("training", "training %", "percent", "training_error"),
         Column("validation", "validation %", "percent", "validation_error"),
         Column("test", "test %", "percent", "test_error"),
-        Column("difference", "test, beyond the least alpha, points", "points", "standard_error"),
+        Column("difference", "gain, points", "points", "standard_error"),
         Column("p_value", "p", "p"),
         Column("verdict", "verdict"),
         Column("nll", "test NLL", "number"),
@@ -175,25 +175,35 @@ def write_report(arms: pd.DataFrame, run_facts: dict[str, Any], parameters: dict
 
 
 _NOTE = (
-    "Images as they are, without augmentation. ±: one standard error over seeds; differences are paired by seed, p is "
-    "Student's. Every learner sees the same views; the teacher is one, so that its own chance is in no error."
+    "Accuracy on images as they are, without augmentation. Gain: on the test set, against the least alpha. ±: one "
+    "standard error over seeds; gains are paired by seed, p is Student's. The teacher is one, so that its own chance "
+    "is in no error."
 )
 _SOURCE = (
     f"{_PUBLISHED} trains an AlexNet for 20 epochs and three equal CNNs of two convolutions and three linear layers "
     "on CIFAR-10, with the hard loss weighted 1, 0 and 0.5. It weights the hard loss, alpha here weights the soft one: "
-    "its 1, 0 and 0.5 are alpha 0, 1 and 0.5. It prints no table that could stand beside this one, and chooses nothing on "
-    "validation.",
+    "its 1, 0 and 0.5 are alpha 0, 1 and 0.5. It prints no errors over seeds.",
+    "To hold ours against, on all of CIFAR-10: an AlexNet for small images is known to be right on about 77 %, a CNN "
+    "of five layers on 83.5 % from labels and on 84.5 % with a teacher's soft labels. A teacher that is no better than "
+    "its learners has errors to pass on, too, and of these alpha 1 gets most: no label contradicts it.",
 )
 
 
 def _lead(arms: pd.DataFrame) -> str:
     """Return what alpha did on one data set."""
     taught = arms[arms["alpha"].notna()].sort_values("alpha")
-    name, least = arms["data"].iloc[0], taught.iloc[0]
-    said = f"{name}: {least['arm']} is right on {percent(least['test'])}{GAP}% of the test images"
+    teacher, least = arms[arms["alpha"].isna()].iloc[0], taught.iloc[0]
+    said = (
+        f"{arms['data'].iloc[0]}: the teacher is right on {percent(teacher['test'])}{GAP}% of the test images; "
+        f"{least['arm']} on {percent(least['test'])}{GAP}%"
+    )
     others = [
-        f"{row['arm']} on {percent(row['test'])}{GAP}% ({points(row['difference'])} ± {percent(row['standard_error'])}"
-        f" points: {row['verdict']})"
+        f"{row['arm']} on {percent(row['test'])}{GAP}% ({points(row['difference'])}{_error(row)} points: "
+        f"{row['verdict']})"
         for _, row in taught.iloc[1:].iterrows()
     ]
-    return f"{said}; {', '.join(others)}." if others else f"{said}; there is no other alpha to compare with."
+    return f"{said}, {', '.join(others)}." if others else f"{said}; there is no other alpha to compare with."
+
+
+def _error(row: pd.Series) -> str:
+    return "" if pd.isna(row["standard_error"]) else f" ± {percent(row['standard_error'])}"

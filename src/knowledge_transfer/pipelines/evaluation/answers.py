@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from knowledge_transfer.learning.blocks import ALL, within_block
-from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES, fuse, validation_weights
+from knowledge_transfer.learning.fitting import FITS
+from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES, fuse
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.recipe import Augmentation
 from knowledge_transfer.learning.soft_labels import SoftLabels
@@ -88,9 +89,10 @@ def answers_of(
             answers.append(Answer(MOST_CONFIDENT, "ensemble", round_, keys, oracle, joint))
             continue
         strongest = strongest_student(members, validation_images.labels, students, round_)
-        weights = validation_weights(torch.stack([members[key] for key in keys]), validation_images.labels)
+        known = torch.stack([members[key] for key in keys])
+        fitted = {rule: FITS[rule](known, validation_images.labels) for rule in rules if rule in FITS}
         together = torch.stack([logits[key] for key in keys])
-        answers += (_ensemble(together, keys, rule, weights) for rule in rules)
+        answers += (_ensemble(together, keys, rule, fitted.get(rule)) for rule in rules)
         if len(students) > 1:
             answers.append(_ensemble_without(together, keys, strongest))
     return {answer.key: answer for answer in answers}
@@ -129,8 +131,8 @@ def _answer_of(key: str, logits: Tensor, images: ImageSet, domain: str, students
     return Answer(model, stage_of(model, round_, students, target), round_, (key,), known, joint, domain)
 
 
-def _ensemble(logits: Tensor, keys: tuple[str, ...], rule: str, weights: Tensor) -> Answer:
-    fused = fuse(logits, rule, weights=weights if rule == "weighted" else None)
+def _ensemble(logits: Tensor, keys: tuple[str, ...], rule: str, weights: Tensor | None) -> Answer:
+    fused = fuse(logits, rule, weights=weights)
     return Answer(f"ensemble_{rule}", "ensemble", _round(keys[0]), keys, fused, fused)
 
 

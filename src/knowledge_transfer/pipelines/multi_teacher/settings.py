@@ -1,9 +1,124 @@
-"""Settings of the study multi_teacher."""
+"""Settings of the study of many teachers."""
 
 from __future__ import annotations
 
-from knowledge_transfer.pipelines.study_settings import Study
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from knowledge_transfer.learning.fusion import FITTED_RULES
+from knowledge_transfer.learning.models import Architecture
+from knowledge_transfer.learning.recipe import Teaching
+from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet
+
+Method = Literal["output_avg", "loss_avg", "mimic_all", "stacked"]
+Members = Annotated[int, Field(ge=2, le=99)]
+Alpha = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+_FUSIONS = {"output_avg": "mean_probabilities", "loss_avg": "apart", "mimic_all": "apart", "stacked": "stacked"}
+LABELS, ONE_TEACHER = "labels", "one_teacher"
+MAIN: Literal["main"] = "main"  # of no sweep
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Learners that differ by their seed alone: from how many teachers, and how they learn.
+
+    `method` is a Method, one_teacher, or labels: no teacher at all. `fraction` is how much of the training images each
+    teacher learned from.
+    """
+
+    method: str
+    members: int = 0
+    alpha: float = 0.0
+    fraction: float = 1.0
+    sweep: Literal["main", "alpha", "fraction"] = MAIN
+
+    @property
+    def name(self) -> str:
+        """What its learners are called, without their seed: `mimic_all_k5_alpha0_5`."""
+        swept = {MAIN: "", "alpha": f"_alpha{self.alpha:g}", "fraction": f"_{part_name(self.fraction)}"}[self.sweep]
+        many = f"_k{self.members}" if self.method in get_args(Method) else ""
+        return f"{self.method}{many}{swept}".replace(".", "_")
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether validation decides how its teachers are fused."""
+        return _FUSIONS.get(self.method) in FITTED_RULES
+
+    def teaching(self, given: Teaching) -> Teaching:
+        """Return how the learners are taught, from what the arms have in common."""
+        fusion = _FUSIONS.get(self.method, "mean_probabilities")
+        return Teaching(**{**given.model_dump(), "alpha": self.alpha, "fusion": fusion})
+
+    def architecture(self, given: Architecture) -> Architecture:
+        """Return the learners' network."""
+        return given.model_copy(update={"heads": self.members if self.method == "mimic_all" else 1})
+
+
+def part_name(fraction: float) -> str:
+    """Return what the teachers of that fraction are called: `part0_8`; nothing special for all images."""
+    return "" if fraction == 1 else f"part{fraction:g}".replace(".", "_")
+
+
+class Set(StudySet):
+    """A data set, the network of its teachers and that of its learners."""
+
+    teacher: Model
+    learner: Model
 
 
 class Settings(Study):
-    """The study."""
+    """The study: on every data set, `seeds` times, as many teachers as the most `members`, and what learns from them.
+
+    With each of `members` teachers, the first so many, a learner by each of `methods`. With the most of them, and by
+    the methods `swept`, also at other `alphas`, and from teachers that learned from `fractions` of the images. Of
+    `teaching` everything counts but its fusion.
+    """
+
+    sets: dict[str, Set] = Field(min_length=1)
+    members: tuple[Members, ...] = Field(default=(2, 3, 4, 5), min_length=1)
+    methods: tuple[Method, ...] = Field(default=get_args(Method), min_length=1)
+    teaching: Teaching = Teaching()
+    swept: tuple[Method, ...] = ("output_avg", "mimic_all")
+    alphas: tuple[Alpha, ...] = ()
+    fractions: tuple[Fraction, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Settings:
+        for name in ("members", "methods", "swept", "alphas", "fractions"):
+            given = getattr(self, name)
+            if len(set(given)) < len(given):
+                raise ValueError(f"{name}: something stands twice in {list(given)}: leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _arms_can_learn(self) -> Settings:
+        if self.teaching.top_k is not None:
+            raise ValueError("teaching.top_k: every arm learns from as many teachers as `members` says: leave it out")
+        for arm in self.arms:
+            arm.teaching(self.teaching)
+        return self
+
+    @property
+    def most(self) -> int:
+        """How many teachers there are."""
+        return max(self.members)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Every arm, the one without a teacher first."""
+        return tuple(self._arms())
+
+    def _arms(self) -> Iterator[Arm]:
+        alpha = self.teaching.alpha
+        yield Arm(LABELS)
+        yield Arm(ONE_TEACHER, 1, alpha)
+        for members in self.members:
+            yield from (Arm(method, members, alpha) for method in self.methods)
+        for method in self.swept:
+            arm = Arm(method, self.most, alpha)
+            yield from (replace(arm, alpha=other, sweep="alpha") for other in self.alphas if other != alpha)
+            yield from (replace(arm, fraction=fraction, sweep="fraction") for fraction in self.fractions)

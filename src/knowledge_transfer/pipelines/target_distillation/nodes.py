@@ -17,7 +17,7 @@ from knowledge_transfer.pipelines.experiment import Distillation, Target, seed_f
 
 
 def rank_members(validation_images: ImageSet, device: str, *students: Checkpoint) -> dict[str, Any]:
-    """Return each member's validation accuracy and its weight in the weighted fusion."""
+    """Return each member's validation accuracy and its part in every fusion that is fitted on validation."""
     standings = rank(list(students), validation_images, device=resolve_device(device))
     return {key: standing.model_dump() for key, standing in standings.items()}
 

@@ -1,0 +1,62 @@
+"""The figures of the study dark_knowledge."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from knowledge_transfer.pipelines.dark_knowledge import published
+from knowledge_transfer.pipelines.dark_knowledge.settings import LEARNERS, SUSPECT, TEACHER
+from knowledge_transfer.pipelines.dark_knowledge.words import ARMS, NAMES, in_words
+from knowledge_transfer.pipelines.drawing import BLUE, INK, MUTED, ORANGE, PALETTE, sheet
+
+_COLOURS = {"taught": BLUE, "alone": ORANGE}
+
+
+def draw_epochs(curves: pd.DataFrame) -> Figure:
+    """Return validation accuracy over the epochs of both learners in both arms, beside the published curves."""
+    with sheet(9.2, 3.8) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, learner in zip((left, right), LEARNERS, strict=True):
+            for arm, colour in _COLOURS.items():
+                of_arm = curves[(curves["learner"] == learner) & (curves["arm"] == arm)]
+                _line(axes, of_arm, colour, f"{ARMS[arm]} the soft loss, ours")
+            end = curves.loc[curves["learner"] == TEACHER, "validation_accuracy"].iloc[-1]
+            axes.axhline(end, color=INK, linestyle=":", linewidth=1, label="our teacher, at its end")
+            _dress(axes, NAMES[learner])
+        epochs = range(1, len(published.TAUGHT) + 1)
+        for arm, values in (("taught", published.TAUGHT), ("alone", published.ALONE)):
+            left.plot(epochs, values, color=_COLOURS[arm], linestyle="--", linewidth=1, label=f"{ARMS[arm]}, published")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw_suspects(curves: pd.DataFrame, examination: pd.DataFrame) -> Figure:
+    """Return validation accuracy over the epochs of the smaller CNN, taught, and of each of its suspects."""
+    rows = curves[(curves["arm"] == SUSPECT) | ((curves["learner"] == LEARNERS[-1]) & (curves["arm"] == "taught"))]
+    with sheet(9.2, 3.6) as figure:
+        axes = figure.subplots()
+        for number, learner in enumerate([LEARNERS[-1], *dict.fromkeys(rows[rows["arm"] == SUSPECT]["learner"])]):
+            _line(axes, rows[rows["learner"] == learner], PALETTE[number % len(PALETTE)], in_words(learner))
+        axes.axhline(examination["chance"].iloc[0], color=INK, linestyle=":", linewidth=1, label="chance")
+        _dress(axes, "validation accuracy: lines are means over seeds, bands reach from the lowest to the highest")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _line(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> None:
+    by_epoch = curves.groupby("epoch")["validation_accuracy"]
+    mean, low, high = by_epoch.mean(), by_epoch.min(), by_epoch.max()
+    axes.plot(mean.index, mean, color=colour, label=label, marker="." if len(mean) == 1 else None)
+    axes.fill_between(mean.index, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def _dress(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("epoch", color=MUTED)
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_ylim(bottom=0)

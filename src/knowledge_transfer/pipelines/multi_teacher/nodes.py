@@ -1,0 +1,134 @@
+"""Nodes of the study of many teachers: teachers of a part of the images, learners of many, what both answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from knowledge_transfer.learning.blocks import ALL
+from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.evaluation import images_per_second, multiply_adds
+from knowledge_transfer.learning.hardware import resolve_device
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.learner import Normalisation, Standing, learn, standings_of, teachers_hashes
+from knowledge_transfer.learning.mixing import thin
+from knowledge_transfer.learning.recipe import Augmentation, Teaching
+from knowledge_transfer.learning.soft_labels import SoftLabels, label
+from knowledge_transfer.pipelines import study_nodes
+from knowledge_transfer.pipelines.experiment import seed_for
+from knowledge_transfer.pipelines.multi_teacher.settings import Arm
+from knowledge_transfer.pipelines.study_nodes import Trained, train
+from knowledge_transfer.pipelines.study_settings import Model
+
+
+def train_on_part(
+    name: str,
+    repeat: int,
+    fraction: float,
+    images: ImageSet,
+    validation: ImageSet,
+    normalisation: dict[str, Any],
+    model: Model,
+    seed: int,
+    device: str,
+) -> Trained:
+    """Return a teacher trained on its own random part of the images, its learning curve and its facts."""
+    own = part_of(images, fraction, name, seed)
+    return train(name, repeat, own, validation, normalisation, model, seed, device)
+
+
+def part_of(images: ImageSet, fraction: float, name: str, seed: int) -> ImageSet:
+    """Return the part of the images that the teacher of that name learns from, every class in proportion."""
+    return thin(images, {ALL: round(fraction * len(images))}, seed=seed_for(seed, f"part of {name}"))
+
+
+def label_images(images: ImageSet, learner: Model, seed: int, device: str, *teachers: Checkpoint) -> SoftLabels:
+    """Return what each teacher says about every view that a learner of that recipe will see of the images."""
+    return study_nodes.label_images(images, learner.recipe, seed, device, *teachers)
+
+
+def ask(
+    fractions: Mapping[str, float],
+    images: ImageSet,
+    training_images: ImageSet,
+    seed: int,
+    device: str,
+    *models: Checkpoint,
+) -> SoftLabels:
+    """Return what each model says about the images as they are; `fractions` by name of those that learned from a part.
+
+    Raises ValueError for a model that learned from other images than the present training set, or its part of it.
+    """
+    for name, facts in ((model.facts.name, model.facts) for model in models):
+        own = part_of(training_images, fractions[name], name, seed) if name in fractions else training_images
+        if facts.images_sha256 != own.sha256:
+            raise ValueError(f"{facts.key} learned from other images than the present set: train it again")
+    return label(list(models), images, views=1, view_seed=0, augmentation=Augmentation(), device=resolve_device(device))
+
+
+def rank_teachers(teams: Mapping[str, Sequence[str]], answers: SoftLabels, images: ImageSet) -> dict[str, Any]:
+    """Return the standings on validation of the teachers of each team, by the name of its arm, then by teacher."""
+    standings = {}
+    for team, names in teams.items():
+        keys = [f"{name}@0" for name in names]
+        logits = answers.only(keys).logits[:, :, 0].float()
+        standings[team] = {key: each.model_dump() for key, each in standings_of(keys, logits, images.labels).items()}
+    return standings
+
+
+def teach(
+    name: str,
+    repeat: int,
+    arm: Arm,
+    images: ImageSet,
+    validation: ImageSet,
+    normalisation: dict[str, Any],
+    soft_labels: SoftLabels,
+    model: Model,
+    teaching: Teaching,
+    seed: int,
+    device: str,
+    *,
+    standings: dict[str, Any] | None = None,
+    **teachers: dict[str, Any],
+) -> Trained:
+    """Return a learner of `arm` taught by its teachers, its learning curve and its facts.
+
+    `standings` of the arm's team are for fusions that are fitted on validation.
+    Raises ValueError for soft labels of other teachers, images or views than these.
+    """
+    hashes = teachers_hashes(teachers.values())
+    said = soft_labels.only(list(hashes))
+    views = seed_for(seed, "views")
+    said.require(images, hashes, views=model.recipe.view_count, view_seed=views, augmentation=model.recipe.augmentation)
+    checkpoint, history = learn(
+        name,
+        arm.architecture(model.architecture),
+        images,
+        model.recipe,
+        validation=validation,
+        normalisation=Normalisation(**normalisation),
+        seed=seed_for(seed, f"repeat {repeat}"),
+        device=resolve_device(device),
+        soft_labels=said,
+        teaching=arm.teaching(teaching),
+        standings=standings and {key: Standing(**standing) for key, standing in standings[arm.name].items()},
+    )
+    return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")
+
+
+def measure_costs(roles: Mapping[str, str], images: ImageSet, device: str, *models: Checkpoint) -> pd.DataFrame:
+    """Return parameters, multiply-adds per image and images per second of each model, by its role."""
+    rows = [
+        (
+            roles[model.facts.name],
+            str(model.facts.architecture),
+            model.facts.parameters,
+            multiply_adds(model.build(), model.facts.channels, model.facts.image_size),
+            images_per_second(model.build(), images, device=resolve_device(device)),
+        )
+        for model in models
+    ]
+    return pd.DataFrame(rows, columns=["role", "network", "parameters", "macs", "images_per_second"])

@@ -1,0 +1,203 @@
+"""The study dark_knowledge through Kedro, once, on 96 drawn shapes."""
+
+import json
+import shutil
+
+import nbformat
+import pandas as pd
+import pytest
+import torch
+from nbclient import NotebookClient
+from torchvision.models import resnet50
+
+from knowledge_transfer.datasets import CheckpointDataset
+from knowledge_transfer.errors import RunError
+from knowledge_transfer.pipelines.dark_knowledge import published
+from knowledge_transfer.pipelines.dark_knowledge.nodes import finding
+from tests.project import ROOT, Project, merged
+
+RECIPE = {"epochs": 2, "batch_size": 16, "precision": "fp32"}
+LAYERS = {"convolutions": [[4], [4]], "hidden": [8]}
+TINY = {
+    "seeds": 2,
+    "sets": {
+        "shapes": {
+            "data": {"limit": 96, "test_limit": 48, "validation_fraction": 0.25},
+            "teacher": {"architecture": {"enlarge_to": 32}, "recipe": {**RECIPE, "epochs": 1}},
+            "cnn": {"architecture": {"layers": LAYERS}, "recipe": RECIPE},
+            "small_cnn": {"recipe": RECIPE},
+            "suspects": {
+                "rate_too_low": {"recipe": {**RECIPE, "learning_rate": 1e-9}},
+                "bottleneck_of_two": {"recipe": RECIPE},
+                **dict.fromkeys(
+                    [
+                        "no_normalisation",
+                        "rate_too_high",
+                        "too_high_but_normalised",
+                        "adam_rate_too_high",
+                        "softmax_twice",
+                    ]
+                ),
+            },
+        }
+    },
+}
+LEARNERS = [
+    f"shapes_{learner}_{arm}_seed{seed}"
+    for learner in ("cnn", "small_cnn")
+    for arm in ("taught", "alone")
+    for seed in (0, 1)
+]
+SUSPECTS = [f"shapes_{name}_suspect_seed{seed}" for name in ("rate_too_low", "bottleneck_of_two") for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("dark_knowledge"))
+    project.run({"dark_knowledge": TINY}, pipeline="dark_knowledge")
+    return project
+
+
+def checkpoint(project, name):
+    return CheckpointDataset(filepath=str(project.file(f"06_models/dark_knowledge_{name}.safetensors"))).load()
+
+
+def table(project, name):
+    return pd.read_csv(project.file(f"08_reporting/dark_knowledge_{name}_table.csv"))
+
+
+def test_arms_of_one_seed_differ_in_the_soft_loss_alone(project):
+    for name in LEARNERS:
+        if "_taught_" in name:
+            taught, alone = (checkpoint(project, each).facts for each in (name, name.replace("_taught_", "_alone_")))
+            assert (taught.teaching["alpha"], alone.teaching["alpha"]) == (0.5, 0)
+            assert {**alone.teaching, "alpha": 0.5} == taught.teaching
+            assert taught.teaching["temperature"] == 1
+            assert (taught.seed, taught.recipe, taught.images_sha256) == (
+                alone.seed,
+                alone.recipe,
+                alone.images_sha256,
+            )
+            assert taught.sha256 != alone.sha256
+
+
+def test_the_teacher_enlarges_the_images_that_all_share(project):
+    teacher = checkpoint(project, "shapes_teacher").facts
+    assert (teacher.architecture.kind, teacher.architecture.enlarge_to) == ("imagenet_resnet50", 32)
+    assert teacher.image_size == checkpoint(project, LEARNERS[0]).facts.image_size == 32
+    assert teacher.parents == {}
+
+
+def test_every_epoch_has_both_arms_and_their_paired_difference(project):
+    epochs, curves = table(project, "epochs"), table(project, "shapes_curves")
+    assert epochs[["learner", "epoch"]].to_numpy().tolist() == [
+        [learner, epoch] for learner in ("cnn", "small_cnn") for epoch in (1, 2)
+    ]
+    first = curves[(curves["learner"] == "cnn") & (curves["epoch"] == 1)]
+    by_arm = first.groupby("arm")["validation_accuracy"].mean()
+    assert epochs["taught"][0] == pytest.approx(by_arm["taught"])
+    assert epochs["difference"][0] == pytest.approx(by_arm["taught"] - by_arm["alone"])
+
+
+def test_the_arms_are_judged_on_the_test_set(project):
+    arms, scores = table(project, "arms"), table(project, "shapes_scores")
+    assert arms[["learner", "arm"]].to_numpy().tolist() == [
+        ["teacher", "teacher"],
+        *[[learner, arm] for learner in ("cnn", "small_cnn") for arm in ("taught", "alone")],
+    ]
+    assert scores[scores["set"] == "test"]["images"].unique().tolist() == [48]
+    row = arms[(arms["learner"] == "small_cnn") & (arms["arm"] == "taught")].iloc[0]
+    test = scores[(scores["set"] == "test") & (scores["learner"] == "small_cnn")].groupby("arm")["accuracy"].mean()
+    assert row["test"] == pytest.approx(test["taught"])
+    assert row["difference"] == pytest.approx(test["taught"] - test["alone"])
+
+
+def test_suspects_are_examined_on_validation_and_never_see_the_test_set(project):
+    assert not set(table(project, "shapes_scores")["model"]) & set(SUSPECTS)
+    suspects = table(project, "suspects").set_index("learner")
+    assert list(suspects.index) == ["cnn", "small_cnn", "rate_too_low", "bottleneck_of_two"]
+    assert (suspects["chance"] == 1 / 8).all()
+    assert suspects.loc["rate_too_low", "finding"].endswith("in 2 of 2: alive")
+    assert "learning_rate 1e-09" in suspects.loc["rate_too_low", "differs"]
+    assert suspects.loc["bottleneck_of_two", "differs"] == "hidden [2]"
+    assert pd.isna(suspects.loc["small_cnn", "differs"])
+    assert suspects[["silent", "spread", "same_answer"]].stack().between(0, 1).all()
+
+
+def rows(*of_seeds):
+    return [
+        {"accuracy": accuracy, "silent": silent, "chance": 0.1, "chance_error": 0.01} for accuracy, silent in of_seeds
+    ]
+
+
+@pytest.mark.parametrize(
+    ("examined", "words"),
+    [
+        (rows((0.6, 0.1), (0.5, 0.2)), "learns"),
+        (rows((0.6, 0.1), (0.3, 0.2)), "learns, but badly"),
+        (rows((0.10, 1), (0.09, 1)), "at chance in 2 of 2: dead"),
+        (rows((0.12, 0.1), (0.10, 0.9)), "at chance in 2 of 2: alive"),
+        (rows((0.12, 0.1), (0.6, 0.1), (0.5, 0.1)), "at chance in 1 of 3: alive"),
+        (rows((0.12, 0.1), (0.10, 1)), "at chance in 2 of 2: dead in 1"),
+    ],
+)
+def test_what_an_examination_finds(examined, words):
+    assert finding(examined, 0.6) == words
+
+
+def test_the_page_has_the_published_figures_beside_ours(project):
+    page = project.file("08_reporting/dark_knowledge_report.html").read_text()
+    for value in (*published.TAUGHT, *published.ALONE):
+        assert f'<td class="number">{100 * value:.1f}</td>' in page
+    for part in ("much smaller CNN", "rate too low", "of 2: alive", "--pipelines=dark_knowledge"):
+        assert part in page
+    assert page.count("<svg") == 2
+    for name in ("epochs", "suspects"):
+        assert project.file(f"08_reporting/figures/dark_knowledge_shapes_{name}.png").is_file()
+
+
+def test_the_summary_has_a_row_for_everyone_who_was_asked(project):
+    summary = json.loads(project.file("08_reporting/dark_knowledge_summary.json").read_text())
+    assert sorted(row["model"] for row in summary["rows"]) == sorted(["shapes_teacher", *LEARNERS])
+    assert {row["stage"] for row in summary["rows"]} == {"shapes_teacher", "shapes_cnn", "shapes_small_cnn"}
+
+
+def test_the_teacher_starts_from_pretrained_weights_with_their_normalisation(tmp_path):
+    torch.manual_seed(0)
+    state = resnet50().state_dict()
+    torch.save(state, tmp_path / "mine.pth")
+    project = Project(tmp_path / "project")
+    wide = {
+        "weights": str(tmp_path / "mine.pth"),
+        "sets": {
+            "shapes": {"teacher": {"architecture": {"width": 1}, "recipe": {"learning_rate": 1e-6, "batch_size": 64}}}
+        },
+    }
+    project.run(
+        {"dark_knowledge": merged(TINY, wide)}, pipeline="dark_knowledge", to_nodes=["shapes.train_shapes_teacher"]
+    )
+    teacher = checkpoint(project, "shapes_teacher")
+    assert list(teacher.facts.parents) == [wide["weights"]]
+    assert teacher.facts.mean == (0.485, 0.456, 0.406)
+    torch.testing.assert_close(
+        teacher.state["body.layer4.2.conv3.weight"], state["layer4.2.conv3.weight"], atol=1e-4, rtol=0
+    )
+
+
+def test_weights_that_are_not_there_end_the_run_with_one_clear_error(tmp_path):
+    project = Project(tmp_path)
+    wide = {"weights": "/nowhere.pth", "sets": {"shapes": {"teacher": {"architecture": {"width": 1}}}}}
+    with pytest.raises(RunError, match=r"no pretrained weights at /nowhere.pth.*weights: null"):
+        project.run({"dark_knowledge": merged(TINY, wide)}, pipeline="dark_knowledge")
+
+
+def test_the_notebook_tells_the_story_of_a_finished_run(project):
+    folder = project.path / "notebooks"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "notebooks" / "dark_knowledge.ipynb", folder)
+    notebook = nbformat.read(folder / "dark_knowledge.ipynb", as_version=4)
+    assert not any(cell.outputs for cell in notebook.cells if cell.cell_type == "code"), "committed with outputs"
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert any("dark_knowledge in base" in output.get("text", "") for output in outputs)

@@ -1,0 +1,256 @@
+"""The study of many teachers, run once through Kedro on tiny data, and what its tables and sentences must say."""
+
+import json
+import shutil
+
+import nbformat
+import pandas as pd
+import pytest
+import torch
+from nbclient import NotebookClient
+from pydantic import ValidationError
+
+from knowledge_transfer.datasets import CheckpointDataset, SoftLabelsDataset
+from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES
+from knowledge_transfer.pipelines.multi_teacher import words
+from knowledge_transfer.pipelines.multi_teacher.nodes import ask, part_of
+from knowledge_transfer.pipelines.multi_teacher.published import PUBLISHED, is_published, published_gap
+from knowledge_transfer.pipelines.multi_teacher.settings import Settings
+from knowledge_transfer.pipelines.multi_teacher.tables import compare_methods
+from knowledge_transfer.pipelines.multi_teacher.votes import BY_CLASS, compare_rules, is_tied
+from tests.conftest import stripes
+from tests.project import ROOT, Project
+
+NETWORK = {"kind": "cnn", "layers": {"convolutions": [[2], [4]], "hidden": [8]}}
+MODEL = {"architecture": NETWORK, "recipe": {"epochs": 2, "views": 2, "batch_size": 30, "precision": "fp32"}}
+TINY = {
+    "seeds": 2,
+    "members": [2, 3],
+    "alphas": [1],
+    "fractions": [0.5],
+    "swept": ["mimic_all"],
+    "sets": {"digits": {"data": {"limit": 150, "test_limit": 60}, "teacher": MODEL, "learner": MODEL}},
+}
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("many"))
+    project.run({"multi_teacher": TINY}, pipeline="multi_teacher")
+    return project
+
+
+@pytest.fixture(scope="session")
+def methods(project):
+    return table(project, "methods")
+
+
+@pytest.fixture(scope="session")
+def rules(project):
+    return table(project, "rules")
+
+
+def table(project, name):
+    return pd.read_csv(project.file(f"08_reporting/multi_teacher_{name}_table.csv"))
+
+
+def checkpoint(project, name):
+    return CheckpointDataset(filepath=str(project.file(f"06_models/multi_teacher_digits_{name}.safetensors"))).load()
+
+
+def answers(project, *names):
+    path = project.file("07_model_output/multi_teacher_digits_seed0_test_answers_soft_labels.safetensors")
+    said = SoftLabelsDataset(filepath=str(path)).load()
+    return said.only([f"digits_{name}_seed0@0" for name in names]).logits[:, :, 0].float()
+
+
+def test_every_arm_is_there_with_its_seeds(methods):
+    arms = methods.set_index(["method", "members", "sweep", "alpha", "fraction"])["seeds"]
+    many = {(method, k) for method in ("output_avg", "loss_avg", "mimic_all", "stacked") for k in (2, 3)}
+    assert {key[:2] for key in arms.index if key[2] == "main"} == {
+        *many,
+        ("teacher", 1),
+        ("labels", 0),
+        ("one_teacher", 1),
+    }
+    assert arms["mimic_all", 3, "alpha", 1, 1] == 2
+    assert arms["mimic_all", 3, "fraction", 0.5, 0.5] == 2
+    assert arms["teacher", 1, "main", 0, 0.5] == 2 * 3
+
+
+def test_a_learner_descends_from_its_own_teachers(project):
+    for method in ("output_avg", "mimic_all", "stacked"):
+        facts = checkpoint(project, f"{method}_k2_seed1").facts
+        assert list(facts.parents) == ["digits_teacher0_seed1@0", "digits_teacher1_seed1@0"]
+    part = checkpoint(project, "mimic_all_k3_part0_5_seed0").facts
+    assert set(part.parents) == {f"digits_part0_5_teacher{number}_seed0@0" for number in range(3)}
+    assert checkpoint(project, "labels_seed0").facts.parents == {}
+
+
+def test_each_teacher_of_a_part_has_seen_a_part_of_its_own(project):
+    seen = {
+        checkpoint(project, f"part0_5_teacher{number}_seed{seed}").facts.images_sha256
+        for number in range(3)
+        for seed in range(2)
+    }
+    assert len(seen) == 6
+
+
+def test_two_names_of_one_gradient_learn_the_same(project, methods):
+    averaged, apart, heads = answers(project, "output_avg_k3", "loss_avg_k3", "mimic_all_k3").softmax(-1)
+    torch.testing.assert_close(averaged, apart, atol=2e-3, rtol=0)
+    assert not torch.allclose(averaged, heads, atol=2e-2)
+    gap = methods[methods["method"] == "loss_avg"]["beyond_output_avg"]
+    assert gap.abs().max() < 0.02
+
+
+def test_only_mimics_have_heads(project):
+    heads = {
+        name: checkpoint(project, f"{name}_seed0").facts.architecture.heads
+        for name in ("teacher0", "output_avg_k3", "loss_avg_k3", "mimic_all_k2", "mimic_all_k3", "stacked_k3")
+    }
+    assert heads == {**dict.fromkeys(heads, 1), "mimic_all_k2": 2, "mimic_all_k3": 3}
+
+
+def test_stacking_was_fitted_on_validation(project):
+    standings = json.loads(project.file("07_model_output/multi_teacher_digits_seed0_standings.json").read_text())
+    assert {arm: len(team) for arm, team in standings.items()} == {"stacked_k2": 2, "stacked_k3": 3}
+    assert all(len(each["layer"]) == 11 for team in standings.values() for each in team.values())
+    assert checkpoint(project, "stacked_k2_seed0").facts.teaching["fusion"] == "stacked"
+
+
+def test_every_rule_was_asked_of_the_same_teachers(rules):
+    for members in (2, 3):
+        own = rules[rules["members"] == members].set_index("rule")
+        assert set(own.index) == {*FUSION_RULES, *VOTING_RULES, BY_CLASS}
+        assert own.loc[list(FUSION_RULES), "nll"].notna().all()
+        assert own.loc[list(VOTING_RULES), "nll"].isna().all()
+        assert own["tied"].notna().sum() == 1
+    # Of two ballots that differ each class has one.
+    tied = rules.set_index(["members", "rule"])["tied"]
+    assert tied[2, "plurality"] > 0
+
+
+def test_ensembles_cost_what_their_members_cost(project):
+    costs = table(project, "compression").set_index(["members", "what"])
+    for column in ("parameters", "macs", "milliseconds"):
+        assert costs.loc[(3, "ensemble"), column] == pytest.approx(1.5 * costs.loc[(2, "ensemble"), column])
+    assert costs.loc[(3, "output_avg"), "saved"] == pytest.approx(3)
+    heads = costs.loc[(3, "mimic_all"), "parameters"] - costs.loc[(3, "output_avg"), "parameters"]
+    assert heads == 2 * (8 * 10 + 10)
+
+
+def test_programs_are_told_of_every_model(project):
+    rows = json.loads(project.file("08_reporting/multi_teacher_summary.json").read_text())["rows"]
+    assert len(rows) == 2 * (2 * 3 + 2 + 2 * 4 + 2)
+    assert {row["stage"] for row in rows} == {"digits_teacher", "digits_learner"}
+    assert all(isinstance(row["parameters"], int) and row["images_per_second"] > 0 for row in rows)
+
+
+def test_the_page_says_what_was_found(project):
+    page = project.file("08_reporting/multi_teacher_report.html").read_text(encoding="utf-8")
+    for said in ("is plurality the worst vote?", "same gradient", "of 3 teachers plurality", "2302.07215", "<svg"):
+        assert said in page
+    assert "nan" not in page.lower().replace("nanson", "")
+
+
+def test_the_notebook_tells_the_story_of_a_finished_run(project):
+    folder = project.path / "notebooks"
+    shutil.copytree(ROOT / "notebooks", folder, dirs_exist_ok=True)
+    notebook = nbformat.read(folder / "multi_teacher.ipynb", as_version=4)
+    assert not any(cell.outputs for cell in notebook.cells if cell.cell_type == "code")
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert any("multi_teacher in base" in output.get("text", "") for output in outputs)
+
+
+def settings(**changes):
+    return Settings(**{"seed": 0, "devices": "cpu", **TINY, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"members": [2, 2]}, "members: something stands twice"),
+        ({"members": [1]}, "greater than or equal to 2"),
+        ({"methods": ["output_average"]}, "output_avg"),
+        ({"teaching": {"top_k": 1}}, "leave it out"),
+        ({"teaching": {"loss": "dkd"}, "alphas": [1]}, "alpha 1 withholds"),
+        ({"fractions": [1]}, "less than 1"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        settings(**changes)
+
+
+def test_arms_have_names_of_their_own():
+    names = [arm.name for arm in settings(alphas=[0.25, 0.5, 1], swept=["mimic_all", "stacked"]).arms]
+    assert len(set(names)) == len(names)
+    assert {"labels", "one_teacher", "stacked_k2", "mimic_all_k3_alpha0_25", "stacked_k3_part0_5"} <= set(names)
+
+
+def test_a_model_of_other_images_is_refused(project):
+    images = stripes(60)
+    model = checkpoint(project, "part0_5_teacher0_seed0")
+    with pytest.raises(ValueError, match="digits_part0_5_teacher0_seed0@0 learned from other images"):
+        ask({model.facts.name: 0.5}, images, images, 0, "cpu", model)
+
+
+def test_a_part_has_every_class_and_its_own_images():
+    images = stripes(60)
+    one, other = (part_of(images, 0.5, name, 0) for name in ("a", "b"))
+    assert torch.bincount(one.labels).tolist() == [10, 10, 10]
+    assert one.sha256 != other.sha256
+    assert one.sha256 == part_of(images, 0.5, "a", 0).sha256
+
+
+def test_ties_of_plurality():
+    choices = torch.tensor([[0, 1, 2], [0, 0, 2], [0, 0, 1], [1, 2, 2]])  # of three members, image by image
+    logits = torch.nn.functional.one_hot(choices.T, 3).float()
+    assert is_tied(logits).tolist() == [True, False, False, False]
+    two = torch.tensor([[0, 1], [2, 2]])
+    assert is_tied(torch.nn.functional.one_hot(two.T, 3).float()).tolist() == [True, False]
+
+
+def votes(**accuracies):
+    rows = [
+        {"members": 2, "fraction": 1.0, "seed": seed, "rule": rule, "accuracy": value, "nll": None, "tied": 0.1}
+        for rule, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows).astype({"nll": float})
+
+
+def test_words_name_the_votes_that_are_better_than_plurality():
+    table = votes(
+        plurality=[0.90, 0.92, 0.91],
+        borda=[0.93, 0.95, 0.94001],
+        bucklin=[0.89, 0.93, 0.91],
+        simpson=[0.85, 0.87, 0.86001],
+        **{BY_CLASS: [0.88, 0.90, 0.89001]},
+    )
+    said = words.plurality("digits", compare_rules(digits=table))
+    assert "borda better and simpson worse beyond chance" in said
+    assert "change by −2.0 ± 0.0 points" in said
+
+
+def test_published_figures_stand_beside_those_of_cifar10_alone():
+    assert [PUBLISHED["output_avg", k, 1.0][0] for k in (2, 3, 4, 5)] == pytest.approx([0.8095, 0.8095, 0.7902, 0.8311])
+    assert [PUBLISHED["loss_avg", k, 1.0][0] for k in (2, 3, 4, 5)] == pytest.approx([0.8208, 0.8118, 0.8284, 0.8282])
+    assert [PUBLISHED["mimic_all", k, 1.0][0] for k in (2, 3, 4, 5)] == pytest.approx([0.8272, 0.8311, 0.8322, 0.8366])
+    assert published_gap() == pytest.approx((0.01075, 0.00202), abs=1e-5)
+    assert is_published("cifar10")
+    assert not is_published("cifar100")
+    scores = pd.DataFrame(
+        [
+            {"method": method, "members": k, "alpha": 0.5, "fraction": 1.0, "sweep": "main", "seed": seed}
+            | {"accuracy": 0.9, "nll": 0.3, "ece": 0.1}
+            for method, k in (("labels", 0), ("output_avg", 2), ("mimic_all", 2))
+            for seed in (0, 1)
+        ]
+    )
+    compared = compare_methods(cifar10=scores, digits=scores).set_index(["data", "method"])["published"]
+    assert compared["cifar10", "mimic_all"] == pytest.approx(0.8272)
+    assert compared["digits"].isna().all()
