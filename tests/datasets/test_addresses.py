@@ -21,7 +21,7 @@ DATASETS: dict[str, tuple[Any, Any, Any]] = {
     "CheckpointsDataset": (
         [checkpoint(0)],
         [checkpoint(2, name="b"), checkpoint(1)],
-        lambda loaded: [each.facts for each in loaded],
+        lambda loaded: [each.facts.key + each.sha256 for each in loaded],
     ),
     "SoftLabelsDataset": (soft_labels(view_seed=1), soft_labels(view_seed=2), lambda labels: labels.facts),
 }

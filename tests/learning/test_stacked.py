@@ -9,7 +9,7 @@ from knowledge_transfer.learning.members import learn_members
 from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.stacked import Stacked, can_stack
+from knowledge_transfer.learning.stacked import Stacked, can_stack, pays
 from knowledge_transfer.learning.steps import TrainingDivergedError
 from tests.conftest import stripes
 
@@ -81,6 +81,13 @@ def test_each_learns_from_the_soft_labels_as_if_alone(images, loss):
     assert_alike(*both(images, recipe, soft_labels=labels, teaching=teaching, view_seed=None))
 
 
+def test_every_member_has_memory_of_its_own(images):
+    """What shares memory cannot be saved in one file."""
+    stacked, _ = both(images)
+    places = [tensor.data_ptr() for checkpoint, _ in stacked for tensor in checkpoint.state.values()]
+    assert len(set(places)) == len(places)
+
+
 def test_coloured_images(images):
     coloured = stripes(40, channels=3)
     normalisation = Normalisation(mean=(0.5, 0.4, 0.3), deviation=(0.3, 0.2, 0.1))
@@ -109,6 +116,17 @@ def test_a_loss_that_is_no_number_names_the_member(images):
             "all", SEEDS, tiny(normalise=False), images, QUICK.override({"learning_rate": 1e30}), device=CPU,
             stack=True, validation=images, normalisation=NORMALISATION,
         )  # fmt: skip
+
+
+def test_members_are_stacked_where_it_was_measured_to_pay(images):
+    wide = Architecture(kind="cnn", layers={"convolutions": [[4], [8]], "hidden": [8]})
+    gpu = torch.device("cuda")
+    assert pays(tiny(), images, 6, CPU)
+    assert not pays(tiny(), images, 3, CPU)
+    assert not pays(wide, images, 24, CPU)
+    assert pays(wide, images, 2, gpu)
+    assert not pays(wide, images, 1, gpu)
+    assert not pays(Architecture(kind="resnet8"), images, 24, gpu)
 
 
 def test_what_cannot_be_stacked_is_not(images):

@@ -38,7 +38,7 @@ TINY = {
                     "shape": {"width": 1, "kernel": 3, "hidden": 4},
                     "temperatures": [10], "alphas": [0, 0.25], "losses": ["soft_cross_entropy", "kl"],
                 },
-                "boosting": {"shape": {"width": 4, "kernel": 3, "hidden": 16}, "members": 2},
+                "boosting": {"shape": {"width": 5, "kernel": 3, "hidden": 16}, "members": 2},
             }
         },
     }

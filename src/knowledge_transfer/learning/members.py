@@ -1,4 +1,4 @@
-"""Many members of one architecture: stacked where a GPU has to be kept busy, one after another on the CPU."""
+"""Many members of one architecture: stacked where that is faster, else one after another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from knowledge_transfer.learning.learner import GENERATOR, Normalisation, learn,
 from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels
-from knowledge_transfer.learning.stacked import can_stack
+from knowledge_transfer.learning.stacked import pays
 from knowledge_transfer.learning.stacked_fit import fit_stacked
 
 Learnt = list[tuple[Checkpoint, list[EpochEnded]]]
@@ -37,13 +37,10 @@ def learn_members(
     """Return the checkpoint and the learning curve of each member that `seeds` names, in that order.
 
     They are what `learn`, which takes `how`, makes of each with its seed: up to rounding where they are stacked, as
-    they are where `stack` says so (none: on a GPU, if they can be). Listeners hear of `group` as of one fit: stacked,
+    they are where `stack` says so (none: where that `pays`). Listeners hear of `group` as of one fit: stacked,
     of the members' means; else of the epochs of one member after another.
     """
-    if stack is None:
-        # Convolutions in many small groups are slow on the CPU (benchmarks/stacked_students.py).
-        stack = device.type != "cpu" and len(seeds) > 1 and can_stack(architecture, images)
-    if stack:
+    if pays(architecture, images, len(seeds), device) if stack is None else stack:
         return _stacked(group, seeds, architecture, images, recipe, device=device, **how)
     learnt: Learnt = []
     began = time.perf_counter()

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning import fusion
+from knowledge_transfer.learning.fitting import FITS
 from knowledge_transfer.learning.fusion import fuse
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.metrics import Score, score
@@ -46,9 +46,7 @@ class Answers:
 
 def fused(rule: str, models: Sequence[str], asked: Answers, validation: Answers) -> Score:
     """Return the score of the models fused by `rule`; what the rule has to learn, it learns on validation."""
-    weights = None
-    if rule == "weighted":
-        weights = fusion.validation_weights(validation.logits(models), validation.labels)
+    weights = FITS[rule](validation.logits(models), validation.labels) if rule in FITS else None
     return score(fuse(asked.logits(models), rule, weights=weights), asked.labels)
 
 

@@ -58,7 +58,7 @@ def _draw_singles(left: Axes, right: Axes, singles: pd.DataFrame) -> None:
         if len(own):
             mean = own["test"].mean()
             left.axhline(mean, color=INK, linestyle=style, linewidth=1, label=arm)
-            right.plot(own["parameters"].mean(), mean, marker, color=INK, markersize=5, label=f"{arm} ({marker})")
+            right.plot(own["parameters"].mean(), mean, marker, color=INK, markersize=5, label=f"{arm}, its size")
 
 
 def _draw_front(axes: Axes, sizes: pd.DataFrame, singles: pd.DataFrame) -> None:

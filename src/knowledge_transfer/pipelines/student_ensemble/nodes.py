@@ -89,7 +89,7 @@ def boost_members(
     """Return members taught one after another, images weighted by what those before got wrong; curves; SAMME's table.
 
     The table has for each its weighted error on the training images, and its weight. The first is the member that
-    `train_members` makes of the same seat.
+    `train_members` makes of the same seat, up to rounding.
     """
     _require(soft_labels, images, grid.recipe, seed, teachers)
     where = resolve_device(device)

@@ -16,7 +16,7 @@ from knowledge_transfer.pipelines.student_ensemble.tables import ALL, CHOSEN, ME
 from knowledge_transfer.pipelines.study_tables import over_seeds
 
 _WORDS = {
-    CHOSEN: "ensemble, k chosen on validation",
+    CHOSEN: "ensemble, k by validation",
     ALL: "ensemble of all",
     "best 16": "ensemble of the best 16",
     "best 24": "ensemble of the best 24",
@@ -26,9 +26,9 @@ _WORDS = {
 _ARMS = (
     Column("data", "data"),
     Column("arm", "arm"),
-    Column("members", "members", "short"),
+    Column("size", "members"),
     Column("parameters", "parameters", "count"),
-    Column("counted", "as the source counts", "count"),
+    Column("counted", "counted as published", "count"),
     Column("validation", "validation %", "percent", "validation_error"),
     Column("test", "test %", "percent", "test_error"),
     Column("seeds", "seeds", "count"),
@@ -104,6 +104,7 @@ def _arms_section(arms: pd.DataFrame) -> Section:
     once = once.assign(
         published=[accuracy for accuracy, _ in theirs], published_parameters=[count for _, count in theirs]
     )
+    once["size"] = [f"{members:.3g}" for members in once["members"]]
     beside = once[once["published"].notna()]
     pairs = _complete(arms[arms["against"].notna()], _DIFFERENCES)
     return Section(
@@ -173,7 +174,7 @@ def _lead(arms: pd.DataFrame) -> Iterator[str]:
     rows = {row["arm"]: row for row in arms.drop_duplicates("arm").to_dict("records")}
     name, teacher, student, chosen = arms["data"].iloc[0], rows[TEACHER], rows[STUDENT], rows[CHOSEN]
     yield (
-        f"{name}: {chosen['members']:.3g} tiny students, as many as validation asks for, are right on "
+        f"{name}: {chosen['members']:.3g} tiny students (k by validation, mean over seeds) are right on "
         f"{_share(chosen)} of the test images with {chosen['parameters']:,.0f} parameters in all; the one student on "
         f"{_share(student)} with {student['parameters']:,.0f}, the teacher on {_share(teacher)} with "
         f"{teacher['parameters']:,.0f}."
@@ -211,16 +212,17 @@ _SIZES_CAPTION = (
 _PUBLISHED_CAPTION = "Both axes are logarithmic: lower and further left is better. Ours are means over seeds."
 _RULE = (
     "Best on validation first. Weights are fitted on validation, so that its own column flatters the rules that have "
-    "any. A vote gives one class all the probability: its NLL is that of a fool who is never in doubt."
+    "any. A vote gives one class all the probability: its NLL punishes that and is no measure of the rule."
 )
 _SWEEP_CAPTION = (
     "Bars are one standard error over seeds. Lambda weighs the hard loss, as in the source: it is 1 - alpha. "
-    "soft_cross_entropy is the source's loss, kl is the same times the square of the temperature."
+    "soft_cross_entropy is the source's loss, kl has its gradient times the square of the temperature."
 )
 _POINTS_NOTE = "Chosen on validation; only what stands here was asked about the test set. Paired by seed."
 _VOTES_CAPTION = (
     "Members of one shape. Boosted ones are trained one after another on images weighted by SAMME; the others start "
-    "from the same weights and see the images in the same order, none weighing more. Bars: one standard error."
+    "from the same weights and see the images in the same order, none weighing more. Each one's weighted error "
+    "and weight are in the tables of the rounds. Bars: one standard error."
 )
 _SOURCE = (
     "Dewalkar, Sinha and Patidar teach one student, and a grid of tiny ones of which the best 16 and 24 answer "
@@ -231,9 +233,9 @@ _SOURCE = (
     "student on MNIST they count 7·7·8·256 + 2·25·8 = 100,752. The 1,329,360 of the 24 on CIFAR-10 are the whole grid "
     "of conv {4, 8, 16, 32}, kernel {3, 5}, FC {32, 64, 128} with 7·7 positions before the linear layer, which is what "
     "MNIST's 28 pixels leave after two poolings; images of 32 pixels leave 8·8. Ours have 32 pixels on MNIST too.",
-    "Where the accuracies differ: a teacher at 96.87 % and tiny students at 70 to 80 % on MNIST have not finished "
-    "learning. Ours normalise their batches and anneal the rate, and single ones of the same size stand far above that "
-    "after a few epochs: less is left for an ensemble to gain, and it starts from better members. Without the factor "
-    "of the squared temperature, the soft term at temperature 10 has a gradient of about a hundredth: the published "
-    "best is close to learning from labels alone, which the sweep shows beside kl.",
+    "Where the accuracies differ, the likely reason, which no arm here isolates, is how the networks are trained: ours "
+    "normalise their batches and anneal the rate, and the source says of neither. Single members stand in the first "
+    "table beside its 70 to 80 %: the better they are, the less is left for an ensemble to gain. Without the factor of "
+    "the squared temperature, the soft term at temperature 10 has about a hundredth of the gradient it has in kl, so "
+    "that the published best should be close to learning from labels alone; the sweep has all three side by side.",
 )
