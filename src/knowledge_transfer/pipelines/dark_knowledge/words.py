@@ -81,5 +81,5 @@ SOURCE = (
     "curve each. After ten epochs it has 59.6 % with and 58.6 % without; the gain is 14 points after the first epoch "
     "and one after the tenth: what the soft labels give is speed above all.",
     "At temperature 1 the soft loss of a teacher that is nearly always sure is nearly the loss of the labels: what is "
-    "left to learn from are its doubts. The published gain has no error; ours is over seeds.",
+    "left to learn from are its doubts. Our gain has an error, over seeds.",
 )
