@@ -33,7 +33,9 @@ class ExperimentConfigLoader(OmegaConfigLoader):
         variants = {
             name: completed(main, found[name], given) for name in VARIANTS if isinstance(found.get(name), Mapping)
         }
-        studies = {name: _placed(main, found[name], given) for name in STUDIES if isinstance(found.get(name), Mapping)}
+        studies = {
+            name: _placed(main, found[name], given, name) for name in STUDIES if isinstance(found.get(name), Mapping)
+        }
         return {**found, **variants, **studies}
 
 
@@ -57,9 +59,11 @@ def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_param
     return both
 
 
-def _placed(main: Mapping[str, Any], study: Mapping[str, Any], runtime_params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a study, seed and devices from `--params` or the main experiment where it has none."""
-    own = runtime_params.get(next((name for name in STUDIES if name in runtime_params), ""), {})
+def _placed(
+    main: Mapping[str, Any], study: Mapping[str, Any], runtime_params: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """Return a study's parameters, seed and devices from `--params` or the main experiment where it has none."""
+    own = runtime_params.get(name, {})
     general = {key: main[key] for key in _SHARED if key in runtime_params and key not in own}
     return {**{key: main[key] for key in _SHARED if key in main}, **study, **general}
 

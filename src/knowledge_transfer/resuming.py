@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.pipelines.building import prefix_of
-from knowledge_transfer.pipelines.experiment import parameters_of
+from knowledge_transfer.pipelines.experiment import STUDIES, parameters_of
 from knowledge_transfer.progress import file_of
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,10 @@ class ResumingHooks:
         stamp, sets, report = (f"{prefix}{name}" for name in (_STAMP, "student_images", "data_report"))
         if stamp not in catalog:
             return
-        parameters = parameters_of(_plain(catalog.load("parameters")), prefix.removesuffix("_"))
+        everything = _plain(catalog.load("parameters"))
+        parameters = parameters_of(everything, prefix.removesuffix("_"))
+        if prefix.removesuffix("_") in STUDIES:  # whose images are described in the main experiment's parameters
+            parameters |= {key: everything.get(key) for key in ("data", "domains")}
         if sets in pipeline.inputs() and catalog.exists(report):
             _require_present_sets(parameters, catalog.load(report), prefix.removesuffix("_"))
         present = _digest(parameters)
@@ -51,7 +54,8 @@ class ResumingHooks:
                 )
             _forget_before(known["since"], pipeline, catalog)
         # A run that begins with the images makes everything anew: what an interruption leaves of earlier runs is old.
-        begins = sets in pipeline.all_outputs() and not goes_on
+        cut = any(name == sets or name.endswith("_training_images") for name in pipeline.all_outputs())
+        begins = cut and not goes_on
         keeps = is_same and not begins
         self._pending = None if keeps else (stamp, {"parameters_sha256": present, "since": time.time()}, catalog)
 

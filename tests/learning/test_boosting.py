@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from knowledge_transfer.learning import losses
-from knowledge_transfer.learning.boosting import boost, member_weight, reweighted, weighted_vote
+from knowledge_transfer.learning.boosting import boost, member_weight, reweighted
 from knowledge_transfer.learning.losses import per_image
 from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.steps import Lesson
@@ -52,12 +52,6 @@ def test_a_guess_has_no_say_and_the_images_weigh_alike_again():
     boosted = boost(2, labels, 3, lambda _, weights: given.append(weights), lambda _: torch.tensor([0, 0, 0]))
     assert boosted.weights == [0, 0]
     assert given == [None, None]
-
-
-def test_the_weighted_vote_by_hand():
-    logits = torch.tensor([[[3.0, 0, 0]], [[0, 3.0, 0]], [[0, 2.0, 0]]])
-    assert weighted_vote(logits, torch.tensor([3.0, 1, 1])).tolist() == [pytest.approx([0.6, 0.4, 0])]
-    assert weighted_vote(logits, torch.zeros(3)).tolist() == [pytest.approx([1 / 3, 2 / 3, 0])]
 
 
 def weighted(images, weights, lesson=None, recipe=QUICK):

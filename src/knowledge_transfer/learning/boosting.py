@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 _Member = TypeVar("_Member")
@@ -70,14 +69,3 @@ def boost(
         boosted.errors.append(error)
         boosted.weights.append(weight)
     return boosted
-
-
-def weighted_vote(logits: Tensor, weights: Tensor) -> Tensor:
-    """Return each class's share of the members' weights, float32 [B, C], from their logits [M, B, C] and weights [M].
-
-    A member gives all its weight to its first class. Equal shares for all where every weight is 0.
-    """
-    votes = F.one_hot(logits.argmax(dim=2), logits.shape[2]).double()
-    total = weights.double().sum()
-    shares = weights.double() / total if total > 0 else torch.full_like(weights.double(), 1 / len(weights))
-    return (shares[:, None, None] * votes).sum(dim=0).float()

@@ -12,6 +12,7 @@ from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import Normalisation, learn, teachers_hashes
+from knowledge_transfer.learning.lineage import require_one_lineage
 from knowledge_transfer.learning.mixing import counts_of, thin
 from knowledge_transfer.learning.pretrained import Pretrained
 from knowledge_transfer.learning.recipe import Augmentation, Recipe, Teaching
@@ -138,8 +139,10 @@ def teach(
 def ask(images: ImageSet, training_images: ImageSet, device: str, *models: Checkpoint) -> SoftLabels:
     """Return what each model says about the images as they are.
 
-    Raises ValueError for a model that learned from other images than the present training set.
+    Raises ValueError for a model that learned from other images than the present training set, or from another teacher
+    than the one that is here.
     """
+    require_one_lineage([model.facts for model in models])
     for model in models:
         if model.facts.images_sha256 != training_images.sha256:
             raise ValueError(f"{model.facts.key} learned from other images than the present set: train it again")

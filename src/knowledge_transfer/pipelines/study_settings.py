@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from knowledge_transfer.learning.fusion import APART, FITTED_RULES
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.pipelines.experiment import Devices
 
 
@@ -45,6 +46,16 @@ class Study(Knobs):
     devices: Devices
     per_device: int = Field(default=1, ge=1)
 
+    @model_validator(mode="after")
+    def _no_knob_is_idle(self) -> Study:
+        teaching = getattr(self, "teaching", None)
+        for knob in ("start", "student_set", "gamma") if teaching is not None else ():
+            if getattr(teaching, knob) != Teaching.model_fields[knob].default:
+                raise ValueError(
+                    f"teaching.{knob} is for the stages of the main experiment, no study has it: leave it out"
+                )
+        return self
+
     @field_validator("sets", mode="before", check_fields=False)
     @classmethod
     def _without_those_taken_out(cls, given: Any) -> Any:
@@ -55,6 +66,14 @@ class Study(Knobs):
     @classmethod
     def _names_are_names(cls, sets: dict[str, StudySet]) -> dict[str, StudySet]:
         for name in sets:
-            if not name.isidentifier():
-                raise ValueError(f"'{name}' names datasets: use letters, digits and underscores")
+            if not name.isidentifier() or "_seed" in name:
+                raise ValueError(f"'{name}' names datasets: use letters, digits and underscores, not '_seed'")
         return sets
+
+
+def require_one_teacher(teaching: Teaching) -> None:
+    """Raise ValueError for a teaching that takes several teachers, or what validation says of them."""
+    if teaching.top_k is not None or teaching.fusion in (*FITTED_RULES, APART):
+        raise ValueError(
+            f"teaching: there is one teacher, so no top_k and no fusion '{teaching.fusion}': leave both out"
+        )

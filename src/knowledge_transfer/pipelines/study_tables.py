@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import pandas as pd
-import torch
 from scipy import stats
 
 from knowledge_transfer.learning.images import ImageSet
@@ -41,19 +40,15 @@ def paired(a: pd.Series, b: pd.Series) -> dict[str, float | str]:
     """Return the mean difference of a less b, seed by seed, its standard error, Student's p and a verdict.
 
     Both are indexed by seed; verdicts are those of the main experiment: gain or loss for p < 0.05, none for less than
-    one standard error, not beyond chance between. With a single seed there is no error, and the verdict says so.
+    one standard error, not beyond chance between, and where all seeds differ by the same amount, for then there is no
+    p. With a single seed there is no error, and the verdict says so.
     """
     differences = (a - b).dropna()
     n, mean = len(differences), float(differences.mean())
     if n < 2:
         return {"difference": mean, "standard_error": math.nan, "p_value": math.nan, "verdict": "one seed"}
     error = float(differences.std(ddof=1)) / math.sqrt(n)
-    p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
-    verdict = "none" if abs(mean) <= error else "not beyond chance" if p >= 0.05 else "gain" if mean > 0 else "loss"
+    # Seeds that differ by the same few images have no spread, which is no certainty.
+    p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error else (1.0 if mean == 0 else math.nan)
+    verdict = "none" if abs(mean) <= error else "not beyond chance" if not p < 0.05 else "gain" if mean > 0 else "loss"
     return {"difference": mean, "standard_error": error, "p_value": p, "verdict": verdict}
-
-
-def mean_probabilities(answers: SoftLabels, members: Sequence[str]) -> torch.Tensor:
-    """Return the mean of the members' distributions [images, classes]; members without their round."""
-    chosen = [position for position, key in enumerate(answers.members) if key.partition("@")[0] in members]
-    return answers.logits[chosen][:, :, 0].float().softmax(dim=2).mean(dim=0)

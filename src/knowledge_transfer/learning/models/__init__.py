@@ -52,6 +52,12 @@ class Layers(Knobs):
             raise ValueError("every block needs a convolution: [[8], [8]] are two blocks of one each")
         return blocks
 
+    @model_validator(mode="after")
+    def _dropouts_have_places(self) -> Layers:
+        if len(self.dropout) > (places := len(self.convolutions) + len(self.hidden)):
+            raise ValueError(f"{len(self.dropout)} dropouts, {places} blocks and hidden layers: leave some out")
+        return self
+
     def __str__(self) -> str:
         blocks = ", ".join("+".join(map(str, block)) for block in self.convolutions)
         linear = f", linear {', '.join(map(str, self.hidden))}" if self.hidden else ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet
+from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet, require_one_teacher
 
 Alpha = Annotated[float, Field(ge=0, le=1)]
 
@@ -35,6 +35,12 @@ class Settings(Study):
         if len(set(alphas)) < len(alphas):
             raise ValueError(f"an alpha stands twice in {list(alphas)}: leave one out")
         return alphas
+
+    @model_validator(mode="after")
+    def _arms_can_learn(self) -> Settings:
+        for teaching in self.arms.values():
+            require_one_teacher(teaching)
+        return self
 
     @property
     def arms(self) -> dict[str, Teaching]:

@@ -109,11 +109,13 @@ def _lead(name: str, arms: pd.DataFrame, suspects: pd.DataFrame) -> Iterator[str
             f"{points(taught['difference'])}{error} points: {taught['verdict']}."
         )
     own = suspects[suspects["data"] == name]
-    at_chance = [in_words(row["learner"]) for _, row in own.iterrows() if row["finding"].startswith("at chance")]
+    suspected = own[own["arm"] == SUSPECT]
+    at_chance = [in_words(row["learner"]) for _, row in suspected.iterrows() if row["finding"].startswith("at chance")]
     small = own[own["learner"] == LEARNERS[-1]].iloc[0]
-    if (own["arm"] == SUSPECT).any():
+    hope = "stays at chance here, too" if small["finding"].startswith("at chance") else "is no hopeless case"
+    if len(suspected):
         yield (
-            f"The smaller CNN is no hopeless case: it is right on {percent(small['accuracy'])}{GAP}% of the validation "
+            f"The smaller CNN {hope}: it is right on {percent(small['accuracy'])}{GAP}% of the validation "
             f"images, where chance is {percent(small['chance'])}{GAP}%. "
             + (
                 f"What brings it to chance, with some seed at least: {', '.join(at_chance)}."

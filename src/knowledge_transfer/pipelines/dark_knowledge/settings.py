@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet
+from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet, require_one_teacher
 
 LEARNERS = ("cnn", "small_cnn")
 TEACHER, SUSPECT = "teacher", "suspect"
@@ -79,6 +79,12 @@ class Settings(Study):
                     f"the weights '{self.weights}' are of an imagenet_resnet50 of width 1, sets.{name}.teacher is a "
                     f"{architecture}: change it, or set weights to null"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _arms_can_learn(self) -> Settings:
+        for teaching in self.arms.values():
+            require_one_teacher(teaching)
         return self
 
     @property

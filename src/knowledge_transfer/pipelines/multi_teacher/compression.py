@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import pandas as pd
@@ -26,7 +27,16 @@ def compress(
         arms = methods[(methods["data"] == name) & (methods["sweep"] == MAIN)].set_index(["method", "members"])
         for members in ensembles.index:
             whole = _cost(measured.loc[TEACHER], members)
-            rows.append({"data": name, "members": members, "what": ENSEMBLE, **whole, **_right(ensembles.loc[members])})
+            rows.append(
+                {
+                    "data": name,
+                    "members": members,
+                    "what": ENSEMBLE,
+                    "saved": math.nan,
+                    **whole,
+                    **_right(ensembles.loc[members]),
+                }
+            )
             for method in learners:
                 cost = _cost(measured.loc[role_of(method, members, measured.index)], 1)
                 saved = {"saved": whole["macs"] / cost["macs"]}

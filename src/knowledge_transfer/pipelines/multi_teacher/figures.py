@@ -31,7 +31,8 @@ def draw_methods(methods: pd.DataFrame, ensembles: pd.DataFrame) -> Figure:
             rows = main[main["method"] == method].sort_values("members")
             shift = 0.06 * (number - (len(shown) - 1) / 2)  # so that bars of equals can be told apart
             _bars(axes, rows["members"] + shift, rows, method, _COLOURS[method])
-        _bars(axes, ensembles["members"], ensembles.sort_values("members"), ENSEMBLE, INK, line="--")
+        ordered = ensembles.sort_values("members")
+        _bars(axes, ordered["members"], ordered, ENSEMBLE, INK, line="--")
         for name, colour in ((TEACHER, INK), (ONE_TEACHER, MUTED), (LABELS, MUTED)):
             value = main.loc[(main["method"] == name) & (main["fraction"] == 1), "accuracy"].iloc[0]
             style = ":" if name == LABELS else "-."

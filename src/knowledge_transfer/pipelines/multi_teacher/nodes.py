@@ -13,6 +13,7 @@ from knowledge_transfer.learning.evaluation import images_per_second, multiply_a
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import Normalisation, Standing, learn, standings_of, teachers_hashes
+from knowledge_transfer.learning.lineage import require_one_lineage
 from knowledge_transfer.learning.mixing import thin
 from knowledge_transfer.learning.recipe import Augmentation, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels, label
@@ -61,6 +62,7 @@ def ask(
 
     Raises ValueError for a model that learned from other images than the present training set, or its part of it.
     """
+    require_one_lineage([model.facts for model in models])
     for name, facts in ((model.facts.name, model.facts) for model in models):
         own = part_of(training_images, fractions[name], name, seed) if name in fractions else training_images
         if facts.images_sha256 != own.sha256:

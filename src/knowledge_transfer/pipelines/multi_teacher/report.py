@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from knowledge_transfer.learning.recipe import Teaching
 from knowledge_transfer.pipelines.multi_teacher import words
 from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
 from knowledge_transfer.pipelines.multi_teacher.figures import draw_methods, draw_rules, draw_sweep
@@ -13,6 +14,7 @@ from knowledge_transfer.pipelines.multi_teacher.settings import MAIN
 from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
 from knowledge_transfer.pipelines.page import Column, Drawn, Section, Table, write_page
 
+_SAME_GRADIENT = ("kl", "soft_cross_entropy")
 _TEST = Column("accuracy", "test %", "percent", "accuracy_error")
 _METHODS = [
     Column("data", "data"),
@@ -70,7 +72,7 @@ def write_report(
         [sentence for name in names for sentence in words.lead(name, methods, rules, compression)],
         [
             _learners(names, methods, rules),
-            Section("One method under two names", text=words.same_gradient(methods)),
+            *_one_method(methods, parameters["teaching"]),
             *_sweeps(names, methods),
             Section(
                 "Votes",
@@ -88,6 +90,14 @@ def write_report(
         run_facts=run_facts,
         parameters=parameters,
     )
+
+
+def _one_method(methods: pd.DataFrame, teaching: Teaching | dict[str, Any]) -> list[Section]:
+    """Return what makes output_avg and loss_avg one method, where the loss is one of which that is true."""
+    loss = teaching.loss if isinstance(teaching, Teaching) else teaching["loss"]
+    if loss not in _SAME_GRADIENT:
+        return []
+    return [Section("One method under two names", text=words.same_gradient(methods))]
 
 
 def _learners(names: list[str], methods: pd.DataFrame, rules: pd.DataFrame) -> Section:

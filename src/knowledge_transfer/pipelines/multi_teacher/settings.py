@@ -98,6 +98,10 @@ class Settings(Study):
     def _arms_can_learn(self) -> Settings:
         if self.teaching.top_k is not None:
             raise ValueError("teaching.top_k: every arm learns from as many teachers as `members` says: leave it out")
+        for name, each in self.sets.items():
+            for role, model in (("teacher", each.teacher), ("learner", each.learner)):
+                if model.architecture.heads != 1:
+                    raise ValueError(f"sets.{name}.{role}.architecture.heads: mimic_all sets the heads, leave it out")
         for arm in self.arms:
             arm.teaching(self.teaching)
         return self

@@ -90,7 +90,8 @@ def _plurality(rules: pd.DataFrame, members: int) -> str:
     low, high = votes["difference"].min(), votes["difference"].max()
     return (
         f"of {members} teachers plurality makes {_right(ours)}{GAP}%; the {len(votes)} other votes differ from that by "
-        f"{points(low)} to {points(high)} points, {_and(told) if told else 'none better or worse'} beyond chance; "
+        f"{points(low)} to {points(high)} points, {_and(told) if told else 'none better or worse'} beyond chance "
+        f"(of so many comparisons {0.05 * len(votes):.1f} would be by chance); "
         f"{percent(ours['tied'])}{GAP}% of the images tie, and if the lower class index settled them, as in the "
         f"source's code, plurality would change by {points(by_class['difference'])}"
         f"{_error(by_class['standard_error'])} points"
@@ -132,7 +133,7 @@ def source(methods: pd.DataFrame) -> list[str]:
         "Fashion-MNIST. It weights the hard loss by 0, 0.25, 0.5 and 0.75, here alpha 1, 0.75, 0.5 and 0.25; its "
         "temperature is 1; its fractions are what each teacher has seen of the training images. Its ResNet50V2 is "
         "ImageNet's, whose stem and first pooling leave 8 x 8 of 32 x 32 pixels: its 79 to 84 % are ten points below "
-        "what the same depth reaches with a stem for small images, which the ResNet50 here has.",
+        "what the same depth reaches with a stem for small images, which the ResNet50 of conf/full has.",
         "It calls plurality the worst vote. Its code breaks ties by the lower class index, for the comparison that "
         "should find equals compares a class with itself; two rules overwrite what their ties decided. The column of "
         "ties above says on how many images that matters.",

@@ -12,7 +12,7 @@ from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.losses import SOFT_LOSSES
 from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Recipe, Teaching
-from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet
+from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet, require_one_teacher
 
 Size = Annotated[int, Field(ge=1)]
 Alpha = Annotated[float, Field(ge=0, le=1)]
@@ -166,8 +166,7 @@ class Settings(Study):
 
     @model_validator(mode="after")
     def _has_one_teacher(self) -> Settings:
-        if self.teaching.top_k is not None or self.teaching.fusion == "weighted":
-            raise ValueError("teaching: there is one teacher, so no top_k and no weighted fusion")
+        require_one_teacher(self.teaching)
         return self
 
     @model_validator(mode="after")

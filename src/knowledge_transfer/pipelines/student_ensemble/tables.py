@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from knowledge_transfer.learning.boosting import weighted_vote
 from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES, fuse
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.metrics import score
@@ -18,6 +17,7 @@ from knowledge_transfer.pipelines.student_ensemble.nodes import best_point
 from knowledge_transfer.pipelines.study_tables import over_seeds, paired, scores
 
 BEST_FIRST, SMALLEST_FIRST = "best on validation first", "smallest first"
+BOOSTED_MEAN, EQUAL_VOTE = f"{BOOSTED} mean", f"{EQUAL} plurality"
 CHOSEN, ALL, MEAN, PLURALITY = "chosen", "all", "mean_probabilities", "plurality"
 PUBLISHED_SIZES = (16, 24)
 _MEASURED = ["validation", "test", "nll", "ece"]
@@ -27,7 +27,8 @@ _PAIRS = (
     (CHOSEN, CHOSEN + ON_LABELS),
     (ALL, ALL + ON_LABELS),
     (CHOSEN, ALL),
-    (BOOSTED, EQUAL),
+    (BOOSTED, EQUAL_VOTE),
+    (BOOSTED_MEAN, EQUAL),
 )
 
 
@@ -139,7 +140,7 @@ def count_votes(
             votes = {rule: {part: fuse(each, rule) for part, each in said.items()} for rule in (MEAN, PLURALITY)}
             if arm == BOOSTED:
                 own = torch.tensor([weights[name] for name in first])
-                votes["samme"] = {part: weighted_vote(each, own) for part, each in said.items()}
+                votes["samme"] = {part: fuse(each, "boosted", weights=own) for part, each in said.items()}
             for rule, distribution in votes.items():
                 result = score(distribution["test"], test.labels)
                 rows.append(
@@ -212,6 +213,9 @@ def _runs(singles: pd.DataFrame, rules: pd.DataFrame, votes: pd.DataFrame | None
     if votes is not None:
         whole = votes[votes["members"] == votes["members"].max()]
         found[BOOSTED] = whole[(whole["arm"] == BOOSTED) & (whole["rule"] == "samme")]
+        # By one rule on both sides: else what the rule does would count as what boosting does.
+        found[BOOSTED_MEAN] = whole[(whole["arm"] == BOOSTED) & (whole["rule"] == MEAN)]
+        found[EQUAL_VOTE] = whole[(whole["arm"] == EQUAL) & (whole["rule"] == PLURALITY)]
         found[EQUAL] = whole[(whole["arm"] == EQUAL) & (whole["rule"] == MEAN)]
     return {arm: group for arm, group in found.items() if len(group)}
 
@@ -232,8 +236,9 @@ def gather_rows(arms: pd.DataFrame) -> pd.DataFrame:
             "model": once["arm"].str.replace(" ", "_"),
             "stage": once["data"] + "_" + "means",
             "accuracy": once["test"],
-            "nll": once["nll"],
-            "ece": once["ece"],
+            # A vote gives no distribution.
+            "nll": once["nll"].mask(once["arm"].isin([BOOSTED, EQUAL_VOTE])),
+            "ece": once["ece"].mask(once["arm"].isin([BOOSTED, EQUAL_VOTE])),
             "parameters": once["parameters"].round().astype(int),
         }
     )
