@@ -123,7 +123,7 @@ def test_more_blocks_than_the_image_can_be_halved_are_refused():
 
 
 def test_more_dropouts_than_places_are_refused():
-    with pytest.raises(ValueError, match="3 dropouts for 1 blocks and 1 hidden layers: leave some out"):
+    with pytest.raises(ValueError, match="3 dropouts, 2 blocks and hidden layers: leave some out"):
         make_cnn(convolutions=[[4]], hidden=[8], dropout=[0.1] * 3)
 
 

@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 from nbclient import NotebookClient
 
 from knowledge_transfer.datasets import CheckpointDataset, SoftLabelsDataset
+from knowledge_transfer.errors import RunError
 from tests.project import ROOT, Project
 
 RECIPE = {"epochs": 2, "batch_size": 16, "views": 2, "precision": "fp32"}
@@ -141,3 +142,21 @@ def test_the_notebook_tells_the_story_of_a_finished_run(project):
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
     assert any("alpha_study in base" in output.get("text", "") for output in outputs)
+
+
+def test_a_study_goes_on_where_it_was_cut_short_with_the_same_images_alone(project, tmp_path):
+    copy = Project(tmp_path / "copy")
+    shutil.copytree(project.path / "data", copy.path / "data")
+    lost, kept = (copy.file(f"06_models/alpha_study_{name}.safetensors") for name in LEARNERS[:2])
+    before, unchanged = checkpoint(copy, LEARNERS[0]).sha256, kept.stat().st_mtime_ns
+    lost.unlink()
+    with pytest.raises(RunError, match="made with other parameters"):
+        copy.run({"alpha_study": TINY, "data": {"image_size": 48}}, pipeline="alpha_study", only_missing_outputs=True)
+    copy.run({"alpha_study": TINY}, pipeline="alpha_study", only_missing_outputs=True)
+    assert checkpoint(copy, LEARNERS[0]).sha256 == before
+    assert kept.stat().st_mtime_ns == unchanged
+    # A second run that was cut short after its images: what the first has left is made again.
+    copy.run({"alpha_study": TINY}, pipeline="alpha_study", to_nodes=["digits.cut_digits"])
+    copy.run({"alpha_study": TINY}, pipeline="alpha_study", only_missing_outputs=True)
+    assert kept.stat().st_mtime_ns > unchanged
+    assert checkpoint(copy, LEARNERS[0]).sha256 == before

@@ -154,3 +154,54 @@ def test_weights_of_the_command_line_reach_the_catalog(tmp_path):
         context = session.load_context()
         assert context.catalog["dark_knowledge_pretrained_weights"]._describe()["weights"] == "/mine.pth"
         assert context.params["dark_knowledge"]["weights"] == "/mine.pth"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("alpha_study", {"teaching": {"loss": "dkd"}}, "dkd.*alpha 1 withholds"),
+        (
+            "alpha_study",
+            {"teaching": {"fusion": "stacked"}},
+            "there is one teacher, so no top_k and no fusion 'stacked'",
+        ),
+        (
+            "dark_knowledge",
+            {"teaching": {"fusion": "apart"}},
+            "there is one teacher, so no top_k and no fusion 'apart'",
+        ),
+        ("student_ensemble", {"teaching": {"top_k": 2}}, "there is one teacher, so no top_k"),
+        ("multi_teacher", {"teaching": {"gamma": 3}}, "teaching.gamma is for the stages of the main experiment"),
+        (
+            "alpha_study",
+            {"teaching": {"student_set": True}},
+            "teaching.student_set is for the stages of the main",
+        ),
+        (
+            "multi_teacher",
+            {"sets": {"digits": {"learner": {"architecture": {"heads": 3}}}}},
+            "sets.digits.learner.architecture.heads: mimic_all sets the heads",
+        ),
+        ("alpha_study", {"sets": {"pumpkin_seeds": {}}}, "sets.pumpkin_seeds"),
+        (
+            "alpha_study",
+            {"sets": {"digits": {"learner": {"architecture": {"layers": {"dropout": [0.1] * 9}}}}}},
+            "9 dropouts, 4 blocks and hidden layers: leave some out",
+        ),
+    ],
+)
+def test_what_would_fail_late_or_do_nothing_is_refused_at_once(name, changes, words):
+    with pytest.raises(ParametersError, match=words):
+        study(name, changes)
+
+
+def test_a_set_may_not_be_called_like_the_seed_of_another():
+    digits = loader()["parameters"]["alpha_study"]["sets"]["digits"]
+    with pytest.raises(ParametersError, match=r"'pumpkin_seeds' names datasets: .* not '_seed'"):
+        study("alpha_study", {"sets": {"pumpkin_seeds": digits}})
+
+
+def test_params_of_one_study_do_not_govern_another():
+    both = {"student_ensemble": {"seeds": 2}, "alpha_study": {"seed": 5}}
+    assert study("alpha_study", seed=1, **both).seed == 5
+    assert study("student_ensemble", seed=1, **both).seed == 1

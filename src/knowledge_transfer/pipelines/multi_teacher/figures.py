@@ -88,7 +88,7 @@ def draw_rules(rules: pd.DataFrame) -> Figure:
             axes.errorbar(rows["difference"], range(len(names)), xerr=errors, fmt="o", markersize=4, color=PALETTE[0])
             axes.set_title(f"{members} teachers", fontsize=9)
             axes.xaxis.set_major_formatter(PercentFormatter(1))
-            axes.xaxis.set_major_locator(MaxNLocator(4))
+            axes.xaxis.set_major_locator(MaxNLocator(2))
         grid[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         grid[0].invert_yaxis()
         figure.supxlabel("accuracy beyond plurality", fontsize=9)
