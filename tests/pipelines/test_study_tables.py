@@ -62,6 +62,7 @@ def test_a_paired_difference_by_hand():
         ([0.80, 0.70], [0.79, 0.71], "none"),
         ([0.80], [0.70], "one seed"),
         ([0.80, 0.90], [0.80, 0.90], "none"),
+        ([0.9817, 0.9801, 0.9833], [0.9814, 0.9798, 0.983], "not beyond chance"),  # equal but for rounding
         ([0.5, 0.75], [0.25, 0.5], "not beyond chance"),  # by exactly as much in every seed: no spread to judge by
     ],
 )

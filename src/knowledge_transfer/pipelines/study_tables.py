@@ -12,6 +12,8 @@ from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.metrics import score
 from knowledge_transfer.learning.soft_labels import SoftLabels
 
+_ROUNDING = 1e-12
+
 
 def scores(answers: SoftLabels, images: ImageSet) -> pd.DataFrame:
     """Return accuracy, NLL (nats) and ECE of each model on the images it was asked about, a row a model."""
@@ -48,7 +50,10 @@ def paired(a: pd.Series, b: pd.Series) -> dict[str, float | str]:
     if n < 2:
         return {"difference": mean, "standard_error": math.nan, "p_value": math.nan, "verdict": "one seed"}
     error = float(differences.std(ddof=1)) / math.sqrt(n)
-    # Seeds that differ by the same few images have no spread, which is no certainty.
-    p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error else (1.0 if mean == 0 else math.nan)
+    # Seeds that differ by the same few images have no spread but rounding, which is no certainty.
+    if error < _ROUNDING:
+        error, p = 0.0, 1.0 if abs(mean) < _ROUNDING else math.nan
+    else:
+        p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
     verdict = "none" if abs(mean) <= error else "not beyond chance" if not p < 0.05 else "gain" if mean > 0 else "loss"
     return {"difference": mean, "standard_error": error, "p_value": p, "verdict": verdict}
