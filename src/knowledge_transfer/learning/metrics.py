@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 _ECE_BINS = 15
 
@@ -45,6 +44,9 @@ def score(probabilities: Tensor, labels: Tensor) -> Score:
     The calibration error has 15 equal bins of confidence (Naeini 2015, Guo 2017). A label's probability below the
     smallest normal float32 counts as that. Raises ValueError when shapes do not fit or rows do not sum to 1.
     """
+    # Only here: it imports for more than a second, and a process that trains has no use for it.
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     if probabilities.ndim != 2 or not len(labels) or labels.shape != probabilities.shape[:1]:
         shapes = f"{list(probabilities.shape)} and {list(labels.shape)}"
         raise ValueError(f"probabilities and labels must be [N, C] and [N], got {shapes}")
