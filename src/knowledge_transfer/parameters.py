@@ -23,10 +23,6 @@ from knowledge_transfer.runners.devices import device_settings, machine, require
 from knowledge_transfer.runners.places import free_memory
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_MODELS: dict[str, type[BaseModel]] = {
-    **dict.fromkeys(VARIANTS, Experiment),
-    **{name: import_module(f"knowledge_transfer.pipelines.{name}.settings").Settings for name in STUDIES},
-}
 
 
 class ParametersError(RunError):
@@ -44,13 +40,21 @@ def check_parameters(parameters: Mapping[str, Any]) -> Experiment:
 def check_parts(parameters: Mapping[str, Any]) -> dict[str, BaseModel | Exception]:
     """Return each variant and study that the configuration has, or the ParametersError that it raises."""
     found: dict[str, BaseModel | Exception] = {}
-    for name, model in _MODELS.items():
+    for name in PARTS:
         if parameters.get(name) is not None:
             try:
-                found[name] = _checked(model, parameters[name], f"{name}.")
+                found[name] = _checked(_model_of(name), parameters[name], f"{name}.")
             except ParametersError as error:
                 found[name] = error
     return found
+
+
+def _model_of(part: str) -> type[BaseModel]:
+    if part in VARIANTS:
+        return Experiment
+    # Only here: with its pipeline a study imports what draws and tabulates, which processes of single nodes do without.
+    settings: type[BaseModel] = import_module(f"knowledge_transfer.pipelines.{part}.settings").Settings
+    return settings
 
 
 def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "") -> _Model:

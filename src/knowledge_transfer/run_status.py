@@ -1,4 +1,7 @@
-"""The status of a run for `kedro viz`, whose own hooks see nothing of nodes that other processes run."""
+"""The status of a run for `kedro viz`, whose own hooks see nothing of nodes that other processes run.
+
+kedro-viz is imported where something is written: processes that run single nodes do without.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from typing import Any
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
-from kedro_viz.integrations.kedro.hooks_utils import generate_timestamp, hash_node, is_default_run, write_events
-from kedro_viz.integrations.kedro.run_hooks import create_dataset_event
 
 _OURS = ("DeviceRunner", "RayRunner")
 
@@ -28,6 +29,8 @@ class RunStatusHooks:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
         """Note whether the whole pipeline is run: of parts of one kedro-viz shows no status."""
+        from kedro_viz.integrations.kedro.hooks_utils import generate_timestamp, is_default_run
+
         self._is_whole, self._is_elsewhere = is_default_run(run_params), False
         self._is_ours = self._is_whole and any(name in str(run_params.get("runner")) for name in _OURS)
         self._events, self._catalog = [], catalog
@@ -69,9 +72,12 @@ class RunStatusHooks:
     @hook_impl
     def on_node_ended(self, node: Node, status: str, error: str | None) -> None:
         """Write what the node read and made, and how long it took, or what went wrong."""
-        who = {"node": node.name, "node_id": hash_node(node)}
         if not self._is_ours:
             return
+        from kedro_viz.integrations.kedro.hooks_utils import generate_timestamp, hash_node
+        from kedro_viz.integrations.kedro.run_hooks import create_dataset_event
+
+        who = {"node": node.name, "node_id": hash_node(node)}
         if status == "finished":
             for event, names in (("after_dataset_loaded", node.inputs), ("after_dataset_saved", node.outputs)):
                 for name in names:
@@ -86,12 +92,16 @@ class RunStatusHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Write that the run is over."""
+        from kedro_viz.integrations.kedro.hooks_utils import generate_timestamp
+
         atexit.unregister(self._interrupted)
         self._add({"event": "after_pipeline_run", "timestamp": generate_timestamp()})
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Write that the run has failed."""
+        from kedro_viz.integrations.kedro.hooks_utils import generate_timestamp
+
         atexit.unregister(self._interrupted)
         told = str(error)
         self._add({"event": "on_pipeline_error", "error": told, "timestamp": generate_timestamp(), "traceback": told})
@@ -101,6 +111,8 @@ class RunStatusHooks:
 
     def _add(self, event: dict[str, Any]) -> None:
         if self._is_ours:
+            from kedro_viz.integrations.kedro.hooks_utils import write_events
+
             self._events.append(event)
             write_events(self._events)
 
