@@ -84,7 +84,7 @@ class RunStatusHooks:
                     self._events.append(create_dataset_event(event, name, True, self._catalog))
             took = time.monotonic() - self._began[node.name]
             self._add({"event": "after_node_run", **who, "duration": took, "status": "success"})
-        elif status == "failed" or error:
+        elif error is not None:  # none of a process that was killed and is tried once more
             self._add(
                 {"event": "on_node_error", **who, "error": error, "timestamp": generate_timestamp(), "traceback": error}
             )

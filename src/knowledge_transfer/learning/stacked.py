@@ -28,8 +28,8 @@ def can_stack(architecture: Architecture, images: ImageSet) -> bool:
 def pays(architecture: Architecture, images: ImageSet, members: int, device: torch.device) -> bool:
     """Return whether so many members train faster stacked than one after another, as far as that was measured.
 
-    On a GPU wherever they can be; on the CPU a few narrow ones only (`benchmarks/stacked_students.py`: 1.1 to 2.5 times
-    as fast for six to 24 members of two or four channels, 0.9 for 24 of eight, 0.8 for three of two).
+    On a GPU wherever they can be (not measured); on the CPU narrow ones only (`benchmarks/stacked_students.py`:
+    1.2 to 1.6 times as fast for four to 24 members of two or four channels, 0.9 for 24 of eight).
     """
     if members < 2 or not can_stack(architecture, images):
         return False

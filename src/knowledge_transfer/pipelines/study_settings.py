@@ -59,8 +59,7 @@ class Study(Knobs):
     @field_validator("sets", mode="before", check_fields=False)
     @classmethod
     def _without_those_taken_out(cls, given: Any) -> Any:
-        # A key without a block takes a data set of conf/base out of the study.
-        return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
+        return present(given)
 
     @field_validator("sets", check_fields=False)
     @classmethod
@@ -69,6 +68,11 @@ class Study(Knobs):
             if not name.isidentifier() or "_seed" in name:
                 raise ValueError(f"'{name}' names datasets: use letters, digits and underscores, not '_seed'")
         return sets
+
+
+def present(given: Any) -> Any:
+    """Return a mapping without its empty entries: a key without a block takes what conf/base has there out."""
+    return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
 
 
 def require_one_teacher(teaching: Teaching) -> None:

@@ -11,7 +11,7 @@ from kedro.pipeline import node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.pipelines.study_nodes import ask, cut, label_images, teach, train
+from knowledge_transfer.pipelines.study_nodes import ask, cut, label_images, summarise, teach, train
 
 
 def cutting(name: str) -> Node:
@@ -46,12 +46,8 @@ def training(model: str, *, source: str, settings: str, repeat: int = 0, start: 
     return node(
         named(train, model, repeat),
         {
-            "images": f"{source}_training_images",
-            "validation": f"{source}_validation_images",
-            "normalisation": f"{source}_normalisation",
+            **learning(source),
             "model": f"params:{settings}",
-            "seed": "params:seed",
-            "device": "params:devices",
             **({} if start is None else {"start": start}),
         },
         outputs_of(model),
@@ -100,13 +96,9 @@ def teaching(
     return node(
         named(teach, learner, repeat, how),
         {
-            "images": f"{source}_training_images",
-            "validation": f"{source}_validation_images",
-            "normalisation": f"{source}_normalisation",
+            **learning(source),
             "soft_labels": f"{labels}_soft_labels",
             "model": f"params:{settings}",
-            "seed": "params:seed",
-            "device": "params:devices",
             **{f"{teacher}_facts": f"{teacher}_facts" for teacher in teachers},
         },
         outputs_of(learner),
@@ -131,6 +123,21 @@ def asking(models: Sequence[str], part: str, *, source: str) -> Node:
         namespace=source,
         tags=["gpu"],
     )
+
+
+def summing_up() -> Node:
+    """Return the node that makes the study's `summary` of its `rows_table`."""
+    return node(summarise, ["rows_table", "run_facts", "params:seed"], "summary", name="summarise")
+
+
+def learning(source: str) -> dict[str, str]:
+    """Return what every fit on the data set `source` takes, by argument."""
+    images = {"images": "training_images", "validation": "validation_images", "normalisation": "normalisation"}
+    return {
+        **{argument: f"{source}_{what}" for argument, what in images.items()},
+        "seed": "params:seed",
+        "device": "params:devices",
+    }
 
 
 def outputs_of(model: str) -> list[str]:

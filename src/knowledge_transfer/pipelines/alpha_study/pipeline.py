@@ -11,8 +11,7 @@ from kedro.pipeline.node import Node
 from knowledge_transfer.pipelines import building
 from knowledge_transfer.pipelines.alpha_study import nodes
 from knowledge_transfer.pipelines.alpha_study.settings import Settings
-from knowledge_transfer.pipelines.study_nodes import summarise
-from knowledge_transfer.pipelines.study_stages import asking, cutting, labelling, teaching, training
+from knowledge_transfer.pipelines.study_stages import asking, cutting, labelling, summing_up, teaching, training
 
 PARTS = ("training", "validation", "test")
 
@@ -69,7 +68,7 @@ def _telling(settings: Settings) -> list[Node]:
     return [
         node(nodes.compare_alphas, scores, "arms_table", name="compare_alphas"),
         node(nodes.gather_rows, scores, "rows_table", name="gather_rows"),
-        node(summarise, ["rows_table", "run_facts", "params:seed"], "summary", name="summarise"),
+        summing_up(),
         node(
             nodes.write_report,
             {

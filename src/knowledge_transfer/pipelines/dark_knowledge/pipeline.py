@@ -13,8 +13,7 @@ from knowledge_transfer.pipelines.dark_knowledge import nodes
 from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_suspects
 from knowledge_transfer.pipelines.dark_knowledge.report import write_report
 from knowledge_transfer.pipelines.dark_knowledge.settings import SUSPECT, TEACHER, Fit, Settings
-from knowledge_transfer.pipelines.study_nodes import summarise
-from knowledge_transfer.pipelines.study_stages import asking, cutting, labelling, named, teaching, training
+from knowledge_transfer.pipelines.study_stages import asking, cutting, labelling, named, summing_up, teaching, training
 
 PARTS = ("validation", "test")
 _SHOWN = ("curves", "examination")
@@ -114,7 +113,7 @@ def _telling(settings: Settings) -> list[Node]:
         node(nodes.compare_epochs, of_sets("curves"), "epochs_table", name="compare_epochs"),
         node(nodes.compare_suspects, of_sets("examination"), "suspects_table", name="compare_suspects"),
         node(nodes.gather_rows, of_sets("scores"), "rows_table", name="gather_rows"),
-        node(summarise, ["rows_table", "run_facts", "params:seed"], "summary", name="summarise"),
+        summing_up(),
         node(
             write_report,
             {

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet, require_one_teacher
+from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet, present, require_one_teacher
 
 LEARNERS = ("cnn", "small_cnn")
 TEACHER, SUSPECT = "teacher", "suspect"
@@ -36,8 +36,7 @@ class Set(StudySet):
     @field_validator("suspects", mode="before")
     @classmethod
     def _without_those_taken_out(cls, given: Any) -> Any:
-        # A key without a block takes a suspect out of the study.
-        return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
+        return present(given)
 
     @field_validator("suspects")
     @classmethod

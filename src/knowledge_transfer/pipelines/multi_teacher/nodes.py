@@ -20,7 +20,7 @@ from knowledge_transfer.learning.soft_labels import SoftLabels, label
 from knowledge_transfer.pipelines import study_nodes
 from knowledge_transfer.pipelines.experiment import seed_for
 from knowledge_transfer.pipelines.multi_teacher.settings import Arm
-from knowledge_transfer.pipelines.study_nodes import Trained, train
+from knowledge_transfer.pipelines.study_nodes import VIEWS, Trained, train
 from knowledge_transfer.pipelines.study_settings import Model
 
 
@@ -103,7 +103,7 @@ def teach(
     """
     hashes = teachers_hashes(teachers.values())
     said = soft_labels.only(list(hashes))
-    views = seed_for(seed, "views")
+    views = seed_for(seed, VIEWS)
     said.require(images, hashes, views=model.recipe.view_count, view_seed=views, augmentation=model.recipe.augmentation)
     checkpoint, history = learn(
         name,

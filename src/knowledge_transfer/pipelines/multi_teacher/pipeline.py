@@ -12,8 +12,7 @@ from knowledge_transfer.pipelines import building
 from knowledge_transfer.pipelines.multi_teacher import compression, nodes, report, tables, votes
 from knowledge_transfer.pipelines.multi_teacher.roster import Roster
 from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm, Settings
-from knowledge_transfer.pipelines.study_nodes import summarise
-from knowledge_transfer.pipelines.study_stages import cutting, named, outputs_of, training
+from knowledge_transfer.pipelines.study_stages import cutting, learning, named, outputs_of, summing_up, training
 
 _FIRST_TEACHER = 1000  # repeats from here on are teachers, lest one begin with the weights of a learner
 
@@ -53,7 +52,7 @@ class _On(Roster):
                 continue
             yield node(
                 named(nodes.train_on_part, name, repeat, fraction),
-                {**self._learning(), "model": f"params:{settings}"},
+                {**learning(self.name), "model": f"params:{settings}"},
                 outputs_of(name),
                 name=f"train_{name}",
                 namespace=self.name,
@@ -76,15 +75,6 @@ class _On(Roster):
             namespace=self.name,
             tags=["gpu"],
         )
-
-    def _learning(self) -> dict[str, str]:
-        """Return what every fit takes."""
-        images = {"images": "training_images", "validation": "validation_images", "normalisation": "normalisation"}
-        return {
-            **{argument: f"{self.name}_{what}" for argument, what in images.items()},
-            "seed": "params:seed",
-            "device": "params:devices",
-        }
 
     def _asking(self, seed: int) -> Iterator[Node]:
         teachers = [name for fraction in self.fractions for name in self.teachers(fraction, seed)]
@@ -122,7 +112,7 @@ class _On(Roster):
         return node(
             named(nodes.teach, name, seed, arm),
             {
-                **self._learning(),
+                **learning(self.name),
                 "soft_labels": f"{self.labels(arm.fraction, seed)}_soft_labels",
                 "model": f"params:{settings}",
                 "teaching": "params:teaching",
@@ -184,7 +174,7 @@ def _telling(settings: Settings) -> list[Node]:
             name="compress",
         ),
         node(compression.gather_rows, both, "rows_table", name="gather_rows"),
-        node(summarise, ["rows_table", "run_facts", "params:seed"], "summary", name="summarise"),
+        summing_up(),
         node(
             report.write_report,
             {

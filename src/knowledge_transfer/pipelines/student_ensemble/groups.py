@@ -12,7 +12,7 @@ from knowledge_transfer.learning.recipe import Teaching
 from knowledge_transfer.pipelines.student_ensemble import nodes
 from knowledge_transfer.pipelines.student_ensemble.arms import BOOSTED, EQUAL, MEMBERS, ON_LABELS, STUDENT, TEACHER
 from knowledge_transfer.pipelines.student_ensemble.settings import Seat, Settings, Shape
-from knowledge_transfer.pipelines.study_stages import named
+from knowledge_transfer.pipelines.study_stages import learning, named
 
 
 class Groups:
@@ -77,12 +77,8 @@ class Groups:
     ) -> Node:
         name, teacher = self.name, f"{self.name}_teacher"
         inputs: dict[str, Any] = {
-            "images": f"{name}_training_images",
-            "validation": f"{name}_validation_images",
-            "normalisation": f"{name}_normalisation",
+            **learning(name),
             "grid": f"params:sets.{name}.grid",
-            "seed": "params:seed",
-            "device": "params:devices",
         }
         if how is not None:
             inputs |= {"soft_labels": f"{teacher}_soft_labels", f"{teacher}_facts": f"{teacher}_facts"}

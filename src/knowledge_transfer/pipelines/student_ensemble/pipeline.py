@@ -12,8 +12,7 @@ from knowledge_transfer.pipelines import building
 from knowledge_transfer.pipelines.student_ensemble import nodes, report, tables
 from knowledge_transfer.pipelines.student_ensemble.groups import Groups
 from knowledge_transfer.pipelines.student_ensemble.settings import Settings
-from knowledge_transfer.pipelines.study_nodes import summarise
-from knowledge_transfer.pipelines.study_stages import cutting, named, teaching, training
+from knowledge_transfer.pipelines.study_stages import cutting, named, summing_up, teaching, training
 
 PARTS = ("validation", "test")
 
@@ -149,7 +148,7 @@ def _telling(settings: Settings) -> list[Node]:
     return [
         node(tables.compare_arms, singles | grown, "arms_table", name="compare_arms"),
         node(tables.gather_rows, "arms_table", "rows_table", name="gather_rows"),
-        node(summarise, ["rows_table", "run_facts", "params:seed"], "summary", name="summarise"),
+        summing_up(),
         node(
             report.write_report,
             {
