@@ -25,6 +25,25 @@ def test_everything_survives(tmp_path: Path, groups: torch.Tensor | None) -> Non
     assert loaded.groups is None if groups is None else torch.equal(loaded.groups, groups)
 
 
+def test_images_on_a_local_disk_are_mapped_and_nobody_changes_the_file(tmp_path: Path) -> None:
+    dataset = ImageSetDataset(filepath=str(tmp_path / "a.safetensors"))
+    dataset.save(saved := stripes(12))
+    loaded = dataset.load()
+    assert "a.safetensors" in Path("/proc/self/maps").read_text(), "the pixels are the file's own pages"
+    loaded.images.zero_()
+    assert dataset.load().sha256 == saved.sha256
+
+
+def test_what_was_loaded_stays_when_the_file_is_made_again_or_deleted(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    dataset = ImageSetDataset(filepath=str(file))
+    dataset.save(saved := stripes(12))
+    loaded = dataset.load()
+    dataset.save(stripes(12, seed=5))
+    file.unlink()
+    assert replace(loaded).sha256 == saved.sha256
+
+
 def test_a_damaged_file_is_named_and_made_again(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     dataset = ImageSetDataset(filepath=str(file))

@@ -307,3 +307,10 @@ def test_the_whole_way_of_a_mix():
         assert again.facts.domain == student.facts.domain
         assert again.facts.class_names == student.facts.class_names
         assert again.facts.parents == {student.facts.key: student.sha256, "t@1": target.sha256}
+
+
+def test_muon_learns_and_has_the_same_bits_again(images):
+    recipe = QUICK.override({"optimizer": "muon", "epochs": 4, "learning_rate": 0.01, "momentum": 0.9})
+    one, other = train(images, recipe), train(images, recipe)
+    assert same(one.state, other.state)
+    assert one.history[-1].validation_accuracy > 0.95

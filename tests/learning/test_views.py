@@ -63,6 +63,15 @@ def test_flip_mirrors_about_half_of_the_images():
     assert 0.4 < (first == 31).float().mean() < 0.6
 
 
+def test_alternating_flip_shows_each_side_in_every_other_view():
+    ramp = torch.arange(32, dtype=torch.uint8).repeat(400, 1, 32, 1)
+    how = {"seed": 0, "augmentation": Augmentation(flip="alternating")}
+    mirrored = [render(ramp, torch.arange(400), view=view, **how).pixels[:, 0, 0, 0] == 31 for view in range(4)]
+    assert 0.4 < mirrored[0].float().mean() < 0.6
+    for view in range(3):
+        assert torch.equal(mirrored[view], ~mirrored[view + 1])
+
+
 def test_cutout_greys_a_square_of_its_side():
     bright = torch.full((50, 1, 32, 32), 255, dtype=torch.uint8)
     shown = render(bright, torch.arange(50), view=0, seed=0, augmentation=Augmentation(cutout=8)).pixels

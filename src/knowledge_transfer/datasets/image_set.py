@@ -8,14 +8,18 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro.io.core import DatasetError
 
-from knowledge_transfer.datasets.sealed import seal, unseal
+from knowledge_transfer.datasets.sealed import seal, unseal, unseal_file
 from knowledge_transfer.datasets.store import Store
 from knowledge_transfer.learning.blocks import blocks_of, union_names
 from knowledge_transfer.learning.images import ImageSet
 
 
 class ImageSetDataset(AbstractDataset[ImageSet, ImageSet]):
-    """An ImageSet at `filepath`. A file that cannot be loaded does not exist for `--only-missing-outputs`."""
+    """An ImageSet at `filepath`. A file that cannot be loaded does not exist for `--only-missing-outputs`.
+
+    From a local disk it is memory-mapped: models that train side by side share its pages, and it may be larger than
+    memory.
+    """
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
@@ -46,7 +50,8 @@ class ImageSetDataset(AbstractDataset[ImageSet, ImageSet]):
 
     def _read(self) -> ImageSet:
         try:
-            tensors, header = unseal(self.store.read())
+            local = self.store.local()
+            tensors, header = unseal(self.store.read()) if local is None else unseal_file(local)
             blocks = blocks_of({domain: tuple(names) for domain, names in json.loads(header)["blocks"].items()})
             return ImageSet(
                 tensors["images"], tensors["labels"], union_names(blocks), tensors.get("groups"), blocks=blocks

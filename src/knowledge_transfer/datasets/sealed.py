@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import weights_sha256
@@ -28,7 +29,31 @@ def unseal(data: bytes) -> tuple[dict[str, Tensor], str]:
         header = json.loads(data[8 : 8 + length])["__metadata__"]
         facts, sha256 = str(header["facts"]), header["sha256"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not a file of this project: {type(error).__name__} {error}") from error
+        raise _foreign(error) from error
+    return _checked(tensors, facts, sha256)
+
+
+def unseal_file(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Return (tensors, facts) of a file on a local disk, its tensors memory-mapped: what is not used takes no memory.
+
+    Every byte is read once, to be checked. Whoever changes a tensor changes it in memory alone. Raises ValueError
+    unless they are, bit for bit, what was sealed.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata()
+            facts, sha256 = header["facts"], header["sha256"]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _foreign(error) from error
+    return _checked(tensors, facts, sha256)
+
+
+def _foreign(error: Exception) -> ValueError:
+    return ValueError(f"not a file of this project: {type(error).__name__} {error}")
+
+
+def _checked(tensors: dict[str, Tensor], facts: str, sha256: str) -> tuple[dict[str, Tensor], str]:
     if _digest(tensors, facts) != sha256:
         raise ValueError("its sha256 is not the one it was written with")
     return tensors, facts

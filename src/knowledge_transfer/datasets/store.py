@@ -67,9 +67,22 @@ class Store:
 
     def read(self) -> bytes:
         """Return the bytes. Raises DatasetError when there are none."""
+        self._require()
+        return bytes(self.system.cat_file(self.path))
+
+    def _require(self) -> None:
         if not self.exists():
             raise DatasetError(f"{self.address} is missing or empty: run the node that makes it")
-        return bytes(self.system.cat_file(self.path))
+
+    def local(self) -> Path | None:
+        """Return the path of the bytes on a local disk, None if they are elsewhere.
+
+        Raises DatasetError when there are none.
+        """
+        if not isinstance(self.system, LocalFileSystem):
+            return None
+        self._require()
+        return Path(self.path)
 
     def modified(self) -> float | None:
         """Return when the bytes were written, in seconds since 1970; None if there are none or nobody knows."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from knowledge_transfer.learning.hardware import autocast
+from knowledge_transfer.learning.hardware import answering_batch, autocast
 from knowledge_transfer.learning.images import ImageSet
 
-_BATCH = 512
+_TIMED = 512
 
 
 @torch.inference_mode()
@@ -28,7 +28,7 @@ def predict(
     """Return float32 logits [images, classes] on the CPU, without augmentation; leaves the network in eval mode."""
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     answers = []
-    for batch in images.images.split(_BATCH):
+    for batch in images.images.split(answering_batch(device)):
         with autocast(device, precision):
             pixels = batch.to(device).to(memory_format=torch.channels_last)
             answers.append(network(pixels).float())
@@ -45,7 +45,7 @@ def multiply_adds(network: nn.Module, channels: int, image_size: int) -> int:
 
 def images_per_second(network: nn.Module, images: ImageSet, *, device: torch.device, repeats: int = 3) -> float:
     """Return the best of `repeats` rates of `predict` over up to 512 of the images, after a warm-up."""
-    some = images.subset(torch.arange(min(_BATCH, len(images))))
+    some = images.subset(torch.arange(min(_TIMED, len(images))))
     predict(network, some, device=device)
     durations = []
     for _ in range(repeats):
@@ -74,7 +74,7 @@ def silent_share(network: nn.Module, images: ImageSet, *, device: torch.device) 
         fired[layer] = now | fired.get(layer, torch.zeros_like(now))
 
     handles = [each.register_forward_hook(listen) for each in network.modules() if isinstance(each, nn.ReLU)]
-    for batch in images.images.split(_BATCH):
+    for batch in images.images.split(answering_batch(device)):
         calls.clear()
         network(batch.to(device).to(memory_format=torch.channels_last))
     for handle in handles:

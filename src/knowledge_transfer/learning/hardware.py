@@ -48,6 +48,12 @@ def has_native_bf16(device: torch.device) -> bool:
     return False
 
 
+def answering_batch(device: torch.device) -> int:
+    """Return how many images are answered at once where nothing has to be learnt from them."""
+    # What a layer of 512 says does not fit a processor's cache: 128 are answered 1.4 to 2 times as fast.
+    return 128 if device.type == "cpu" else 512
+
+
 def autocast(device: torch.device, precision: Literal["auto", "bf16", "fp32"]) -> AbstractContextManager[None]:
     """Return a context in which matrix products run in bfloat16 where `precision` says so."""
     enabled = precision == "bf16" or (precision == "auto" and has_native_bf16(device))

@@ -18,7 +18,7 @@ from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.learning.stacked import pays
-from knowledge_transfer.learning.stacked_fit import fit_stacked
+from knowledge_transfer.learning.stacked_fit import can_stack, fit_stacked
 
 Learnt = list[tuple[Checkpoint, list[EpochEnded]]]
 
@@ -37,10 +37,12 @@ def learn_members(
     """Return the checkpoint and the learning curve of each member that `seeds` names, in that order.
 
     They are what `learn`, which takes `how`, makes of each with its seed: up to rounding where they are stacked, as
-    they are where `stack` says so (none: where that `pays`). Listeners hear of `group` as of one fit: stacked,
-    of the members' means; else of the epochs of one member after another.
+    they are where `stack` says so (none: where the recipe allows it and it `pays`). Listeners hear of `group` as of one
+    fit: stacked, of the members' means; else of the epochs of one member after another.
     """
-    if pays(architecture, images, len(seeds), device) if stack is None else stack:
+    if stack is None:
+        stack = can_stack(recipe) and pays(architecture, images, len(seeds), device)
+    if stack:
         return _stacked(group, seeds, architecture, images, recipe, device=device, **how)
     learnt: Learnt = []
     began = time.perf_counter()

@@ -13,13 +13,14 @@ from knowledge_transfer.learning.knobs import Knobs, nearest
 class Augmentation(Knobs):
     """What makes one view differ from another; the default changes nothing.
 
-    `crop`: largest shift in pixels, edges reflected; `flip`: mirror left-right with probability 1/2; `cutout`: side of
-    the square set to the middle grey, in pixels; `mixup`, `cutmix`: the Beta parameter of the share that a partner
-    image gets (Zhang 2018, Yun 2019), 0 for none.
+    `crop`: largest shift in pixels, edges reflected; `flip`: mirror left-right with probability 1/2, or `alternating`:
+    half of the images in one view and the other half in the next (Jordan 2024, arXiv 2404.00498); `cutout`: side of the
+    square set to the middle grey, in pixels; `mixup`, `cutmix`: the Beta parameter of the share that a partner image
+    gets (Zhang 2018, Yun 2019), 0 for none.
     """
 
     crop: int = Field(default=0, ge=0)
-    flip: bool = False
+    flip: bool | Literal["alternating"] = False
     cutout: int = Field(default=0, ge=0)
     mixup: float = Field(default=0.0, ge=0, le=1)
     cutmix: float = Field(default=0.0, ge=0, le=1)
@@ -38,12 +39,14 @@ class Recipe(Knobs):
     which the rate rises; `ema` the decay of the averaged weights per step (none: the last weights answer); `views` how
     many different views an image has, cycled over the epochs (none: a new one each epoch); `keep` which epoch's
     weights are returned, the last or the best on validation; `precision` auto takes bf16 where the hardware multiplies
-    it natively.
+    it natively. `muon` is for convolutions and hidden layers, with AdamW for the rest, whose rates suit it. A `window`
+    of so many images at once is on the device (none: all), read in blocks from where they are kept; the order is random
+    within a window and among the blocks.
     """
 
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=128, ge=2)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     learning_rate: float = Field(default=0.1, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
@@ -57,6 +60,13 @@ class Recipe(Knobs):
     augmentation: Augmentation = Augmentation()
     keep: Literal["last", "best"] = "last"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    window: int | None = Field(default=None, ge=2)
+
+    @model_validator(mode="after")
+    def _a_partner_is_in_the_window(self) -> Recipe:
+        if self.window is not None and (self.augmentation.mixup or self.augmentation.cutmix):
+            raise ValueError("a partner of mixup or cutmix may be any image: leave window out, or set both to 0")
+        return self
 
     @property
     def view_count(self) -> int:

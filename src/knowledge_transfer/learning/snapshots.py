@@ -24,7 +24,7 @@ from knowledge_transfer.learning.steps import Learner
 
 logger = logging.getLogger(__name__)
 _DIGEST = 32  # bytes of a sha256
-_FORMAT = 1  # to be raised whenever what a snapshot holds changes
+_FORMAT = 2  # to be raised whenever what a snapshot holds, or what a step makes of it, changes
 
 
 class Store(Protocol):

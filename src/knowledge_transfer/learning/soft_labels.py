@@ -14,13 +14,13 @@ from knowledge_transfer.learning import fusion
 from knowledge_transfer.learning.blocks import ALL, Block
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.folding import folded
-from knowledge_transfer.learning.hardware import autocast
+from knowledge_transfer.learning.hardware import answering_batch, autocast
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.knobs import Knobs
 from knowledge_transfer.learning.recipe import Augmentation
 from knowledge_transfer.learning.views import Places, render
+from knowledge_transfer.learning.windows import Window
 
-_BATCH = 512
 _LIMIT = torch.finfo(torch.float16).max
 
 
@@ -188,14 +188,16 @@ def label(
     augmentation: Augmentation,
     device: torch.device,
     every_domain: bool = False,
+    window: int | None = None,
 ) -> SoftLabels:
     """Return what each teacher says about `views` views of its domain's images; with `every_domain`, of all images.
 
-    Raises ValueError when a teacher's classes are not those of its block of the images', or when its answers are no
-    finite numbers.
+    A `window` of so many images at once is on the device (none: all); no augmentation may mix images then. Raises
+    ValueError when a teacher's classes are not those of its block of the images', or when its answers are no finite
+    numbers.
     """
     logits = torch.full((len(teachers), len(images), views, len(images.class_names)), -torch.inf, dtype=torch.float16)
-    pixels = images.images.to(device)
+    pixels = images.images.to(device) if window is None else Window(images.images, device)
     places = None if len(images.blocks) == 1 else Places.of(images.domains.to(device))
     for position, teacher in enumerate(teachers):
         block = teacher.block_in(images)
@@ -203,7 +205,7 @@ def label(
         asked = torch.arange(len(images)) if knows_all else _rows(images, images.blocks.index(block))
         network = folded(teacher.build()).to(device).to(memory_format=torch.channels_last)
         for view in range(views):
-            for rows in asked.split(_BATCH):
+            for rows in _batches(pixels, asked, window or len(asked), answering_batch(device)):
                 seen = render(
                     pixels, rows.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
                 ).pixels
@@ -223,6 +225,12 @@ def label(
         augmentation=augmentation,
     )
     return SoftLabels(logits, facts)
+
+
+def _batches(pixels: Tensor | Window, asked: Tensor, window: int, size: int) -> Iterator[Tensor]:
+    """Yield the images of each batch, while they are on the device."""
+    for part in pixels.over(asked, window) if isinstance(pixels, Window) else (asked,):
+        yield from part.split(size)
 
 
 def _rows(images: ImageSet, position: int) -> Tensor:

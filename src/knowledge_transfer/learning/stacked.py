@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from knowledge_transfer.learning.hardware import autocast
+from knowledge_transfer.learning.hardware import answering_batch, autocast
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.models import Architecture, Network
 
-_BATCH = 512
 _CPU_MEMBERS, _CPU_CHANNELS = 4, 4
 _OF_NORMALISATION = ("mean", "deviation")
 
@@ -146,7 +145,7 @@ def predict_all(network: Stacked, images: ImageSet, *, device: torch.device, pre
     """Return each network's logits float32 [M, images, classes] on the CPU; leaves the network in eval mode."""
     network = network.to(device).eval()
     answers = []
-    for batch in images.images.split(_BATCH):
+    for batch in images.images.split(answering_batch(device)):
         with autocast(device, precision):  # type: ignore[arg-type]
             answers.append(network(batch.to(device).expand(network.count, *batch.shape)).float())
     return torch.cat(answers, dim=1).cpu()

@@ -24,6 +24,11 @@ from knowledge_transfer.learning.training import Fitted
 from knowledge_transfer.learning.views import render, soft_targets
 
 
+def can_stack(recipe: Recipe) -> bool:
+    """Return whether networks can be stacked with that recipe: each step sees one matrix of weights, all images."""
+    return recipe.optimizer != "muon" and recipe.window is None
+
+
 def fit_stacked(
     names: Sequence[str],
     networks: Sequence[Network],
@@ -41,9 +46,11 @@ def fit_stacked(
 
     Each has the seed of its place: the order of its images is that of its own fit, its views those of the lesson, or
     of `view_seed`, or of its seed. Weights and losses are those of single fits up to rounding; dropout draws other
-    masks. `tell` is given all their rows after each epoch. Raises TrainingDivergedError, naming the network, at the
-    end of the epoch in which a loss is no finite number.
+    masks. `tell` is given all their rows after each epoch. Raises ValueError for a recipe that cannot be stacked, and
+    TrainingDivergedError, naming the network, at the end of the epoch in which a loss is no finite number.
     """
+    if not can_stack(recipe):
+        raise ValueError("networks with muon or a window of images cannot be stacked: train them one after another")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         course = _Course(len(names))
         learner = _StackedLearner(networks, images, recipe, seeds, device, lesson, view_seed)

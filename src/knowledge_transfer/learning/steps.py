@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.schedule import rate_factor
 from knowledge_transfer.learning.sharing import ALONE, Share
 from knowledge_transfer.learning.views import Places, render, soft_targets
+from knowledge_transfer.learning.windows import Window, windowed_order
 
 
 class TrainingDivergedError(RuntimeError):
@@ -62,7 +63,8 @@ class Learner:
         image_weights: Tensor | None = None,
     ) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last)
-        self.pixels, self.labels = images.images.to(device), images.labels.to(device)
+        self.labels = images.labels.to(device)
+        self.pixels = images.images.to(device) if recipe.window is None else Window(images.images, device)
         self.classes = len(images.class_names)
         self.blocks, self.domains = images.blocks, images.domains
         self.places = Places.of(images.domains.to(device)) if self.is_mix else None
@@ -120,15 +122,12 @@ class Learner:
         """Take every step of one epoch; return its mean loss, accuracy and images per second."""
         # Seeded by epoch, so that order and dropout do not depend on how many numbers earlier epochs drew.
         torch.manual_seed((self.seed << 20) + epoch)
-        order = torch.randperm(len(self.labels))
-        on_device = order.to(self.device)
         self.network.train()
         losses, correct = [], torch.zeros((), device=self.device)
         began = time.perf_counter()
-        for step in range(self.steps_per_epoch):
-            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            parts = parts_of(self.domains[order[batch]], self.blocks, self.device)
-            loss, hits = self.step(on_device[batch], parts, epoch, epoch * self.steps_per_epoch + step)
+        for step, (batch, indices) in enumerate(self._batches()):
+            parts = parts_of(self.domains[batch], self.blocks, self.device)
+            loss, hits = self.step(indices, parts, epoch, epoch * self.steps_per_epoch + step)
             losses.append(loss)
             correct += hits
         seen = self.steps_per_epoch * self.batch_size
@@ -136,6 +135,18 @@ class Learner:
         speed = seen / (time.perf_counter() - began)
         self._require_finite(curve, epoch)
         return float(curve.mean()), float(correct) / seen, speed
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images of each step, int64 [batch_size], on the CPU and on the device."""
+        used = self.steps_per_epoch * self.batch_size
+        if self.recipe.window is None or not isinstance(self.pixels, Window):
+            order = torch.randperm(len(self.labels))[:used]
+            yield from zip(order.split(self.batch_size), order.to(self.device).split(self.batch_size), strict=True)
+            return
+        # Whole batches: the images of one are all on the device at once.
+        window = -(-self.recipe.window // self.batch_size) * self.batch_size
+        for part in self.pixels.over(windowed_order(len(self.labels), window)[:used], window):
+            yield from zip(part.split(self.batch_size), part.to(self.device).split(self.batch_size), strict=True)
 
     def step(self, indices: Tensor, parts: Parts, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take one step on the images at `indices`; return the loss and the number of right answers, on the device."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from knowledge_transfer.learning.recipe import Augmentation
+from knowledge_transfer.learning.windows import Window
 
 # One stream of random numbers per decision.
 _ROW, _COLUMN, _FLIP, _CUT_ROW, _CUT_COLUMN, _PARTNER, _BOX_ROW, _BOX_COLUMN, _SHARE = range(9)
@@ -55,15 +56,23 @@ class Places:
 
 
 def render(
-    images: Tensor, indices: Tensor, *, view: int, seed: int, augmentation: Augmentation, places: Places | None = None
+    images: Tensor | Window,
+    indices: Tensor,
+    *,
+    view: int,
+    seed: int,
+    augmentation: Augmentation,
+    places: Places | None = None,
 ) -> View:
     """Return view number `view` of the images at `indices`.
 
-    `images` uint8 [N, C, H, W], the whole set (a partner of mixup may be any image of its domain); `indices` int64 [B]
-    on the same device; `places` of a mix (none: one domain). Without augmentation the pixels are the images themselves.
+    `images` uint8 [N, C, H, W], the whole set (a partner of mixup may be any image of its domain) or, where there are
+    no partners, the window that holds them; `indices` int64 [B] on the same device; `places` of a mix (none: one
+    domain). Without augmentation the pixels are the images themselves.
     """
-    draw = _Draws(indices if places is None else places.number[indices], view, seed)
-    pixels = _place(images[indices], draw, augmentation)
+    numbers = indices if places is None else places.number[indices]
+    draw = _Draws(numbers, view, seed)
+    pixels = _place(images[indices], draw, augmentation, _mirrored(numbers, view, seed, augmentation))
     if augmentation.cutout:
         pixels = _cut(pixels, draw, augmentation.cutout)
     strength = augmentation.mixup or augmentation.cutmix
@@ -74,7 +83,9 @@ def render(
     else:
         number = (draw.uniform(_PARTNER) * places.count[indices]).long()
         partner = places.order[places.first[indices] + number]
-    other = _place(images[partner], _Draws(number, view, seed), augmentation)
+    other = _place(
+        images[partner], _Draws(number, view, seed), augmentation, _mirrored(number, view, seed, augmentation)
+    )
     share = (draw.beta(_SHARE, strength) * 256).round() / 256
     if augmentation.mixup:
         return View(_blend(pixels, other, share), partner, share)
@@ -125,15 +136,23 @@ def _mix(bits: Tensor) -> Tensor:
     return bits ^ (bits >> 16)
 
 
-def _place(pixels: Tensor, draw: _Draws, augmentation: Augmentation) -> Tensor:
+def _mirrored(numbers: Tensor, view: int, seed: int, augmentation: Augmentation) -> Tensor | None:
+    """Return which images [B] that view mirrors, none where no view does."""
+    if not augmentation.flip:
+        return None
+    if augmentation.flip == "alternating":
+        return (_Draws(numbers, 0, seed).uniform(_FLIP) < 0.5) ^ bool(view % 2)
+    return _Draws(numbers, view, seed).uniform(_FLIP) < 0.5
+
+
+def _place(pixels: Tensor, draw: _Draws, augmentation: Augmentation, mirrored: Tensor | None) -> Tensor:
     """Shift by up to `crop` pixels with reflected edges, and mirror."""
     if not augmentation.crop and not augmentation.flip:
         return pixels
     rows = _reflected(draw, _ROW, pixels.shape[2], augmentation.crop)
     columns = _reflected(draw, _COLUMN, pixels.shape[3], augmentation.crop)
-    if augmentation.flip:
-        mirrored = draw.uniform(_FLIP)[:, None] < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
+    if mirrored is not None:
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     flat = (rows[:, :, None] * pixels.shape[3] + columns[:, None, :]).flatten(1)
     return pixels.flatten(2).gather(2, flat[:, None, :].expand(-1, pixels.shape[1], -1)).view(pixels.shape)
 

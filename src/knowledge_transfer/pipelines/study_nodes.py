@@ -94,6 +94,7 @@ def label_images(images: ImageSet, recipe: Recipe, seed: int, device: str, *teac
         view_seed=seed_for(seed, VIEWS),
         augmentation=recipe.augmentation,
         device=resolve_device(device),
+        window=recipe.window,
     )
 
 

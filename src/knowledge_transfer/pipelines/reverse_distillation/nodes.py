@@ -32,6 +32,7 @@ def label_by_target(
         view_seed=seed_for(seed, "reverse_distillation"),
         augmentation=distillation.recipe.augmentation,
         device=resolve_device(device),
+        window=distillation.recipe.window,
     )
 
 

@@ -39,6 +39,7 @@ def label_by_ensemble(
         view_seed=seed_for(seed, "target_distillation"),
         augmentation=distillation.recipe.augmentation,
         device=resolve_device(device),
+        window=distillation.recipe.window,
     )
 
 

@@ -1,0 +1,82 @@
+"""What the benchmarks share: random images, full-size networks, and how a figure is printed."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torchvision
+
+from knowledge_transfer.learning.checkpoint import Checkpoint, Facts, cpu_state, weights_sha256
+from knowledge_transfer.learning.hardware import has_native_bf16
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.models import Architecture, Network, build
+
+MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+def random_images(count: int) -> ImageSet:
+    """Return images of the size of CIFAR-10's; speed does not depend on what they show."""
+    generator = torch.Generator().manual_seed(count)
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return ImageSet(pixels, torch.arange(count) % 10, tuple("0123456789"))
+
+
+def network(kind: str) -> Network:
+    """Return a fresh network at full width."""
+    torch.manual_seed(0)
+    architecture = Architecture.model_validate({"kind": kind})
+    return build(architecture, classes=10, channels=3, image_size=32, mean=MEAN, deviation=DEVIATION)
+
+
+def as_checkpoint(net: Network, kind: str) -> Checkpoint:
+    """Return a network as a teacher."""
+    state = cpu_state(net)
+    facts = Facts(
+        name=kind,
+        round=1,
+        architecture=Architecture.model_validate({"kind": kind}),
+        class_names=tuple("0123456789"),
+        channels=3,
+        image_size=32,
+        mean=MEAN,
+        deviation=DEVIATION,
+        parameters=0,
+        seed=0,
+        images_sha256="",
+        recipe={},
+        sha256=weights_sha256(state),
+    )
+    return Checkpoint(facts, state)
+
+
+def machine(device: torch.device) -> str:
+    """Return what a figure depends on, in a line: processor, threads, versions, precision."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    precision = "bf16" if has_native_bf16(device) else "fp32"
+    return (
+        f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, torchvision {torchvision.__version__}, "
+        f"Python {platform.python_version()}, {precision}"
+    )
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """Return the median, and the least and the most."""
+    middle, least, most = (f"{each:,.{digits}f}" for each in (statistics.median(values), min(values), max(values)))
+    return f"{middle} ({least} … {most})"
+
+
+def shares(parts: Mapping[str, float]) -> str:
+    """Return what each part takes of the whole, in per cent."""
+    return ", ".join(f"{name} {share:.1%}" for name, share in parts.items())

@@ -1,0 +1,82 @@
+"""Where the time of a training step goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from knowledge_transfer.learning import steps
+from knowledge_transfer.learning.blocks import parts_of
+from knowledge_transfer.learning.steps import Learner
+
+
+def step_profile(learner: Learner, count: int = 10) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the shares in [0, 1] of a step's time by phase, and by operator, the largest first.
+
+    The phases are views (pixels and targets), the model forwards and backwards, the loss, the optimizer, and the rest.
+    """
+    learner.network.train()
+    parts = parts_of(learner.domains[: learner.batch_size], learner.blocks, learner.device)
+    batches = torch.arange(len(learner.labels), device=learner.device).split(learner.batch_size)
+
+    def work() -> None:
+        for number in range(count):
+            learner.step(batches[number % len(batches)], parts, 0, number)
+
+    work()
+    with _phases(learner) as spent:
+        began = time.perf_counter()
+        work()
+        whole = time.perf_counter() - began
+    phases = {name: seconds / whole for name, seconds in spent.items()}
+    phases["rest"] = 1 - sum(phases.values())
+    return phases, _operators(work, learner.device)
+
+
+@contextmanager
+def _phases(learner: Learner) -> Iterator[dict[str, float]]:
+    """Collect the seconds that each phase takes while the context lasts."""
+    spent: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            _wait(learner.device)
+            began = time.perf_counter()
+            result = work(*given, **named)
+            _wait(learner.device)
+            spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
+            return result
+
+        return call
+
+    with (
+        patch.object(steps, "render", timed("views", steps.render)),
+        patch.object(steps, "soft_targets", timed("views", steps.soft_targets)),
+        patch.object(learner, "answer", timed("model, forward", learner.answer)),
+        patch.object(learner, "_loss", timed("loss", learner._loss)),
+        patch.object(torch.Tensor, "backward", timed("model, backward", torch.Tensor.backward)),
+        patch.object(learner.optimizer, "step", timed("optimizer", learner.optimizer.step)),
+    ):
+        yield spent
+
+
+def _operators(work: Callable[[], None], device: torch.device) -> dict[str, float]:
+    on_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU], acc_events=True) as recorded:
+        work()
+        _wait(device)
+    averages = recorded.key_averages()
+    times = {each.key: float(each.self_device_time_total if on_gpu else each.self_cpu_time_total) for each in averages}
+    whole = sum(times.values())
+    return {name: spent / whole for name, spent in sorted(times.items(), key=lambda item: -item[1])}
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,137 @@
+"""Image sets of which a window at a time is on the device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from knowledge_transfer.learning import losses
+from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.learner import Normalisation, learn
+from knowledge_transfer.learning.mixing import mix
+from knowledge_transfer.learning.models import Architecture
+from knowledge_transfer.learning.recipe import Augmentation, Recipe
+from knowledge_transfer.learning.soft_labels import label
+from knowledge_transfer.learning.steps import Learner, Lesson
+from knowledge_transfer.learning.windows import Window, windowed_order
+from tests.conftest import stripes, two_domains
+
+CPU = torch.device("cpu")
+AUGMENTATION = Augmentation(crop=3, flip=True, cutout=4)
+RECIPE = Recipe(epochs=2, batch_size=20, learning_rate=0.05, precision="fp32", window=40, augmentation=AUGMENTATION)
+TINY = Architecture(kind="resnet8", width=0.5)
+
+
+def trained(images: ImageSet, recipe: Recipe = RECIPE, seed: int = 0) -> Checkpoint:
+    own = Normalisation(mean=(0.5,), deviation=(0.3,))
+    return learn("a", TINY, images, recipe, validation=images, normalisation=own, seed=seed, device=CPU)[0]
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 1000])
+def test_every_image_comes_once(count: int) -> None:
+    assert windowed_order(count, 100).sort().values.tolist() == list(range(count))
+
+
+def test_a_window_holds_neighbours_from_everywhere_in_random_order() -> None:
+    order = windowed_order(64_000, 6_400)
+    for part in order.split(6_400):
+        blocks = (part // 64).unique(return_counts=True)
+        assert (blocks[1] == 64).all(), "a block is read as a whole"
+        assert blocks[0].max() - blocks[0].min() > 500, "of all thousand blocks, not of neighbouring ones"
+        assert not torch.equal(part, part.sort().values)
+    assert not torch.equal(order, windowed_order(64_000, 6_400))
+
+
+def test_what_is_learnt_is_in_the_window_and_each_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = stripes(120)
+    read: list[int] = []
+    original = Window._read
+
+    def spy(window: Window, part: torch.Tensor) -> torch.Tensor:
+        read.append(len(part))
+        return original(window, part)
+
+    monkeypatch.setattr(Window, "_read", spy)
+    trained(images)
+    assert read == [40, 40, 40] * RECIPE.epochs
+
+
+def test_the_pixels_are_those_of_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step renders from the window what it would render from all images: so do the teacher's soft labels fit."""
+    images = stripes(120)
+    seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    monkeypatch.setattr("knowledge_transfer.learning.steps.render", _spied(images, seen))
+    trained(images)
+    assert len(seen) == 12
+    assert all(torch.equal(of_window, of_all) for _, of_window, of_all in seen)
+    assert torch.cat([indices for indices, *_ in seen[:6]]).sort().values.tolist() == list(range(120))
+
+
+def _spied(images, seen):
+    from knowledge_transfer.learning.views import render
+
+    def spy(pixels, indices, **how):
+        view = render(pixels, indices, **how)
+        seen.append((indices, view.pixels, render(images.images, indices, **how).pixels))
+        return view
+
+    return spy
+
+
+def test_a_fit_in_windows_learns_and_has_the_same_bits_again() -> None:
+    images = stripes(120)
+    one, other = trained(images), trained(images)
+    assert one.sha256 == other.sha256
+    assert one.sha256 != trained(images, RECIPE.override({"window": None})).sha256, "another order"
+    assert trained(images, RECIPE.override({"epochs": 6})).facts.metrics["validation_accuracy"] > 0.95
+
+
+@pytest.mark.parametrize("is_mix", [False, True])
+def test_soft_labels_made_in_windows_are_the_same(is_mix: bool) -> None:
+    images = mix(two_domains()) if is_mix else stripes(120)
+    teacher = learn(
+        "a",
+        TINY,
+        images,
+        RECIPE.override({"window": None}),
+        validation=images,
+        normalisation=Normalisation(mean=(0.5,) * images.images.shape[1], deviation=(0.3,) * images.images.shape[1]),
+        seed=0,
+        device=CPU,
+    )[0]
+    how = {"views": 2, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
+    whole, windowed = label([teacher], images, **how), label([teacher], images, window=32, **how)
+    # Batches of another size sum in another order.
+    torch.testing.assert_close(windowed.logits, whole.logits, rtol=2e-2, atol=2e-2)
+
+
+def test_the_lesson_stays_with_its_image() -> None:
+    """The teacher says of each image its own number's parity: a learner that mixed up images could not repeat it."""
+    images = stripes(120)
+    said = torch.zeros(120, 2, 3)
+    said[torch.arange(120), :, torch.arange(120) % 2] = 9
+    asked: list[bool] = []
+
+    def loss(student, teacher, labels):
+        asked.append(torch.equal(labels, images.labels[taken[-1]]) and torch.equal(teacher.argmax(1), taken[-1] % 2))
+        return losses.kl(student, teacher, labels, temperature=1.0)
+
+    taken: list[torch.Tensor] = []
+
+    class Spying(Learner):
+        def step(self, indices, *rest):
+            taken.append(indices)
+            return super().step(indices, *rest)
+
+    from knowledge_transfer.learning.learner import network_of
+
+    network = network_of(TINY, images, Normalisation(mean=(0.5,), deviation=(0.3,)), 0)
+    Spying(network, images, RECIPE, 0, CPU, "a", Lesson(said, loss, 0.5, view_seed=0), None).epoch(0)
+    assert asked == [True] * 6
+
+
+def test_partners_need_the_whole_set() -> None:
+    with pytest.raises(ValidationError, match="leave window out, or set both to 0"):
+        Recipe(window=100, augmentation=Augmentation(mixup=0.2))
