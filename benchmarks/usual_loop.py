@@ -5,6 +5,8 @@ An image loader applies torchvision's transforms to one PIL image at a time, and
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -52,7 +54,7 @@ class Bare(nn.Module):
 def epoch(
     student: nn.Module,
     teacher: nn.Module,
-    loader: DataLoader[tuple[Tensor, Tensor]],
+    loader: DataLoader[Any],
     *,
     alpha: float,
     temperature: float,

@@ -18,20 +18,21 @@ from knowledge_transfer.learning.hardware import resolve_device
 # In this order, so that what a short time leaves out is what takes longest; seconds on one H100, as guessed.
 SECTIONS = {
     "machine": Section(machine.rows, 5),
-    "limit": Section(limit.rows, 30),
+    "limit": Section(limit.rows, 40),
     "peers": Section(peers.rows, 25),
     "stacking": Section(stacking.rows, 20),
     "experiment": Section(experiment.rows, 240, chained=True, needs_images=True),
-    "target": Section(target.rows, 30, needs_images=True),
+    "target": Section(target.rows, 60, needs_images=True),
     "options": Section(options.rows, 60),
 }
 _WORKERS = 12
-_FEW = 200, 100  # training and test images of a walk without data
+_FEW = 120, 60  # training and test images of a walk without data
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return 0, 1 where a section failed, 2 where nothing could be begun."""
     args = _parser().parse_args(arguments)
+    clock = Clock(60 * args.minutes)
     wanted = {name: SECTIONS[name] for name in SECTIONS if not args.only or name in args.only}
     try:
         device = resolve_device(args.device)
@@ -42,14 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if device.type == "cpu" and not args.tiny:
         print("without a GPU this takes hours: add --tiny", file=sys.stderr)
         return 2
-    bench = Bench(device, TINY if args.tiny else Sizes(), images, Clock(60 * args.minutes), args.workers)
+    bench = Bench(device, TINY if args.tiny else Sizes(), images, clock, args.workers)
     facts = {
         "began": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "tiny": args.tiny,
         "minutes": args.minutes,
         "images": {"source": images.source, "training": len(images.training), "test": len(images.test)},
     }
-    report = Report(args.out, facts)
+    try:
+        report = Report(args.out, facts)
+    except OSError as error:
+        print(f"the report cannot be written: {error}", file=sys.stderr)
+        return 2
     for name, section in wanted.items():
         report.measure(name, replace(section, seconds=0) if args.tiny else section, bench)
     return int(any(entry["status"] == "failed" for entry in report.content["sections"].values()))

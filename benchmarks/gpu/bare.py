@@ -16,12 +16,15 @@ from knowledge_transfer.learning.hardware import autocast
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed about the step; the default is what `Learner` does. `compile` is torch.compile's mode."""
+    """What is changed about the step; the default is what `Learner` does.
+
+    `compile` is torch.compile's mode. An optimizer that is not fused is torch's own choice: `foreach` on a GPU.
+    """
 
     compile: str | None = None
     precision: Literal["auto", "fp32"] = "auto"
     channels_last: bool = True
-    optimizer: Literal["foreach", "fused"] = "foreach"
+    is_fused: bool = False
     cudnn_benchmark: bool = False
 
 
@@ -32,7 +35,7 @@ def bare_step(
     layout = torch.channels_last if how.channels_last else torch.contiguous_format
     net = network(kind, width).to(device).to(memory_format=layout).train()
     answer = net if how.compile is None else torch.compile(net, mode=how.compile)
-    choice: dict[str, Any] = {how.optimizer: True}
+    choice: dict[str, Any] = {"fused": True} if how.is_fused else {}
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4, **choice)
     pixels = torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8, device=device).to(memory_format=layout)
     labels = torch.arange(batch, device=device) % 10

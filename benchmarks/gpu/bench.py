@@ -23,21 +23,23 @@ Rows = Iterator[tuple[str, Work]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured; `epochs` none: as the experiment says."""
+    """How much is measured; `epochs` and `batch_size` are the experiment's, none: as its recipes say."""
 
     width: float = 1.0
     batches: tuple[int, ...] = (128, 512)
     steps: int = 20
     repeats: int = 3
     product: int = 8192
+    answers: int = 10_240
     peer_images: int = 5120
+    peer_views: int = 4
     members: int = 24
     member_images: int = 2560
     neighbours: tuple[str, ...] = KINDS[:4]
-    target_epochs: int = 20
-    target_batch: int = 512
+    target_epochs: int = 25
     goals: tuple[float, ...] = (0.90, 0.93, 0.94)
     epochs: int | None = None
+    batch_size: int | None = None
 
 
 TINY = Sizes(
@@ -46,14 +48,16 @@ TINY = Sizes(
     steps=2,
     repeats=1,
     product=64,
+    answers=16,
     peer_images=16,
+    peer_views=1,
     members=2,
     member_images=512,
     neighbours=KINDS[:2],
     target_epochs=2,
-    target_batch=16,
     goals=(0.10, 1.01),
     epochs=2,
+    batch_size=16,
 )
 
 

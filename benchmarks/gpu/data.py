@@ -42,16 +42,16 @@ class Published:
     test: ImageSet
 
 
-def read(folder: Path) -> Published:
+def read(folder: Path, per_file: int = 10_000) -> Published:
     """Return CIFAR-10 from `folder`, which is, or holds, `cifar-10-batches-bin` or `cifar-10-batches-py`.
 
-    Both parts are uint8 [N, 3, 32, 32] in the published order. Raises ValueError, naming the file and what is wrong
-    with it, when there is neither or a file is not as published.
+    Both parts are uint8 [N, 3, 32, 32] in the published order, from files of `per_file` images each. Raises ValueError,
+    naming the file and what is wrong with it, when there is neither or a file is not as published.
     """
     for layout, parts in _PARTS.items():
         for place in (folder / layout, folder):
             if (place / parts[1][0]).is_file():
-                training, test = (_joined([place / name for name in names]) for names in parts)
+                training, test = (_joined([place / name for name in names], per_file) for names in parts)
                 return Published("cifar10", training, test)
     raise ValueError(
         f"no CIFAR-10 in {folder}: it should hold {' or '.join(_PARTS)}, unpacked from cifar-10-binary.tar.gz "
@@ -79,13 +79,13 @@ def _noise(count: int, seed: int) -> ImageSet:
     return ImageSet(noise + (labels * 22).to(torch.uint8).view(-1, 1, 1, 1), labels, _NAMES)
 
 
-def _joined(files: list[Path]) -> ImageSet:
-    batches = [_checked(file) for file in files]
+def _joined(files: list[Path], per_file: int) -> ImageSet:
+    batches = [_checked(file, per_file) for file in files]
     pixels, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
     return ImageSet(pixels.view(-1, *_SHAPE), labels, _NAMES)
 
 
-def _checked(file: Path) -> tuple[Tensor, Tensor]:
+def _checked(file: Path, per_file: int) -> tuple[Tensor, Tensor]:
     """Return pixels uint8 [N, 3072] and labels int64 [N] of one file."""
     reader: Callable[[bytes], tuple[Any, Any]] = _of_bytes if file.suffix == ".bin" else _of_pickle
     try:
@@ -94,8 +94,8 @@ def _checked(file: Path) -> tuple[Tensor, Tensor]:
         pixels, labels = torch.from_numpy(np.array(given)), torch.from_numpy(np.array(named, dtype=np.int64))
     except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"{file} is missing, damaged or not the published one: {error}") from error
-    if pixels.dtype != torch.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXELS or not len(pixels):
-        raise ValueError(f"{file} holds {pixels.dtype} {list(pixels.shape)}, not images of {_PIXELS} bytes")
+    if pixels.dtype != torch.uint8 or pixels.shape != (per_file, _PIXELS):
+        raise ValueError(f"{file} holds {pixels.dtype} {list(pixels.shape)}, not {per_file} images of {_PIXELS} bytes")
     if labels.shape != pixels.shape[:1] or not 0 <= int(labels.min()) <= int(labels.max()) < len(_NAMES):
         raise ValueError(f"{file}: {len(pixels)} images need as many labels from 0 to {len(_NAMES) - 1}")
     return pixels, labels

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.bench import Bench, Rows
+from benchmarks.gpu.measure import peak_gibibytes
 from benchmarks.gpu.recipes import Plan, Stage, published, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.events import EpochEnded
@@ -45,12 +46,12 @@ class Walk:
 
     bench: Bench
     plan: Plan
+    normalisation: Normalisation = field(init=False)
     sets: dict[str, ImageSet] = field(default_factory=dict)
     students: dict[str, Checkpoint] = field(default_factory=dict)
     refined: dict[str, Checkpoint] = field(default_factory=dict)
     target: Checkpoint | None = None
     soft_labels: SoftLabels | None = None
-    normalisation: Normalisation | None = None
     standings: dict[str, Standing] | None = None
 
     def cut(self) -> dict[str, Any]:
@@ -148,6 +149,7 @@ class Walk:
         return {"images": len(images), "views": recipe.view_count, "teachers": len(teachers)}
 
     def _learnt(self, name: str, *what: Any, **how: Any) -> tuple[Checkpoint, dict[str, Any]]:
+        peak_gibibytes(self.bench.device)
         checkpoint, history = learn(
             name,
             *what,
@@ -157,12 +159,13 @@ class Walk:
             device=self.bench.device,
             **how,
         )
-        return checkpoint, _row(checkpoint, history)
+        return checkpoint, _row(checkpoint, history, peak_gibibytes(self.bench.device))
 
 
-def _row(checkpoint: Checkpoint, history: list[EpochEnded]) -> dict[str, Any]:
+def _row(checkpoint: Checkpoint, history: list[EpochEnded], peak: float | None) -> dict[str, Any]:
     return {
         "epochs": len(history),
+        "peak_gibibytes": peak,
         "parameters": checkpoint.facts.parameters,
         "images_per_second": statistics.median(epoch.images_per_second for epoch in history),
         "validation_accuracy": checkpoint.facts.metrics["validation_accuracy"],

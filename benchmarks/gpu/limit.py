@@ -31,26 +31,35 @@ def rows(bench: Bench) -> Rows:
 def _row(bench: Bench, kind: str, batch: int) -> dict[str, Any]:
     """Return images per second and shares of the rate of matrix products, peak memory, and what a step is spent on.
 
-    Labelling and evaluation take batches of their own size, whatever `batch` is.
+    Labelling and evaluation take batches of their own size and are measured beside the first of `Sizes.batches`.
     """
     sizes, device = bench.sizes, bench.device
     images = random_images(sizes.steps * batch)
     step = bare_step(kind, sizes.width, batch, device)
     works = {
-        "bare": steps_of(step, sizes.steps),
-        "learner": _learning(bench, kind, images, batch),
-        "label": _labelling(bench, kind, images),
-        "predict": _predicting(bench, kind, images),
+        "bare": (len(images), steps_of(step, sizes.steps)),
+        "learner": (len(images), _learning(bench, kind, images, batch)),
     }
+    if batch == sizes.batches[0]:
+        asked = random_images(sizes.answers)
+        works["label"] = len(asked), _labelling(bench, kind, asked)
+        works["predict"] = len(asked), _predicting(bench, kind, asked)
     macs = multiply_adds(network(kind, sizes.width), 3, 32)
     row: dict[str, Any] = {"multiply_adds": macs, "images_per_second": {}, "share": {}, "peak_gibibytes": {}}
-    for what, work in works.items():
+    for what, (count, work) in works.items():
         peak_gibibytes(device)
-        rate = len(images) / median_seconds(work, device, sizes.repeats)
+        rate = count / median_seconds(work, device, sizes.repeats)
         row["images_per_second"][what] = rate
         row["share"][what] = rate * macs * _PASSES[what] / bench.fast_rate
         row["peak_gibibytes"][what] = peak_gibibytes(device)
-    return row | {"step": breakdown(step, device)}
+    return row | {"step": _breakdown(step, device)}
+
+
+def _breakdown(step: Callable[[], object], device: torch.device) -> dict[str, Any]:
+    try:
+        return breakdown(step, device)
+    except RuntimeError as error:  # the rates beside it are worth having without
+        return {"top": {}, "busy": None, "error": str(error)}
 
 
 def _learning(bench: Bench, kind: str, images: ImageSet, batch: int) -> Callable[[], object]:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
 _TOP, _NAME = 10, 100
+_REGIONS = ("ProfilerStep", "Optimizer.")  # spans around kernels, which would be counted twice
 
 
 def synchronise(device: torch.device) -> None:
@@ -64,7 +66,7 @@ def breakdown(step: Callable[[], object], device: torch.device) -> dict[str, Any
     """Return what one step is spent on: `top` ten kernels (on the CPU operators) by share, and `busy`.
 
     `busy` is the time of all kernels by the wall time of one such step that is not profiled: what is missing to 1 the
-    GPU waits for the program (on the CPU: what is not in an operator).
+    GPU waits for the program (on the CPU: what is not in an operator). Raises RuntimeError when the profiler sees none.
     """
     step()
     wall = seconds_of(step, device)
@@ -74,16 +76,18 @@ def breakdown(step: Callable[[], object], device: torch.device) -> dict[str, Any
         step()
         synchronise(device)
     spent = {
-        each.key[:_NAME]: each.self_device_time_total if on_gpu else each.self_cpu_time_total
+        str(each.key)[:_NAME]: each.self_device_time_total if on_gpu else each.self_cpu_time_total
         for each in seen.key_averages()
         if _counts(each, on_gpu)
     }
-    total = sum(spent.values()) or 1.0
+    total = sum(spent.values())
+    if not total:
+        raise RuntimeError("the profiler saw no kernel: it may lack the right to read the GPU's counters")
     ranked = sorted(spent.items(), key=lambda item: -item[1])[:_TOP]
     return {"top": {name: time_ / total for name, time_ in ranked}, "busy": total / 1e6 / wall, "kernels": len(spent)}
 
 
 def _counts(event: FunctionEventAvg, on_gpu: bool) -> bool:
     # Operators are credited with their kernels' time as well: on a GPU the kernels alone are counted.
-    wanted = torch.autograd.DeviceType.CUDA if on_gpu else torch.autograd.DeviceType.CPU
-    return event.device_type == wanted and not event.is_user_annotation and not event.key.startswith("ProfilerStep")
+    wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
+    return event.device_type == wanted and not event.is_user_annotation and not str(event.key).startswith(_REGIONS)

@@ -15,7 +15,7 @@ from benchmarks.gpu.measure import median_seconds, peak_gibibytes, seconds_of, s
 _WARM_UP = 4  # steps, more than a captured graph needs
 _ANYWHERE = {
     "eager": Variant(),
-    "fused": Variant(optimizer="fused"),
+    "fused": Variant(is_fused=True),
     "contiguous": Variant(channels_last=False),
     "fp32": Variant(precision="fp32"),
     "compiled": Variant(compile="default"),
@@ -23,7 +23,7 @@ _ANYWHERE = {
 _ON_GPU = {
     "cudnn_benchmark": Variant(cudnn_benchmark=True),
     "graphs": Variant(compile="reduce-overhead"),
-    "graphs_fused": Variant(compile="reduce-overhead", optimizer="fused"),
+    "graphs_fused": Variant(compile="reduce-overhead", is_fused=True),
 }
 
 

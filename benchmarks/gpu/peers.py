@@ -32,7 +32,7 @@ from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import prepare_lesson
 from knowledge_transfer.learning.recipe import Recipe, Teaching
-from knowledge_transfer.learning.soft_labels import label
+from knowledge_transfer.learning.soft_labels import SoftLabels, label
 from knowledge_transfer.learning.steps import Learner
 
 _PAIRS = {
@@ -72,14 +72,15 @@ def _row(bench: Bench, teachers: Sequence[str], learner: str) -> dict[str, Any]:
     checkpoints = [as_checkpoint(network(kind, bench.sizes.width), kind, bench.sizes.width) for kind in teachers]
     sides: dict[str, Callable[[], object]] = {
         "learning": _learning(bench, learner, images, checkpoints),
-        "labelling": partial(_labelled, bench, images, checkpoints),
+        "labelling": partial(_labelled, bench, images, checkpoints, bench.sizes.peer_views),
         "usual": _usual(bench, learner, images, checkpoints),
     }
     for work in sides.values():
         work()  # warm-up
+    seen = {"labelling": len(images) * bench.sizes.peer_views}
     rates: dict[str, list[float]] = {side: [] for side in sides}
     for _, side in itertools.product(range(bench.sizes.repeats), sides):
-        rates[side].append(len(images) / seconds_of(sides[side], device))
+        rates[side].append(seen.get(side, len(images)) / seconds_of(sides[side], device))
     pairs = list(zip(*rates.values(), strict=True))
     return {
         "images": len(images),
@@ -98,8 +99,8 @@ def _whole(learning: float, labelling: float, learners: int) -> float:
     return 1 / (1 / learning + VIEWS / EPOCHS / learners / labelling)
 
 
-def _labelled(bench: Bench, images: ImageSet, teachers: list[Checkpoint]) -> Any:
-    return label(teachers, images, views=1, view_seed=0, augmentation=AUGMENTATION, device=bench.device)
+def _labelled(bench: Bench, images: ImageSet, teachers: list[Checkpoint], views: int = 1) -> SoftLabels:
+    return label(teachers, images, views=views, view_seed=0, augmentation=AUGMENTATION, device=bench.device)
 
 
 def _learning(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]) -> Callable[[], object]:

@@ -66,10 +66,10 @@ class Plan(Knobs):
     reverse_distillation: Stage
 
     def at(self, sizes: Sizes) -> Plan:
-        """Return the plan at another size: its own where `sizes` names no epochs."""
-        if sizes.epochs is None:
+        """Return the plan at another size: its own where `sizes` names no epochs and no batch size."""
+        if sizes.epochs is None or sizes.batch_size is None:
             return self
-        changes = {"epochs": sizes.epochs, "views": sizes.epochs, "batch_size": sizes.target_batch}
+        changes = {"epochs": sizes.epochs, "views": sizes.epochs, "batch_size": sizes.batch_size}
         given = self.model_dump(mode="json")
         for stage in ("student_training", "target_distillation", "reverse_distillation"):
             given[stage]["recipe"] |= changes

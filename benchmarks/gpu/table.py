@@ -45,7 +45,8 @@ def _percent(share: float | None) -> str | None:
 
 
 def _machine(rows: Rows) -> Iterator[str]:
-    yield from _table(("fact", "value"), [(name, str(value)) for name, value in rows.get("facts", {}).items()])
+    facts = [(name, str(value)) for name, value in rows.get("facts", {}).items() if name != "seconds"]
+    yield from _table(("fact", "value"), facts)
     rates = [(name, row["rate"] / 1e12, 2 * row["rate"] / 1e12) for name, row in rows.items() if "rate" in row]
     yield ""
     yield from _table(("matrix product", "multiply-adds/s, 10¹²", "TFLOP/s"), rates)
@@ -59,10 +60,10 @@ def _limit(rows: Rows) -> Iterator[str]:
         [
             (
                 name,
-                *(row["images_per_second"][side] for side in sides),
+                *(row["images_per_second"].get(side) for side in sides),
                 row["images_per_second"]["learner"] / row["images_per_second"]["bare"],
                 _percent(row["share"]["bare"]),
-                _percent(row["share"]["label"]),
+                _percent(row["share"].get("label")),
                 _percent(row["step"]["busy"]),
                 row["peak_gibibytes"]["learner"],
                 _top(row["step"]["top"]),

@@ -58,9 +58,7 @@ def _row(bench: Bench, *, compiled: bool) -> dict[str, Any]:
 
 def _learner(bench: Bench, training: ImageSet) -> Learner:
     plan, sizes = published().at(bench.sizes), bench.sizes
-    recipe = plan.target_distillation.recipe.override(
-        {"epochs": sizes.target_epochs, "batch_size": sizes.target_batch, "views": None}
-    )
+    recipe = plan.target_distillation.recipe.override({"epochs": sizes.target_epochs, "views": None})
     mean, deviation = training.statistics()
     seed = seed_for(plan.seed, plan.target.name)
     network = network_of(plan.target.architecture, training, Normalisation(mean=mean, deviation=deviation), seed)
@@ -72,7 +70,7 @@ def _warm_up(learner: Learner, *, compiled: bool) -> None:
     fresh = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
     empty = learner.optimizer.state_dict()
     if compiled:
-        learner.answer = torch.compile(learner.network)
+        learner.answer = torch.compile(learner.network)  # type: ignore[assignment]
     indices = torch.arange(learner.batch_size, device=learner.device)
     parts = parts_of(learner.domains[: learner.batch_size], learner.blocks, learner.device)
     learner.network.train()
