@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,6 +47,17 @@ def steps_of(step: Callable[[], object], count: int) -> Callable[[], None]:
             step()
 
     return take
+
+
+@contextmanager
+def compiled_anew() -> Iterator[None]:
+    """Compile without what earlier runs, or other variants of a network, left on the disk; forget it afterwards."""
+    with torch.compiler.config.patch(force_disable_caches=True), warnings.catch_warnings():  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", message="dynamo_pgo force disabled")
+        try:
+            yield
+        finally:
+            torch.compiler.reset()
 
 
 def matmul_rate(device: torch.device, kind: torch.dtype, size: int, repeats: int = 5) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from benchmarks.gpu.bare import Variant, bare_step
 from benchmarks.gpu.bench import Bench, Rows
-from benchmarks.gpu.measure import median_seconds, peak_gibibytes, seconds_of, steps_of
+from benchmarks.gpu.measure import compiled_anew, median_seconds, peak_gibibytes, seconds_of, steps_of
 
 _WARM_UP = 4  # steps, more than a captured graph needs
 _ANYWHERE = {
@@ -37,6 +38,11 @@ def rows(bench: Bench) -> Rows:
 
 
 def _row(bench: Bench, kind: str, how: Variant, eager: dict[str, float]) -> dict[str, Any]:
+    with compiled_anew() if how.compile is not None else nullcontext():
+        return _measured(bench, kind, how, eager)
+
+
+def _measured(bench: Bench, kind: str, how: Variant, eager: dict[str, float]) -> dict[str, Any]:
     """Return images per second, how many times that of `eager`, and what is paid for it before the first step.
 
     `eager` holds each model's seconds a step, filled in by the variant of that name. `pays_after` is the number of
@@ -56,8 +62,6 @@ def _row(bench: Bench, kind: str, how: Variant, eager: dict[str, float]) -> dict
     finally:
         torch.backends.cudnn.benchmark = before
         torch.set_float32_matmul_precision(precision)
-        if how.compile is not None:
-            torch.compiler.reset()
     reference = eager.setdefault(kind, seconds) if how == Variant() else eager.get(kind, math.nan)
     paid, gained = max(0.0, first - _WARM_UP * seconds), reference - seconds
     return {

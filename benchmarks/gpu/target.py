@@ -6,13 +6,14 @@ without validation and without what is done once, compiling above all.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 
 from benchmarks.gpu.bench import Bench, Rows
-from benchmarks.gpu.measure import seconds_of
+from benchmarks.gpu.measure import compiled_anew, seconds_of
 from benchmarks.gpu.recipes import published, seed_for
 from knowledge_transfer.learning.blocks import parts_of
 from knowledge_transfer.learning.evaluation import predict
@@ -29,6 +30,11 @@ def rows(bench: Bench) -> Rows:
 
 
 def _row(bench: Bench, *, compiled: bool) -> dict[str, Any]:
+    with compiled_anew() if compiled else nullcontext():
+        return _measured(bench, compiled=compiled)
+
+
+def _measured(bench: Bench, *, compiled: bool) -> dict[str, Any]:
     """Return the seconds of training after which each accuracy was reached (none: never), and those of every epoch."""
     plan = published().at(bench.sizes)
     labelled = without(bench.images.training, bench.images.test)
