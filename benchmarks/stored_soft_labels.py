@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch.utils.data import DataLoader
 
-from benchmarks.usual_loop import PilImages, epoch
+from benchmarks.usual_loop import Bare, PilImages, epoch
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts, cpu_state, weights_sha256
 from knowledge_transfer.learning.hardware import has_native_bf16
 from knowledge_transfer.learning.images import ImageSet
@@ -39,20 +39,20 @@ def random_images(count: int) -> ImageSet:
     return ImageSet(pixels, torch.arange(count) % 10, tuple("0123456789"))
 
 
-def network(kind: str) -> Network:
-    """Return a fresh network at full width."""
+def network(kind: str, width: float = 1.0) -> Network:
+    """Return a fresh network."""
     torch.manual_seed(0)
-    architecture = Architecture.model_validate({"kind": kind})
+    architecture = Architecture.model_validate({"kind": kind, "width": width})
     return build(architecture, classes=10, channels=3, image_size=32, mean=MEAN, deviation=DEVIATION)
 
 
-def as_checkpoint(net: Network, kind: str) -> Checkpoint:
+def as_checkpoint(net: Network, kind: str, width: float = 1.0) -> Checkpoint:
     """Return a network as a teacher."""
     state = cpu_state(net)
     facts = Facts(
         name=kind,
         round=1,
-        architecture=Architecture.model_validate({"kind": kind}),
+        architecture=Architecture.model_validate({"kind": kind, "width": width}),
         class_names=tuple("0123456789"),
         channels=3,
         image_size=32,
@@ -107,7 +107,7 @@ def main() -> None:
         )
 
     def usual() -> None:
-        epoch(_Bare(network("simple_cnn")), _Bare(teacher.build()), loader, alpha=ALPHA, temperature=TEMPERATURE)
+        epoch(Bare(network("simple_cnn")), Bare(teacher.build()), loader, alpha=ALPHA, temperature=TEMPERATURE)
 
     sides = {
         "learning from stored soft labels": (len(ours), learn),
@@ -132,17 +132,6 @@ def main() -> None:
     spread = f"{min(whole):.1f} … {max(whole):.1f}"
     print(f"with the labelling of {VIEWS} views over {EPOCHS} epochs: {statistics.median(whole):.1f} ({spread})")
     print(f"ratio: {learning_only:.1f}")
-
-
-class _Bare(torch.nn.Module):
-    """A network without its normalisation, for loaders that normalise."""
-
-    def __init__(self, net: Network) -> None:
-        super().__init__()
-        self.body = net.body
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.body(pixels)
 
 
 if __name__ == "__main__":

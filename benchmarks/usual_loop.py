@@ -5,6 +5,8 @@ An image loader applies torchvision's transforms to one PIL image at a time, and
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.models import Network
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
@@ -36,15 +39,34 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
+class Bare(nn.Module):
+    """A network without its normalisation, for loaders that normalise."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.body = network.body
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits [B, classes] of normalised pixels [B, C, H, W]."""
+        return self.body(pixels)
+
+
 def epoch(
-    student: nn.Module, teacher: nn.Module, loader: DataLoader[tuple[Tensor, int]], *, alpha: float, temperature: float
+    student: nn.Module,
+    teacher: nn.Module,
+    loader: DataLoader[Any],
+    *,
+    alpha: float,
+    temperature: float,
+    device: torch.device | None = None,
 ) -> float:
-    """Train `student` for one epoch in float32 and return its mean loss."""
+    """Train `student` for one epoch in float32 on `device` (none: the CPU), where both are; return its mean loss."""
     optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     student.train()
     teacher.eval()
     total = 0.0
-    for pixels, labels in loader:
+    for batch in loader:
+        pixels, labels = (each.to(device or "cpu", non_blocking=True) for each in batch)
         with torch.no_grad():
             teacher_logits = teacher(pixels)
         student_logits = student(pixels)

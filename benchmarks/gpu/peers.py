@@ -1,0 +1,134 @@
+"""Learning from stored soft labels against the usual loop, which asks the teacher in every step."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from benchmarks.gpu.bench import KINDS, Bench, Rows
+from benchmarks.gpu.measure import seconds_of
+from benchmarks.stored_soft_labels import (
+    ALPHA,
+    AUGMENTATION,
+    DEVIATION,
+    EPOCHS,
+    MEAN,
+    TEMPERATURE,
+    VIEWS,
+    as_checkpoint,
+    network,
+    random_images,
+)
+from benchmarks.usual_loop import Bare, PilImages, epoch
+from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.learner import prepare_lesson
+from knowledge_transfer.learning.recipe import Recipe, Teaching
+from knowledge_transfer.learning.soft_labels import SoftLabels, label
+from knowledge_transfer.learning.steps import Learner
+
+_PAIRS = {
+    "vgg19 → simple_cnn": (("vgg19",), "simple_cnn"),
+    "resnet50 → resnet8": (("resnet50",), "resnet8"),
+    "four students → vgg19": (KINDS[:4], "vgg19"),
+}
+
+
+class Ensemble(nn.Module):
+    """Members that answer together: logits whose softmax at `temperature` is the mean of theirs."""
+
+    def __init__(self, members: Sequence[nn.Module], temperature: float) -> None:
+        super().__init__()
+        self.members, self.temperature = nn.ModuleList(members), temperature
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits [B, classes] of normalised pixels [B, C, H, W]."""
+        said = torch.stack([member(pixels) / self.temperature for member in self.members])
+        mean: Tensor = said.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(self.members))
+        return mean * self.temperature
+
+
+def rows(bench: Bench) -> Rows:
+    """Yield a row for each pair of teachers and learner."""
+    for name, (teachers, learner) in _PAIRS.items():
+        yield name, partial(_row, bench, teachers, learner)
+
+
+def _row(bench: Bench, teachers: Sequence[str], learner: str) -> dict[str, Any]:
+    """Return the median images per second of each side, and how many times the usual loop's ours is, by the pair.
+
+    `learning` counts the learner's step alone, `with_labelling` a fit of 50 epochs whose 8 views were labelled once,
+    `of_four` that of each of four learners that share the labelling.
+    """
+    device, images = bench.device, random_images(bench.sizes.peer_images)
+    checkpoints = [as_checkpoint(network(kind, bench.sizes.width), kind, bench.sizes.width) for kind in teachers]
+    sides: dict[str, Callable[[], object]] = {
+        "learning": _learning(bench, learner, images, checkpoints),
+        "labelling": partial(_labelled, bench, images, checkpoints, bench.sizes.peer_views),
+        "usual": _usual(bench, learner, images, checkpoints),
+    }
+    for work in sides.values():
+        work()  # warm-up
+    seen = {"labelling": len(images) * bench.sizes.peer_views}
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    for _, side in itertools.product(range(bench.sizes.repeats), sides):
+        rates[side].append(seen.get(side, len(images)) / seconds_of(sides[side], device))
+    pairs = list(zip(*rates.values(), strict=True))
+    return {
+        "images": len(images),
+        "workers": bench.workers,
+        "images_per_second": {side: statistics.median(found) for side, found in rates.items()},
+        "ratio": {
+            "learning": statistics.median(ours / usual for ours, _, usual in pairs),
+            "with_labelling": statistics.median(_whole(ours, asked, 1) / usual for ours, asked, usual in pairs),
+            "of_four": statistics.median(_whole(ours, asked, 4) / usual for ours, asked, usual in pairs),
+        },
+    }
+
+
+def _whole(learning: float, labelling: float, learners: int) -> float:
+    """Return images per second with a learner's part of the labelling in it."""
+    return 1 / (1 / learning + VIEWS / EPOCHS / learners / labelling)
+
+
+def _labelled(bench: Bench, images: ImageSet, teachers: list[Checkpoint], views: int = 1) -> SoftLabels:
+    return label(teachers, images, views=views, view_seed=0, augmentation=AUGMENTATION, device=bench.device)
+
+
+def _learning(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]) -> Callable[[], object]:
+    teaching = Teaching(alpha=ALPHA, temperature=TEMPERATURE)
+    lesson = prepare_lesson(_labelled(bench, images, teachers), images, teaching, None)
+    recipe = Recipe(epochs=EPOCHS, batch_size=_batch(bench), learning_rate=1e-3, views=1, augmentation=AUGMENTATION)
+    net = network(kind, bench.sizes.width)
+    learner = Learner(net, images, recipe, 0, bench.device, kind, lesson=lesson, view_seed=None)
+    return lambda: learner.epoch(0)
+
+
+def _usual(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]) -> Callable[[], object]:
+    on_gpu = bench.device.type == "cuda"
+    loader = DataLoader(
+        PilImages(images, MEAN, DEVIATION),
+        batch_size=_batch(bench),
+        shuffle=True,
+        num_workers=bench.workers,
+        persistent_workers=bench.workers > 0,
+        pin_memory=on_gpu,
+        # Forked, the workers would inherit a CUDA context that they cannot use.
+        multiprocessing_context="spawn" if bench.workers else None,
+    )
+    members = [Bare(teacher.build()) for teacher in teachers]
+    teacher = (members[0] if len(members) == 1 else Ensemble(members, TEMPERATURE)).to(bench.device)
+    student = Bare(network(kind, bench.sizes.width)).to(bench.device)
+    return lambda: epoch(student, teacher, loader, alpha=ALPHA, temperature=TEMPERATURE, device=bench.device)
+
+
+def _batch(bench: Bench) -> int:
+    return bench.sizes.batches[0]
