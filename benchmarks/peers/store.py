@@ -37,7 +37,14 @@ def prepare(
     for name, part in (("training", few), ("validation", validation)):
         save_file({"images": part.images, "labels": part.labels}, folder / f"{name}.safetensors")
     mean, deviation = training.statistics()
-    recipe = Recipe(epochs=epochs, batch_size=64, learning_rate=0.05, augmentation=Augmentation(crop=4, flip=True))
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=64,
+        optimizer="adamw",
+        learning_rate=0.001,
+        weight_decay=0.05,
+        augmentation=Augmentation(crop=4, flip=True),
+    )
     for kind in kinds:
         path = folder / f"{kind}.safetensors"
         if path.exists():

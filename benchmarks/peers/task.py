@@ -61,7 +61,9 @@ class Task:
         return Recipe(
             epochs=self.epochs,
             batch_size=self.batch,
+            optimizer="adamw",
             learning_rate=self.rate,
+            weight_decay=0.05,
             views=self.views,
             augmentation=AUGMENTATION,
         )
@@ -116,7 +118,7 @@ class Task:
         return rate_factor(step, self.epochs * self.steps, recipe.schedule, recipe.warmup)
 
     def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of every side: SGD with Nesterov momentum, biases and normalisation not decayed."""
+        """Return the optimizer of every side: AdamW, biases and normalisation not decayed."""
         return optimizer_of(module, self.recipe)
 
 
