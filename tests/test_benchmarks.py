@@ -37,6 +37,7 @@ def task_in(folder, seed=0):
         width=WIDTH,
         workers=0,
         device_name="cpu",
+        views=1,
     )
 
 

@@ -19,7 +19,7 @@ import torch
 from benchmarks.peers.one import SIDES, missing
 from benchmarks.peers.store import prepare
 from benchmarks.peers.tables import header, tables
-from benchmarks.peers.task import BODIES
+from benchmarks.peers.task import BODIES, EPOCHS, VIEWS
 from knowledge_transfer.learning.hardware import resolve_device
 
 _PROBE_EPOCHS = 3
@@ -33,6 +33,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="runs of each side, in turn, each with its seed")
     parser.add_argument("--images", type=int, default=512, help="training images of the students")
     parser.add_argument("--epochs", type=int, help="of every pair (none: so many that all takes about 40 minutes)")
+    parser.add_argument("--views", type=int, help="labelled by ours (none: 8 for every 50 epochs)")
     parser.add_argument("--batch", type=int, default=64, help="batch size")
     parser.add_argument("--rate", type=float, default=0.002, help="the highest learning rate")
     parser.add_argument("--width", type=float, default=1.0, help="factor on all networks' channels")
@@ -59,7 +60,7 @@ def sides_of(args: argparse.Namespace) -> list[str]:
     return [side for side, text in told.items() if text is None]
 
 
-def one(side: str, args: argparse.Namespace, **task: Any) -> dict[str, Any]:
+def one(side: str, args: argparse.Namespace, *, epochs: int, **task: Any) -> dict[str, Any]:
     """Return the numbers of one fit, run in a process of its own. Raises SystemExit with its errors where it fails."""
     told = {
         "folder": str(args.folder),
@@ -68,6 +69,8 @@ def one(side: str, args: argparse.Namespace, **task: Any) -> dict[str, Any]:
         "width": args.width,
         "device_name": args.device,
         "threads": args.threads,
+        "epochs": epochs,
+        "views": args.views or max(1, round(epochs * VIEWS / EPOCHS)),
         **task,
     }
     done = subprocess.run(

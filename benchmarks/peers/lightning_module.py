@@ -1,6 +1,11 @@
-"""Lightning: a module with the teacher in every step, in mixed precision. The strong baseline."""
+"""Lightning: a module with the teacher in every step. The strong baseline.
+
+Mixed precision and channels_last, one line each, as PyTorch's tuning guide advises; both pay on CPUs as well.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 import lightning
 import torch
@@ -12,7 +17,7 @@ from benchmarks.peers.course import Course
 from benchmarks.peers.loading import loader
 from benchmarks.peers.task import ALPHA, TEMPERATURE, Task
 
-PRECISION = "bf16-mixed"
+PRECISION: Final = "bf16-mixed"
 
 
 def loss_of(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
@@ -32,6 +37,7 @@ class Distillation(lightning.LightningModule):
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.student, self.teacher, self.task = task.student.body, task.teacher, task
+        self.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _number: int) -> Tensor:
         """Return the loss of a batch."""

@@ -93,7 +93,7 @@ def _ratios(sides: dict[str, Runs]) -> list[str]:
 def with_labelling(run: dict[str, Any], learners: int) -> float:
     """Return images/s of a learner of 50 epochs that bears its share, of `learners`, of the labelling of 8 views."""
     labelling = VIEWS / EPOCHS / learners / run["labelled_per_second"]
-    return 1 / (1 / run["images_per_second"] + labelling)
+    return float(1 / (1 / run["images_per_second"] + labelling))
 
 
 def seconds_to(run: dict[str, Any], goal: float) -> float:

@@ -33,7 +33,10 @@ BODIES = {  # teachers, student, epochs that keep the whole run short
 
 @dataclass(frozen=True)
 class Task:
-    """One fit: `epochs` of the student of `pair`, taught by the models in `folder`, all on `device`."""
+    """One fit: `epochs` of the student of `pair`, taught by the models in `folder`, all on `device`.
+
+    `views` of every image are labelled where soft labels are stored.
+    """
 
     pair: str
     folder: Path
@@ -44,16 +47,12 @@ class Task:
     width: float
     workers: int
     device_name: str
+    views: int
 
     @property
     def device(self) -> torch.device:
         """Where teacher and student are."""
         return resolve_device(self.device_name)
-
-    @property
-    def views(self) -> int:
-        """How many views are labelled, in the ratio of 8 to 50 epochs."""
-        return max(1, round(self.epochs * VIEWS / EPOCHS))
 
     @property
     def recipe(self) -> Recipe:
