@@ -67,7 +67,7 @@ def test_a_library_gives_the_same_keys(side, folder):
 def test_tables_name_every_side_and_ratio(folder):
     results = [result_of(side, folder, seed) for seed in (0, 1) for side in ("tutorial", "ours")]
     text = tables(results)
-    assert text.startswith("**vgg19-simple_cnn**, 2 epochs")
+    assert text.startswith("**vgg19-simple_cnn**, 2 epochs of 16 images, batch 8")
     assert [line.split()[1] for line in text.splitlines() if line.startswith(("| tutorial", "| ours |"))] == [
         "tutorial",
         "ours",

@@ -19,7 +19,7 @@ import torch
 from benchmarks.peers.one import SIDES, missing
 from benchmarks.peers.store import prepare
 from benchmarks.peers.tables import header, tables
-from benchmarks.peers.task import BODIES, EPOCHS, VIEWS
+from benchmarks.peers.task import EPOCHS, PAIRS, VIEWS
 from knowledge_transfer.learning.hardware import resolve_device
 
 _PROBE_EPOCHS = 3
@@ -28,14 +28,14 @@ _PROBE_EPOCHS = 3
 def options() -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.partition("\n")[0])
-    parser.add_argument("--pair", action="append", choices=list(BODIES), help="run this pair alone; may be repeated")
+    parser.add_argument("--pair", action="append", choices=list(PAIRS), help="run this pair alone; may be repeated")
     parser.add_argument("--side", action="append", choices=list(SIDES), help="run this side alone; may be repeated")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each side, in turn, each with its seed")
     parser.add_argument("--images", type=int, default=512, help="training images of the students")
-    parser.add_argument("--epochs", type=int, help="of every pair (none: so many that all takes about 40 minutes)")
+    parser.add_argument("--epochs", type=int, help="of every pair (none: its own; all pairs take about 45 minutes)")
     parser.add_argument("--views", type=int, help="labelled by ours (none: 8 for every 50 epochs)")
-    parser.add_argument("--batch", type=int, default=64, help="batch size")
-    parser.add_argument("--rate", type=float, default=0.002, help="the highest learning rate")
+    parser.add_argument("--batch", type=int, help="batch size of every pair (none: its own)")
+    parser.add_argument("--rate", type=float, default=0.001, help="the highest learning rate")
     parser.add_argument("--width", type=float, default=1.0, help="factor on all networks' channels")
     parser.add_argument("--teacher-epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -64,7 +64,7 @@ def one(side: str, args: argparse.Namespace, *, epochs: int, **task: Any) -> dic
     """Return the numbers of one fit, run in a process of its own. Raises SystemExit with its errors where it fails."""
     told = {
         "folder": str(args.folder),
-        "batch": min(args.batch, args.images),
+        "batch": min(args.batch or PAIRS[task["pair"]].batch, args.images),
         "rate": args.rate,
         "width": args.width,
         "device_name": args.device,
@@ -99,9 +99,9 @@ def faster_workers(args: argparse.Namespace, pair: str) -> int:
 def main() -> None:
     """Measure and print."""
     args = options()
-    sides, pairs = sides_of(args), args.pair or list(BODIES)
+    sides, pairs = sides_of(args), args.pair or list(PAIRS)
     args.folder /= f"width{args.width:g}_images{args.images}_epochs{args.teacher_epochs}"
-    kinds = dict.fromkeys(kind for pair in pairs for kind in BODIES[pair][0])
+    kinds = dict.fromkeys(kind for pair in pairs for kind in PAIRS[pair].teachers)
     prepare(
         args.folder,
         kinds,
@@ -116,7 +116,7 @@ def main() -> None:
     for pair in pairs:
         for seed in range(args.repeats):
             for side in sides:
-                epochs = args.epochs or BODIES[pair][2]
+                epochs = args.epochs or PAIRS[pair].epochs
                 result = one(side, args, pair=pair, seed=seed, epochs=epochs, workers=args.workers)
                 results.append(result)
                 rate, reached = result["images_per_second"], result["accuracy"]

@@ -54,6 +54,8 @@ def run(side: str, task: Task) -> dict[str, Any]:
         "side": side,
         "pair": task.pair,
         "seed": task.seed,
+        "images": len(task.images),
+        "batch": task.batch,
         "precision": module.PRECISION if task.mixed else "float32",
         "threads": torch.get_num_threads(),
         "workers": task.workers,

@@ -43,7 +43,7 @@ def _table(pair: str, runs: Runs) -> str:
     sides = {side: [run for run in runs if run["side"] == side] for side in dict.fromkeys(run["side"] for run in runs)}
     goal = min(statistics.median(run["accuracy"] for run in own) for own in sides.values())
     lines = [
-        f"**{pair}**, {len(runs[0]['seconds'])} epochs",
+        f"**{pair}**, {len(runs[0]['seconds'])} epochs of {runs[0]['images']} images, batch {runs[0]['batch']}",
         "",
         f"| side | images/s | s to {goal:.3f} | peak memory, MB | validation accuracy |",
         "|---|---|---|---|---|",

@@ -24,10 +24,22 @@ ALPHA, TEMPERATURE = 0.9, 4.0  # of the soft loss, as `Teaching` has them
 VIEWS, EPOCHS = 8, 50  # the ratio in which labelling is shared out among epochs
 AUGMENTATION = Augmentation(crop=4, flip=True)
 ENSEMBLE = ("simple_cnn", "resnet8", "resnet50", "squeezenet")
-BODIES = {  # teachers, student, epochs that keep the whole run short
-    "vgg19-simple_cnn": (("vgg19",), "simple_cnn", 12),
-    "resnet50-resnet8": (("resnet50",), "resnet8", 6),
-    "ensemble-vgg19": (ENSEMBLE, "vgg19", 6),
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Who teaches whom, and the epochs and batch size with which all pairs together stay short and learn enough."""
+
+    teachers: tuple[str, ...]
+    student: str
+    epochs: int
+    batch: int
+
+
+PAIRS = {
+    "vgg19-simple_cnn": Pair(("vgg19",), "simple_cnn", epochs=12, batch=64),
+    "resnet50-resnet8": Pair(("resnet50",), "resnet8", epochs=5, batch=32),
+    "ensemble-vgg19": Pair(ENSEMBLE, "vgg19", epochs=4, batch=32),
 }
 
 
@@ -85,7 +97,7 @@ class Task:
     @cached_property
     def teachers(self) -> list[Checkpoint]:
         """The teacher, or the members of the ensemble."""
-        return [read_teacher(self.folder / f"{kind}.safetensors") for kind in BODIES[self.pair][0]]
+        return [read_teacher(self.folder / f"{kind}.safetensors") for kind in PAIRS[self.pair].teachers]
 
     @cached_property
     def normalisation(self) -> Normalisation:
@@ -96,7 +108,7 @@ class Task:
     @cached_property
     def student(self) -> Network:
         """The student; its first weights depend on the seed alone. Takes pixels; its `body` takes normalised ones."""
-        architecture = Architecture.model_validate({"kind": BODIES[self.pair][1], "width": self.width})
+        architecture = Architecture.model_validate({"kind": PAIRS[self.pair].student, "width": self.width})
         return network_of(architecture, self.images, self.normalisation, self.seed).to(self.device)
 
     @cached_property
