@@ -35,7 +35,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="of every pair (none: its own; all pairs take about 45 minutes)")
     parser.add_argument("--views", type=int, help="labelled by ours (none: 8 for every 50 epochs)")
     parser.add_argument("--batch", type=int, help="batch size of every pair (none: its own)")
-    parser.add_argument("--rate", type=float, default=0.001, help="the highest learning rate")
+    parser.add_argument("--rate", type=float, help="the highest learning rate of every pair (none: its own)")
     parser.add_argument("--width", type=float, default=1.0, help="factor on all networks' channels")
     parser.add_argument("--teacher-epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -65,7 +65,7 @@ def one(side: str, args: argparse.Namespace, *, epochs: int, **task: Any) -> dic
     told = {
         "folder": str(args.folder),
         "batch": min(args.batch or PAIRS[task["pair"]].batch, args.images),
-        "rate": args.rate,
+        "rate": args.rate or PAIRS[task["pair"]].rate,
         "width": args.width,
         "device_name": args.device,
         "threads": args.threads,

@@ -28,18 +28,19 @@ ENSEMBLE = ("simple_cnn", "resnet8", "resnet50", "squeezenet")
 
 @dataclass(frozen=True)
 class Pair:
-    """Who teaches whom, and the epochs and batch size with which all pairs together stay short and learn enough."""
+    """Who teaches whom; epochs, batch size and learning rate with which that is short and the student learns enough."""
 
     teachers: tuple[str, ...]
     student: str
     epochs: int
     batch: int
+    rate: float
 
 
 PAIRS = {
-    "vgg19-simple_cnn": Pair(("vgg19",), "simple_cnn", epochs=12, batch=64),
-    "resnet50-resnet8": Pair(("resnet50",), "resnet8", epochs=5, batch=32),
-    "ensemble-vgg19": Pair(ENSEMBLE, "vgg19", epochs=4, batch=32),
+    "vgg19-simple_cnn": Pair(("vgg19",), "simple_cnn", epochs=12, batch=64, rate=0.002),
+    "resnet50-resnet8": Pair(("resnet50",), "resnet8", epochs=5, batch=32, rate=0.01),
+    "ensemble-vgg19": Pair(ENSEMBLE, "vgg19", epochs=4, batch=32, rate=0.001),
 }
 
 
