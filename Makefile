@@ -37,7 +37,7 @@ pytest: $(VENV)/installed
 	$(BIN)/python -m pytest
 
 benchmark: $(VENV)/installed  ## learning from stored soft labels against the usual loop, side by side
-	$(BIN)/python -m benchmarks.stored_soft_labels
+	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.runner_overhead
 	$(BIN)/python -m benchmarks.stacked_students
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -14,8 +14,12 @@ from knowledge_transfer.learning.checkpoint import Checkpoint, Facts, cpu_state,
 from knowledge_transfer.learning.hardware import has_native_bf16
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.models import Architecture, Network, build
+from knowledge_transfer.learning.recipe import Augmentation
 
 MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+ALPHA, TEMPERATURE = 0.9, 4.0  # of the soft loss, as `Teaching` has them
+VIEWS, EPOCHS = 8, 50  # the ratio in which labelling is shared out among epochs
+AUGMENTATION = Augmentation(crop=4, flip=True)
 
 
 def random_images(count: int) -> ImageSet:
@@ -25,20 +29,20 @@ def random_images(count: int) -> ImageSet:
     return ImageSet(pixels, torch.arange(count) % 10, tuple("0123456789"))
 
 
-def network(kind: str) -> Network:
-    """Return a fresh network at full width."""
+def network(kind: str, width: float = 1.0) -> Network:
+    """Return a fresh network."""
     torch.manual_seed(0)
-    architecture = Architecture.model_validate({"kind": kind})
+    architecture = Architecture.model_validate({"kind": kind, "width": width})
     return build(architecture, classes=10, channels=3, image_size=32, mean=MEAN, deviation=DEVIATION)
 
 
-def as_checkpoint(net: Network, kind: str) -> Checkpoint:
+def as_checkpoint(net: Network, kind: str, width: float = 1.0) -> Checkpoint:
     """Return a network as a teacher."""
     state = cpu_state(net)
     facts = Facts(
         name=kind,
         round=1,
-        architecture=Architecture.model_validate({"kind": kind}),
+        architecture=Architecture.model_validate({"kind": kind, "width": width}),
         class_names=tuple("0123456789"),
         channels=3,
         image_size=32,
@@ -71,8 +75,9 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def spread(values: Sequence[float], digits: int = 0) -> str:
-    """Return the median, and the least and the most."""
+def spread(values: Iterable[float], digits: int = 0) -> str:
+    """Return median (least … most)."""
+    values = list(values)
     middle, least, most = (f"{each:,.{digits}f}" for each in (statistics.median(values), min(values), max(values)))
     return f"{middle} ({least} … {most})"
 

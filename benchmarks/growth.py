@@ -1,9 +1,9 @@
 """How time and memory grow with images, from 1,000 to 50,000, and with members, from 1 to 64.
 
-`python -m benchmarks.growth --figure FILE`: every point is a process of its own, so that its peak memory is its own; the
-sizes are taken in turn, again and again. An exponent of 1 says that an image or a member costs the same however many
-there are; it is the slope of a straight line through the logarithms, with its standard error. Memory is what the process
-held at its peak more than before its first image.
+`python -m benchmarks.growth --figure FILE`: every point is a process of its own, so that its peak memory is its own;
+the sizes are taken in turn, again and again. An exponent of 1 says that an image or a member costs the same however
+many there are; it is the slope of a straight line through the logarithms, with its standard error. Memory is what the
+process held at its peak more than before its first image.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,7 @@ def grow_members(count: int) -> dict[str, float]:
     standings = timed("members: ranking", lambda: rank(members, images, device=CPU))
     labels = timed("members: labelling a view", lambda: _label(members, images))
     for rule in FUSIONS:
-        teaching = Teaching(fusion=rule)
-        timed(f"members: fusing, {rule}", lambda: prepare_lesson(labels, images, teaching, standings))
+        timed(f"members: fusing, {rule}", partial(prepare_lesson, labels, images, Teaching(fusion=rule), standings))
     taught = {"soft_labels": labels, "teaching": Teaching(fusion="mean_probabilities"), "standings": standings}
     timed("members: teaching one", lambda: _learn("taught", images, images, **taught))
     return seconds

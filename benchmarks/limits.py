@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,18 +16,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from benchmarks.common import as_checkpoint, machine, network, random_images, shares, spread
+from benchmarks.common import AUGMENTATION, as_checkpoint, machine, network, random_images, shares, spread
+from benchmarks.gpu.measure import matmul_rate, median_seconds, seconds_of, steps_of
 from benchmarks.step_profile import step_profile
 from knowledge_transfer.learning import losses
 from knowledge_transfer.learning.blocks import parts_of
 from knowledge_transfer.learning.evaluation import multiply_adds, predict
 from knowledge_transfer.learning.hardware import autocast, has_native_bf16, resolve_device
-from knowledge_transfer.learning.recipe import Augmentation, Recipe
+from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.soft_labels import label
 from knowledge_transfer.learning.steps import Learner, Lesson
 
 MODELS = ("simple_cnn", "resnet8", "squeezenet", "vgg19", "resnet50")
-AUGMENTATION = Augmentation(crop=4, flip=True)
 BACKWARD = 3  # a training step is a forward pass, and a gradient by inputs and by weights of the same cost each
 _SECONDS = 1.5  # of work between two looks at the clock
 
@@ -42,25 +41,6 @@ class Rates:
     steps: list[float]
     labelling: list[float]
     evaluation: list[float]
-
-
-def product_rate(device: torch.device, kind: torch.dtype, size: int) -> float:
-    """Return multiply-adds per second of a product of two square matrices, the best of five."""
-    one, other = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
-    rates = []
-    for _ in range(6):
-        wait(device)
-        began = time.perf_counter()
-        one @ other
-        wait(device)
-        rates.append(size**3 / (time.perf_counter() - began))
-    return max(rates[1:])
-
-
-def wait(device: torch.device) -> None:
-    """Wait until the device has done all that it was told to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def bare_pass(kind: str, batch_size: int, device: torch.device) -> Callable[[], None]:
@@ -87,7 +67,7 @@ def learner_of(kind: str, batch_size: int, device: torch.device) -> Learner:
     return Learner(network(kind), images, recipe, 0, device, kind, lesson, None)
 
 
-def steps_of(learner: Learner) -> Callable[[], None]:
+def step_of(learner: Learner) -> Callable[[], None]:
     """Return a step of a learner, on other images each time, as an epoch takes it."""
     learner.network.train()
     order = torch.randperm(len(learner.labels))
@@ -113,7 +93,7 @@ def rates_of(kind: str, batch_size: int, device: torch.device, repeats: int) -> 
 
     sides: dict[str, tuple[int, Callable[[], Any]]] = {
         "bare": (batch_size, bare_pass(kind, batch_size, device)),
-        "steps": (batch_size, steps_of(learner_of(kind, batch_size, device))),
+        "steps": (batch_size, step_of(learner_of(kind, batch_size, device))),
         "labelling": (len(images), labelling),
         "evaluation": (len(images), lambda: predict(answering, images, device=device)),
     }
@@ -121,23 +101,13 @@ def rates_of(kind: str, batch_size: int, device: torch.device, repeats: int) -> 
     measured: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, (size, work) in sides.items():
-            measured[name].append(size * counts[name] / _seconds(work, counts[name], device))
+            measured[name].append(size * counts[name] / seconds_of(steps_of(work, counts[name]), device))
     return Rates(multiply_adds(network(kind), 3, 32), **measured)
 
 
 def _calls(work: Callable[[], Any], device: torch.device) -> int:
     """Return how many calls fill a measurement, after a warm-up."""
-    _seconds(work, 2, device)
-    return max(1, round(_SECONDS / _seconds(work, 1, device)))
-
-
-def _seconds(work: Callable[[], Any], calls: int, device: torch.device) -> float:
-    wait(device)
-    began = time.perf_counter()
-    for _ in range(calls):
-        work()
-    wait(device)
-    return time.perf_counter() - began
+    return max(1, round(_SECONDS / median_seconds(work, device, 1)))
 
 
 def main() -> None:
@@ -155,7 +125,7 @@ def main() -> None:
     print(machine(device))
     measured, products = {}, []
     for kind in options.models:
-        products.append([product_rate(device, each, options.product) for each in (torch.bfloat16, torch.float32)])
+        products.append([matmul_rate(device, each, options.product) for each in (torch.bfloat16, torch.float32)])
         measured[kind] = rates_of(kind, options.batch_size, device, options.repeats)
     bf16, fp32 = (statistics.median(each) for each in zip(*products, strict=True))
     print(f"matrix product {options.product}³: bf16 {bf16 / 1e9:.0f}, fp32 {fp32 / 1e9:.0f} G multiply-adds/s\n")

@@ -9,8 +9,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.gpu.measure import breakdown, synchronise
 from knowledge_transfer.learning import steps
 from knowledge_transfer.learning.blocks import parts_of
 from knowledge_transfer.learning.steps import Learner
@@ -36,7 +36,7 @@ def step_profile(learner: Learner, count: int = 10) -> tuple[dict[str, float], d
         whole = time.perf_counter() - began
     phases = {name: seconds / whole for name, seconds in spent.items()}
     phases["rest"] = 1 - sum(phases.values())
-    return phases, _operators(work, learner.device)
+    return phases, breakdown(work, learner.device)["top"]
 
 
 @contextmanager
@@ -46,10 +46,10 @@ def _phases(learner: Learner) -> Iterator[dict[str, float]]:
 
     def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:
-            _wait(learner.device)
+            synchronise(learner.device)
             began = time.perf_counter()
             result = work(*given, **named)
-            _wait(learner.device)
+            synchronise(learner.device)
             spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
             return result
 
@@ -64,19 +64,3 @@ def _phases(learner: Learner) -> Iterator[dict[str, float]]:
         patch.object(learner.optimizer, "step", timed("optimizer", learner.optimizer.step)),
     ):
         yield spent
-
-
-def _operators(work: Callable[[], None], device: torch.device) -> dict[str, float]:
-    on_gpu = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU], acc_events=True) as recorded:
-        work()
-        _wait(device)
-    averages = recorded.key_averages()
-    times = {each.key: float(each.self_device_time_total if on_gpu else each.self_cpu_time_total) for each in averages}
-    whole = sum(times.values())
-    return {name: spent / whole for name, spent in sorted(times.items(), key=lambda item: -item[1])}
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

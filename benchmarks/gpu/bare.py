@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.stored_soft_labels import network
+from benchmarks.common import network
 from knowledge_transfer.learning.hardware import autocast
 
 
@@ -24,7 +24,7 @@ class Variant:
     compile: str | None = None
     precision: Literal["auto", "fp32"] = "auto"
     channels_last: bool = True
-    is_fused: bool = False
+    is_fused: bool = True
     cudnn_benchmark: bool = False
 
 
@@ -35,8 +35,9 @@ def bare_step(
     layout = torch.channels_last if how.channels_last else torch.contiguous_format
     net = network(kind, width).to(device).to(memory_format=layout).train()
     answer = net if how.compile is None else torch.compile(net, mode=how.compile)
-    choice: dict[str, Any] = {"fused": True} if how.is_fused else {}
-    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4, **choice)
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=how.is_fused
+    )
     pixels = torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8, device=device).to(memory_format=layout)
     labels = torch.arange(batch, device=device) % 10
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.common import AUGMENTATION, as_checkpoint, network, random_images
 from benchmarks.gpu.bare import bare_step
 from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.gpu.measure import breakdown, median_seconds, peak_gibibytes, steps_of
-from benchmarks.stored_soft_labels import AUGMENTATION, as_checkpoint, network, random_images
 from knowledge_transfer.learning.evaluation import multiply_adds, predict
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.recipe import Recipe

@@ -16,7 +16,7 @@ from benchmarks.gpu.measure import compiled_anew, median_seconds, peak_gibibytes
 _WARM_UP = 4  # steps, more than a captured graph needs
 _ANYWHERE = {
     "eager": Variant(),
-    "fused": Variant(is_fused=True),
+    "not_fused": Variant(is_fused=False),
     "contiguous": Variant(channels_last=False),
     "fp32": Variant(precision="fp32"),
     "compiled": Variant(compile="default"),
@@ -24,7 +24,6 @@ _ANYWHERE = {
 _ON_GPU = {
     "cudnn_benchmark": Variant(cudnn_benchmark=True),
     "graphs": Variant(compile="reduce-overhead"),
-    "graphs_fused": Variant(compile="reduce-overhead", is_fused=True),
 }
 
 

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from benchmarks.gpu.bench import KINDS, Bench, Rows
-from benchmarks.gpu.measure import seconds_of
-from benchmarks.stored_soft_labels import (
+from benchmarks.common import (
     ALPHA,
     AUGMENTATION,
     DEVIATION,
@@ -27,7 +25,9 @@ from benchmarks.stored_soft_labels import (
     network,
     random_images,
 )
-from benchmarks.usual_loop import Bare, PilImages, epoch
+from benchmarks.gpu.bench import KINDS, Bench, Rows
+from benchmarks.gpu.measure import seconds_of
+from benchmarks.gpu.usual_loop import Bare, PilImages, epoch
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import prepare_lesson

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.common import AUGMENTATION, network, random_images
 from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.stacked_students import random_images as random_digits
 from benchmarks.stacked_students import seconds as seconds_of_members
-from benchmarks.stored_soft_labels import AUGMENTATION, network, random_images
 from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.steps import Learner
 

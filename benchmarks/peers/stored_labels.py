@@ -1,0 +1,42 @@
+"""Ours: the teacher labels some views of every image once, the student learns from what is stored."""
+
+from __future__ import annotations
+
+from benchmarks.common import ALPHA, AUGMENTATION, TEMPERATURE
+from benchmarks.peers.course import Course, now
+from benchmarks.peers.task import Task
+from knowledge_transfer.learning.learner import prepare_lesson
+from knowledge_transfer.learning.recipe import Teaching
+from knowledge_transfer.learning.soft_labels import label
+from knowledge_transfer.learning.training import fit
+
+PRECISION = "bf16"
+TEACHING = Teaching(alpha=ALPHA, temperature=TEMPERATURE)
+
+
+def distil(task: Task, course: Course) -> None:
+    """Label, then train the student."""
+    began = now(task.device)
+    soft_labels = label(
+        task.teachers,
+        task.images,
+        views=task.views,
+        view_seed=task.seed,
+        augmentation=AUGMENTATION,
+        device=task.device,
+    )
+    lesson = prepare_lesson(soft_labels, task.images, TEACHING, None)
+    course.labelling_seconds = now(task.device) - began
+    fitted = fit(
+        task.student,
+        task.images,
+        task.recipe,
+        validation=task.validation,
+        seed=task.seed,
+        device=task.device,
+        name="student",
+        lesson=lesson,
+    )
+    seen = task.steps * task.batch
+    course.seconds = [seen / row.images_per_second for row in fitted.history]
+    course.accuracies = [row.validation_accuracy for row in fitted.history]
