@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run heterogeneous studies full test lint types contracts pytest benchmark mlflow viz clean
+.PHONY: run heterogeneous studies full test lint types contracts pytest benchmark gpu-benchmark mlflow viz clean
 
 run: $(VENV)/installed  ## the whole experiment on embedded data, about two minutes
 	$(BIN)/kedro run --pipelines=bidirectional
@@ -36,10 +36,19 @@ contracts: $(VENV)/installed
 pytest: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-benchmark: $(VENV)/installed  ## learning from stored soft labels against the usual loop, side by side
+benchmark: $(VENV)/peers  ## speed beside other libraries and against the machine's limit; about an hour and a quarter
+	$(BIN)/python -m benchmarks.limits
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.larger_than_memory
+	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.runner_overhead
 	$(BIN)/python -m benchmarks.stacked_students
+
+gpu-benchmark: $(VENV)/installed  ## speed and the whole experiment on one GPU, CIFAR-10 in data/01_raw; under 8 minutes
+	$(BIN)/python -c "from torchvision.datasets import CIFAR10; CIFAR10('data/01_raw', download=True)"
+	$(BIN)/python -m benchmarks.gpu --data data/01_raw --out docs/gpu.json
+	$(BIN)/python -m benchmarks.gpu.table docs/gpu.json
 
 mlflow: $(VENV)/installed  ## compare runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \
@@ -55,4 +64,8 @@ clean:  ## remove what runs have made, not what was downloaded
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(VENV)/peers: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[dev,benchmark]"
 	touch $@
