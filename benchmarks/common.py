@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -87,13 +88,20 @@ def shares(parts: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {share:.1%}" for name, share in parts.items())
 
 
-def resident_peak(*, reset: bool = False) -> int:
-    """Return the most memory in bytes that the process has held so far; with `reset`, count anew from what it holds.
+def resident_peak(process: int | str = "self", *, reset: bool = False) -> float:
+    """Return the most memory in bytes that a process has held so far; with `reset`, count anew from what it holds.
 
-    Raises OSError where there is no /proc, or where it cannot be reset.
+    Not a number where there is no Linux to ask.
     """
-    status = Path("/proc/self/status")
+    about = Path(f"/proc/{process}")
+    if not (about / "status").exists():
+        return math.nan
     if reset:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    lines = status.read_text(encoding="utf-8").splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        (about / "clear_refs").write_text("5", encoding="ascii")
+    lines = (about / "status").read_text(encoding="utf-8").splitlines()
+    return float(next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean; not a number for a single value."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan

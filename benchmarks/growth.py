@@ -44,7 +44,7 @@ NORMALISATION = Normalisation(mean=MEAN, deviation=DEVIATION)
 
 @dataclass
 class Point:
-    """What one size cost: seconds per stage, and peak memory in bytes, the last of the repeats."""
+    """What one size cost in each repeat: seconds per stage, and peak memory in bytes, NaN where it cannot be told."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     memory: list[float] = field(default_factory=list)
@@ -131,8 +131,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--figure", type=Path, help="where to draw the figure (none: nowhere)")
     parser.add_argument("--most", type=int, default=max(IMAGES), help="images at most; members in proportion")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--one", nargs=2, metavar=("WHAT", "COUNT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.one:
         _one(options.one[0], int(options.one[1]))
         return
@@ -144,7 +146,7 @@ def main() -> None:
     for _ in range(options.repeats):
         for what, of_what in points.items():
             for count, point in of_what.items():
-                point.add(**_in_a_process(what, count))
+                point.add(**_in_a_process(what, count, options.threads))
     print(machine(CPU))
     for what, of_what in points.items():
         _tell(what, of_what)
@@ -155,16 +157,15 @@ def main() -> None:
 
 
 def _one(what: str, count: int) -> None:
-    torch.set_num_threads(2)
     GROWN[what](64 if what == "images" else 1)  # what is set up once is no image's cost
     before = resident_peak(reset=True)
     seconds = GROWN[what](count)
     print(json.dumps({"seconds": seconds, "memory": resident_peak() - before}))
 
 
-def _in_a_process(what: str, count: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.growth", "--one", what, str(count)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+def _in_a_process(what: str, count: int, threads: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.growth", f"--threads={threads}", "--one", what, str(count)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

@@ -77,11 +77,15 @@ def first_step(folder: Path) -> dict[str, float]:
     What the run makes goes to `folder`, not to the project's own.
     """
     conf = folder / "conf"
-    shutil.copytree("conf", conf)
-    shared = conf / "base" / "globals.yml"
-    own = shared.read_text(encoding="utf-8").replace("\nfolder: data\n", f"\nfolder: {folder / 'data'}\n")
-    shared.write_text(own, encoding="utf-8")
-    environment = {**os.environ, "BEGAN": str(time.time()), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    shutil.copytree("conf", conf, ignore=shutil.ignore_patterns("local"))
+    (conf / "local").mkdir()
+    (conf / "local" / "globals.yml").write_text(f"folder: {folder / 'data'}\n", encoding="utf-8")
+    environment = {
+        **os.environ,
+        "BEGAN": str(time.time()),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "CUDA_VISIBLE_DEVICES": "",  # else nodes run in processes of their own, where no step is watched
+    }
     command = [sys.executable, "-c", _PROBE, f"--conf-source={conf}"]
     result: dict[str, float] = json.loads(_said(command, environment).splitlines()[-1])
     return result

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import growth, larger_than_memory, limits, start_up
+from benchmarks import fewer_epochs, growth, larger_than_memory, limits, start_up
 from benchmarks.common import spread
 from benchmarks.growth_figure import draw
 from benchmarks.step_profile import step_profile
+from knowledge_transfer.learning.models import Architecture
+from tests.conftest import stripes
 
 CPU = torch.device("cpu")
 
@@ -56,6 +58,7 @@ def test_a_table_of_limits_compares_with_the_bare_pass_and_the_product() -> None
     assert told["bare, of the product"] == "50%"
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the cache and the peak")
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_mapped_file_is_learnt_from(in_memory: bool, tmp_path: Path) -> None:
     file = tmp_path / "images.safetensors"
@@ -75,6 +78,15 @@ def test_a_start_has_its_phases_in_order_and_leaves_the_project_alone(tmp_path: 
     assert list(times.values()) == sorted(times.values())
     assert {path: path.stat().st_mtime for path in Path("data").rglob("*")} == before
     assert (tmp_path / "data" / "05_model_input").is_dir()
+
+
+def test_ways_to_learn_are_compared_seed_by_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    images = stripes(80, channels=3)
+    tiny = Architecture.model_validate({"kind": "cnn", "layers": {"convolutions": [[4], [4]]}})
+    setting = fewer_epochs.Setting(tiny, images, images, batch_size=20, device=CPU)
+    fewer_epochs._compare(setting, epochs=1, seeds=2)
+    rows = [line.split("|")[2].strip() for line in capsys.readouterr().out.splitlines()]
+    assert rows == list(fewer_epochs.WAYS)
 
 
 def test_a_spread_is_median_least_and_most() -> None:

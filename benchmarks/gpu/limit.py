@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import AUGMENTATION, as_checkpoint, network, random_images
+from benchmarks.common import ALPHA, AUGMENTATION, TEMPERATURE, as_checkpoint, network, random_images
 from benchmarks.gpu.bare import bare_step
 from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.gpu.measure import breakdown, median_seconds, peak_gibibytes, steps_of
+from knowledge_transfer.learning import losses
 from knowledge_transfer.learning.evaluation import multiply_adds, predict
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.steps import Learner
+from knowledge_transfer.learning.steps import Learner, Lesson
 
 _PASSES = {"bare": 3, "learner": 3, "label": 1, "predict": 1}  # forward; backward costs two more
 
@@ -63,9 +64,11 @@ def _breakdown(step: Callable[[], object], device: torch.device) -> dict[str, An
 
 
 def _learning(bench: Bench, kind: str, images: ImageSet, batch: int) -> Callable[[], object]:
-    recipe = Recipe(epochs=100, batch_size=batch, learning_rate=1e-3, augmentation=AUGMENTATION)
+    recipe = Recipe(epochs=100, batch_size=batch, learning_rate=1e-3, views=1, augmentation=AUGMENTATION)
     net = network(kind, bench.sizes.width)
-    learner = Learner(net, images, recipe, 0, bench.device, kind, lesson=None, view_seed=None)
+    said = torch.randn(len(images), 1, 10)
+    lesson = Lesson(said, losses.resolve("kl", {"temperature": TEMPERATURE}), ALPHA, view_seed=0)
+    learner = Learner(net, images, recipe, 0, bench.device, kind, lesson, None)
     return lambda: learner.epoch(0)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -28,12 +29,17 @@ from benchmarks.common import (
 from benchmarks.gpu.bench import KINDS, Bench, Rows
 from benchmarks.gpu.measure import seconds_of
 from benchmarks.gpu.usual_loop import Bare, PilImages, epoch
+from knowledge_transfer.learning import losses
 from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.folding import folded
+from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import prepare_lesson
+from knowledge_transfer.learning.optimising import optimizer_of
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels, label
 from knowledge_transfer.learning.steps import Learner
+from knowledge_transfer.learning.views import render
 
 _PAIRS = {
     "vgg19 → simple_cnn": (("vgg19",), "simple_cnn"),
@@ -63,10 +69,12 @@ def rows(bench: Bench) -> Rows:
 
 
 def _row(bench: Bench, teachers: Sequence[str], learner: str) -> dict[str, Any]:
-    """Return the median images per second of each side, and how many times the usual loop's ours is, by the pair.
+    """Return the median images per second of each side, and how many times a rival's ours is, run by run.
 
-    `learning` counts the learner's step alone, `with_labelling` a fit of 50 epochs whose 8 views were labelled once,
-    `of_four` that of each of four learners that share the labelling.
+    `usual` is the tutorials' loop, `in_step` this project's own step with the teacher asked in it: the same bfloat16,
+    memory format and views on the device, so that what is left is what storing soft labels buys. `learning` counts the
+    learner's step alone, `with_labelling` a fit of 50 epochs whose 8 views were labelled once, `of_four` that of each
+    of four learners that share the labelling.
     """
     device, images = bench.device, random_images(bench.sizes.peer_images)
     checkpoints = [as_checkpoint(network(kind, bench.sizes.width), kind, bench.sizes.width) for kind in teachers]
@@ -74,6 +82,7 @@ def _row(bench: Bench, teachers: Sequence[str], learner: str) -> dict[str, Any]:
         "learning": _learning(bench, learner, images, checkpoints),
         "labelling": partial(_labelled, bench, images, checkpoints, bench.sizes.peer_views),
         "usual": _usual(bench, learner, images, checkpoints),
+        "in_step": _in_step(bench, learner, images, checkpoints),
     }
     for work in sides.values():
         work()  # warm-up
@@ -81,16 +90,21 @@ def _row(bench: Bench, teachers: Sequence[str], learner: str) -> dict[str, Any]:
     rates: dict[str, list[float]] = {side: [] for side in sides}
     for _, side in itertools.product(range(bench.sizes.repeats), sides):
         rates[side].append(seen.get(side, len(images)) / seconds_of(sides[side], device))
-    pairs = list(zip(*rates.values(), strict=True))
+    ratios = {rival: _ratios(rates["learning"], rates["labelling"], rates[rival]) for rival in ("usual", "in_step")}
     return {
         "images": len(images),
         "workers": bench.workers,
         "images_per_second": {side: statistics.median(found) for side, found in rates.items()},
-        "ratio": {
-            "learning": statistics.median(ours / usual for ours, _, usual in pairs),
-            "with_labelling": statistics.median(_whole(ours, asked, 1) / usual for ours, asked, usual in pairs),
-            "of_four": statistics.median(_whole(ours, asked, 4) / usual for ours, asked, usual in pairs),
-        },
+        "ratio": ratios,
+    }
+
+
+def _ratios(learning: list[float], labelling: list[float], rival: list[float]) -> dict[str, float]:
+    runs = list(zip(learning, labelling, rival, strict=True))
+    return {
+        "learning": statistics.median(ours / theirs for ours, _, theirs in runs),
+        "with_labelling": statistics.median(_whole(ours, asked, 1) / theirs for ours, asked, theirs in runs),
+        "of_four": statistics.median(_whole(ours, asked, 4) / theirs for ours, asked, theirs in runs),
     }
 
 
@@ -128,6 +142,33 @@ def _usual(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]
     teacher = (members[0] if len(members) == 1 else Ensemble(members, TEMPERATURE)).to(bench.device)
     student = Bare(network(kind, bench.sizes.width)).to(bench.device)
     return lambda: epoch(student, teacher, loader, alpha=ALPHA, temperature=TEMPERATURE, device=bench.device)
+
+
+def _in_step(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]) -> Callable[[], object]:
+    members = [folded(teacher.build()) for teacher in teachers]
+    asked = (members[0] if len(members) == 1 else Ensemble(members, TEMPERATURE)).to(bench.device)
+    asked = asked.to(memory_format=torch.channels_last).eval()
+    student = network(kind, bench.sizes.width).to(bench.device).to(memory_format=torch.channels_last)
+    recipe = Recipe(batch_size=_batch(bench), learning_rate=1e-3)
+    optimizer, pixels, labels = optimizer_of(student, recipe), images.images.to(bench.device), images.labels
+    on_device = labels.to(bench.device)
+
+    def work() -> None:
+        student.train()
+        for indices in torch.randperm(len(labels)).to(bench.device).split(recipe.batch_size):
+            view = render(pixels, indices, view=0, seed=0, augmentation=AUGMENTATION).pixels
+            with autocast(bench.device, "auto"):
+                seen = view.to(memory_format=torch.channels_last)
+                with torch.no_grad():
+                    teacher_logits = asked(seen).float()
+                student_logits = student(seen).float()
+            soft = losses.kl(student_logits, teacher_logits, on_device[indices], temperature=TEMPERATURE)
+            loss = losses.combine(soft, F.cross_entropy(student_logits, on_device[indices]), ALPHA)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    return work
 
 
 def _batch(bench: Bench) -> int:

@@ -97,13 +97,18 @@ def _options(rows: Rows) -> Iterator[str]:
 
 
 def _peers(rows: Rows) -> Iterator[str]:
-    sides, ratios = ("learning", "labelling", "usual"), ("learning", "with_labelling", "of_four")
-    head = ("teachers → learner", *(f"{side}, images/s" for side in sides))
+    sides, ratios = ("learning", "labelling", "usual", "in_step"), ("learning", "with_labelling", "of_four")
     yield from _table(
-        (*head, "learning/usual", "with the labelling", "of four learners"),
+        ("teachers → learner", *(f"{side}, images/s" for side in sides)),
+        [(name, *(row["images_per_second"][side] for side in sides)) for name, row in rows.items()],
+    )
+    yield ""
+    yield from _table(
+        ("teachers → learner", "times", "learning alone", "with the labelling", "of four learners"),
         [
-            (name, *(row["images_per_second"][side] for side in sides), *(row["ratio"][which] for which in ratios))
+            (name, rival, *(ratio[which] for which in ratios))
             for name, row in rows.items()
+            for rival, ratio in row["ratio"].items()
         ],
     )
 

@@ -23,7 +23,7 @@ from benchmarks.peers.tables import header, tables
 from benchmarks.peers.task import PAIRS
 from knowledge_transfer.learning.hardware import resolve_device
 
-_PROBE_EPOCHS = 3
+_PROBE_EPOCHS = 2
 
 
 def options() -> argparse.Namespace:
@@ -40,7 +40,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--width", type=float, default=1.0, help="factor on all networks' channels")
     parser.add_argument("--teacher-epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--workers", type=int, help="the loaders' processes (none: the faster of 0 and 2)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="the loaders' processes (none: each pair's faster of 0 and 2)",
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "knowledge_transfer_peers")
     parser.add_argument("--json", type=Path, help="write every number to this file")
@@ -111,14 +115,13 @@ def main() -> None:
         epochs=args.teacher_epochs,
         device=resolve_device(args.device),
     )
-    if args.workers is None:
-        args.workers = faster_workers(args, pairs[0])
     results = []
     for pair in pairs:
+        workers = faster_workers(args, pair) if args.workers is None else args.workers
         for seed in range(args.repeats):
             for side in sides:
                 epochs = args.epochs or PAIRS[pair].epochs
-                result = one(side, args, pair=pair, seed=seed, epochs=epochs, workers=args.workers)
+                result = one(side, args, pair=pair, seed=seed, epochs=epochs, workers=workers)
                 results.append(result)
                 rate, reached = result["images_per_second"], result["accuracy"]
                 print(f"{pair}, seed {seed}, {side}: {rate:.0f} images/s, accuracy {reached:.3f}", flush=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import resource
+import multiprocessing
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
+from benchmarks.common import resident_peak
 from benchmarks.peers.task import Task
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.images import ImageSet
@@ -58,17 +58,15 @@ def accuracy(network: Network, images: ImageSet, device: torch.device) -> float:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the peak of this process and of its largest child, or of the GPU's memory, in MB (10^6 bytes)."""
+    """Return the peak of this process or its loaders, the largest of them, or of the GPU's memory, in MB (10^6 bytes).
+
+    Not a number where neither can be told.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    # Children share most of their pages with their parent: the larger, not the sum.
-    return max(_own_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024 / 1e6
+    # Children share most of their pages with their parent: the largest, not the sum.
+    return max(resident_peak(process) for process in ("self", *_loaders())) / 1e6
 
 
-def _own_peak() -> int:
-    """Return the most KiB that this process has held."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    # Linux hands ru_maxrss on to whoever is started, so that nobody would have had less than the one who starts all.
-    held = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
-    return held[0] if held else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _loaders() -> list[int]:
+    return [child.pid for child in multiprocessing.active_children() if child.pid is not None]

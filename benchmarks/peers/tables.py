@@ -7,7 +7,7 @@ import os
 import statistics
 from typing import Any
 
-from benchmarks.common import EPOCHS, VIEWS, processor, spread
+from benchmarks.common import EPOCHS, VIEWS, processor, spread, standard_error
 
 _LEARNERS = 4
 Runs = list[dict[str, Any]]
@@ -20,7 +20,7 @@ def header(results: Runs) -> str:
     first = results[0]
     return "; ".join(
         [
-            f"{os.cpu_count()} cores ({processor()}), {first['threads']} threads, {first['workers']} loader processes",
+            f"{os.cpu_count()} cores ({processor()}), {first['threads']} threads",
             ", ".join(f"{name} {version}" for name, version in versions.items()),
             ", ".join(f"{side} in {precision}" for side, precision in precisions.items()),
             f"seeds {', '.join(str(seed) for seed in sorted({run['seed'] for run in results}))}",
@@ -40,7 +40,8 @@ def _table(pair: str, runs: Runs) -> str:
     sides = {side: [run for run in runs if run["side"] == side] for side in dict.fromkeys(run["side"] for run in runs)}
     goal = min(statistics.median(run["accuracy"] for run in own) for own in sides.values())
     lines = [
-        f"**{pair}**, {len(runs[0]['seconds'])} epochs of {runs[0]['images']} images, batch {runs[0]['batch']}",
+        f"**{pair}**, {len(runs[0]['seconds'])} epochs of {runs[0]['images']} images, batch {runs[0]['batch']}, "
+        f"{runs[0]['workers']} loader processes",
         "",
         f"| side | images/s | s to {goal:.3f} | peak memory, MB | validation accuracy |",
         "|---|---|---|---|---|",
@@ -70,10 +71,10 @@ def _ratios(sides: dict[str, Runs]) -> list[str]:
     """Return the lines of how many times ours is as fast, run by run of the same seed."""
     rates = {side: {run["seed"]: run["images_per_second"] for run in runs} for side, runs in sides.items()}
     rivals = {side: rates[side] for side in rates if side != "ours"}
-    unstored = [rates[side] for side in ("tutorial", "torchdistill") if side in rates]
-    if len(unstored) == 2:
-        seeds = unstored[0].keys() & unstored[1].keys()
-        rivals["faster of both"] = {seed: max(rate[seed] for rate in unstored) for seed in seeds}
+    plain = [rates[side] for side in ("tutorial", "torchdistill") if side in rates]
+    if len(plain) == 2:
+        seeds = plain[0].keys() & plain[1].keys()
+        rivals["faster of tutorial and torchdistill"] = {seed: max(rate[seed] for rate in plain) for seed in seeds}
     lines = [
         f"| ours, {VIEWS} views labelled for {EPOCHS} epochs, against | one learner | {_LEARNERS} learners |",
         "|---|---|---|",
@@ -97,8 +98,3 @@ def seconds_to(run: dict[str, Any], goal: float) -> float:
     """Return the seconds to the end of the first epoch whose validation accuracy is `goal` or more; else infinity."""
     pairs = zip(run["seconds"], run["accuracies"], strict=True)
     return next((seconds for seconds, accuracy in pairs if accuracy >= goal), math.inf)
-
-
-def standard_error(values: list[float]) -> float:
-    """Return the standard error of the mean; not a number for a single value."""
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan

@@ -1,5 +1,6 @@
 """Image sets on disk."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from kedro.io.core import DatasetError
 
 from knowledge_transfer.datasets import ImageSetDataset
-from knowledge_transfer.datasets.sealed import seal
+from knowledge_transfer.datasets.sealed import seal, unseal_file
 from tests.conftest import stripes
 
 
@@ -25,6 +26,7 @@ def test_everything_survives(tmp_path: Path, groups: torch.Tensor | None) -> Non
     assert loaded.groups is None if groups is None else torch.equal(loaded.groups, groups)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
 def test_images_on_a_local_disk_are_mapped_and_nobody_changes_the_file(tmp_path: Path) -> None:
     dataset = ImageSetDataset(filepath=str(tmp_path / "a.safetensors"))
     dataset.save(saved := stripes(12))
@@ -32,6 +34,24 @@ def test_images_on_a_local_disk_are_mapped_and_nobody_changes_the_file(tmp_path:
     assert "a.safetensors" in Path("/proc/self/maps").read_text(), "the pixels are the file's own pages"
     loaded.images.zero_()
     assert dataset.load().sha256 == saved.sha256
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="asks Linux how much memory there is")
+def test_a_file_larger_than_memory_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = Path("/proc/meminfo").read_text().splitlines()
+    memory = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in about}
+    count = (memory["MemTotal"] + memory["SwapTotal"]) // 3072 + 400_000
+    entry = {"dtype": "U8", "shape": [count, 3, 32, 32], "data_offsets": [0, count * 3072]}
+    labels = {"dtype": "I64", "shape": [0], "data_offsets": [count * 3072, count * 3072]}
+    header = json.dumps({"__metadata__": {"facts": "{}", "sha256": "a"}, "images": entry, "labels": labels}).encode()
+    file = tmp_path / "a.safetensors"
+    with file.open("wb") as opened:  # a sparse file: it takes no room on the disk
+        opened.write(len(header).to_bytes(8, "little") + header)
+        opened.truncate(8 + len(header) + count * 3072)
+    monkeypatch.setattr("knowledge_transfer.datasets.sealed._digest", lambda *_: "a")  # it would read all of it
+    tensors, _ = unseal_file(file)
+    assert len(tensors["images"]) == count
+    assert not tensors["images"][-1].any()
 
 
 def test_what_was_loaded_stays_when_the_file_is_made_again_or_deleted(tmp_path: Path) -> None:

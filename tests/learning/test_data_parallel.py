@@ -120,6 +120,13 @@ def test_two_learn_what_one_learns(images):
     assert told_again[1:] == together.history
 
 
+def test_two_learn_by_muon_what_one_learns(images):
+    recipe = RECIPE.override({"optimizer": "muon", "learning_rate": 0.005})
+    (alone, _), (together, _) = train(images, recipe), train(images, recipe, replicas=2)
+    # Its matrices are of bfloat16, whose rounding hardly ever turns on the last digit of a sum over ranks.
+    assert_same(alone, together, tolerance=1e-4)
+
+
 def test_three_learn_what_one_learns_of_a_teacher_whose_loss_is_no_mean_over_images():
     """Shares of 7, 7 and 6 images; `dist` correlates over the batch, within each domain, and domains are uneven."""
     mixed = mix(two_domains())

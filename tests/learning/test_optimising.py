@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import pytest
 import torch
 
-from knowledge_transfer.learning.models import Architecture, Network, build
+from knowledge_transfer.learning.hardware import autocast
+from knowledge_transfer.learning.models import Architecture, Kind, Network, build
 from knowledge_transfer.learning.optimising import Muon, optimizer_of
 from knowledge_transfer.learning.recipe import Recipe
 
@@ -25,7 +27,7 @@ def network(*, channels_last: bool = True) -> Network:
 def with_gradients(net: Network) -> Network:
     for number, parameter in enumerate(net.parameters()):
         generator = torch.Generator().manual_seed(number)
-        parameter.grad = torch.randn(parameter.shape, generator=generator)
+        parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=generator))
     return net
 
 
@@ -78,6 +80,34 @@ def test_muon_follows_a_network_that_was_given_other_memory() -> None:
     before = [parameter.detach().clone() for parameter in net.parameters()]
     optimizer.step()
     assert not any(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_fused_optimizer_does_what_the_plain_one_does(optimizer: str) -> None:
+    recipe = MUON.override({"optimizer": optimizer, "weight_decay": 0.01})
+    ours, plain = with_gradients(network()), with_gradients(network())
+    first = optimizer_of(ours, recipe)
+    second = type(first)([{**group, "fused": False} for group in optimizer_of(plain, recipe).param_groups])
+    for _ in range(3):
+        first.step()
+        second.step()
+    for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.parametrize("kind", ["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet"])
+def test_gradients_lie_in_memory_like_their_weights(kind: Kind, precision: Literal["bf16", "fp32"]) -> None:
+    """A fused optimizer reads both as they lie, and takes the wrong pairs where they lie differently."""
+    net = build(Architecture(kind=kind, width=0.25), classes=3, channels=1, image_size=32, mean=(0,), deviation=(1,))
+    net = net.to(memory_format=torch.channels_last).train()
+    with autocast(torch.device("cpu"), precision):
+        net(torch.zeros(4, 1, 32, 32, dtype=torch.uint8)).float().sum().backward()
+    for name, parameter in net.named_parameters():
+        # Where a side is 1 its stride says nothing.
+        used = [size > 1 for size in parameter.shape]
+        strides = zip(used, parameter.stride(), parameter.grad.stride(), strict=True)
+        assert all(own == of_gradient for is_used, own, of_gradient in strides if is_used), name
 
 
 def test_zero_grad_forgets_all_gradients() -> None:

@@ -105,6 +105,8 @@ def curve(history):
         {"keep": "last"},
         {"optimizer": "adamw", "learning_rate": 0.002, "schedule": "cosine", "gradient_clip": 1.0},
         {"ema": None, "views": 2},
+        {"optimizer": "muon", "learning_rate": 0.005},
+        {"window": 40, "augmentation": {"mixup": 0}},
     ],
 )
 def test_a_fit_that_was_cut_short_ends_with_the_same_bits(images, changes):

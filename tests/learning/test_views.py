@@ -12,6 +12,7 @@ EVERYTHING = [
     Augmentation(cutout=8),
     Augmentation(crop=4, flip=True, mixup=0.4),
     Augmentation(crop=2, cutmix=1.0),
+    Augmentation(crop=4, flip="alternating", mixup=0.4),
 ]
 
 

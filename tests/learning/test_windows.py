@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -10,10 +12,12 @@ from knowledge_transfer.learning import losses
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import Normalisation, learn
+from knowledge_transfer.learning.members import learn_members
 from knowledge_transfer.learning.mixing import mix
 from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Augmentation, Recipe
 from knowledge_transfer.learning.soft_labels import label
+from knowledge_transfer.learning.stacked import pays
 from knowledge_transfer.learning.steps import Learner, Lesson
 from knowledge_transfer.learning.windows import Window, windowed_order
 from tests.conftest import stripes, two_domains
@@ -35,13 +39,25 @@ def test_every_image_comes_once(count: int) -> None:
 
 
 def test_a_window_holds_neighbours_from_everywhere_in_random_order() -> None:
-    order = windowed_order(64_000, 6_400)
-    for part in order.split(6_400):
+    order = windowed_order(163_840, 16_384)
+    for part in order.split(16_384):
         blocks = (part // 64).unique(return_counts=True)
         assert (blocks[1] == 64).all(), "a block is read as a whole"
-        assert blocks[0].max() - blocks[0].min() > 500, "of all thousand blocks, not of neighbouring ones"
+        assert blocks[0].max() - blocks[0].min() > 1_280, "of all 2,560 blocks, not of neighbouring ones"
         assert not torch.equal(part, part.sort().values)
-    assert not torch.equal(order, windowed_order(64_000, 6_400))
+    assert not torch.equal(order, windowed_order(163_840, 16_384))
+
+
+@pytest.mark.parametrize("window", [256, 1_024, 16_384])
+def test_no_batch_has_much_of_one_class_where_images_lie_class_by_class(window: int) -> None:
+    classes = torch.arange(50_000) // 5_000
+
+    def largest(order: torch.Tensor) -> float:
+        batches = classes[order[:49_920]].view(-1, 128)
+        return float(torch.stack([(batches == k).float().mean(1) for k in range(10)]).amax(0).mean())
+
+    torch.manual_seed(0)
+    assert largest(windowed_order(50_000, window)) < largest(torch.randperm(50_000)) + 0.02
 
 
 def test_what_is_learnt_is_in_the_window_and_each_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +146,46 @@ def test_the_lesson_stays_with_its_image() -> None:
     network = network_of(TINY, images, Normalisation(mean=(0.5,), deviation=(0.3,)), 0)
     Spying(network, images, RECIPE, 0, CPU, "a", Lesson(said, loss, 0.5, view_seed=0), None).epoch(0)
     assert asked == [True] * 6
+
+
+def test_a_window_is_left_when_a_fit_ends_early() -> None:
+    window = Window(stripes(120).images, CPU)
+    for _ in window.over(torch.arange(120), 40):
+        break
+    with pytest.raises(IndexError):
+        window[torch.tensor([0])]
+
+
+def test_replicas_take_no_window() -> None:
+    own = Normalisation(mean=(0.5,), deviation=(0.3,))
+    with pytest.raises(ValueError, match="leave window out"):
+        learn("a", TINY, s := stripes(120), RECIPE, validation=s, normalisation=own, seed=0, device=CPU, replicas=2)
+
+
+@pytest.mark.parametrize("changes", [{"window": 40}, {"optimizer": "muon", "window": None}])
+def test_members_that_cannot_be_stacked_are_trained_one_after_another(changes: dict[str, Any]) -> None:
+    images, recipe = stripes(120), RECIPE.override(changes)
+    tiny = Architecture.model_validate({"kind": "cnn", "layers": {"convolutions": [[4], [4]]}})
+    own = Normalisation(mean=(0.5,), deviation=(0.3,))
+    how = {"validation": images, "normalisation": own, "device": CPU}
+    seeds = {f"m{number}": number for number in range(4)}
+    assert pays(tiny, images, len(seeds), CPU), "else this shows nothing"
+    learnt = learn_members("all", seeds, tiny, images, recipe, **how)
+    alone = learn("m3", tiny, images, recipe, seed=3, **how)[0]
+    assert learnt[3][0].sha256 == alone.sha256
+    with pytest.raises(ValueError, match="cannot be stacked"):
+        learn_members("all", seeds, tiny, images, recipe, stack=True, **how)
+
+
+def test_soft_labels_of_one_domain_of_a_mix_are_made_in_windows_too() -> None:
+    images = mix(two_domains())
+    own = Normalisation(mean=(0.5,) * 3, deviation=(0.3,) * 3)
+    digits, recipe = images.of("digits"), RECIPE.override({"window": None})
+    teacher = learn("a", TINY, digits, recipe, validation=digits, normalisation=own, seed=0, device=CPU)[0]
+    how = {"views": 1, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
+    whole, windowed = label([teacher], images, **how), label([teacher], images, window=8, **how)
+    torch.testing.assert_close(windowed.logits, whole.logits, rtol=2e-2, atol=2e-2)
+    assert whole.logits.isinf().any()
 
 
 def test_partners_need_the_whole_set() -> None:

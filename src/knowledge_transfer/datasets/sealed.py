@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import mmap
 import struct
+import sys
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import weights_sha256
+
+_KINDS = {"U8": torch.uint8, "I64": torch.int64, "F16": torch.float16, "F32": torch.float32}
+# A file larger than memory may be mapped although no memory is set aside for it; other systems set none aside.
+_NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
 def seal(tensors: dict[str, Tensor], facts: str) -> bytes:
@@ -25,10 +34,9 @@ def unseal(data: bytes) -> tuple[dict[str, Tensor], str]:
     try:
         tensors = safetensors.torch.load(data)
         # The library gives this text for files on a local disk alone, not for bytes.
-        (length,) = struct.unpack("<Q", data[:8])
-        header = json.loads(data[8 : 8 + length])["__metadata__"]
-        facts, sha256 = str(header["facts"]), header["sha256"]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        header, _ = _header(data)
+        facts, sha256 = str(header["__metadata__"]["facts"]), header["__metadata__"]["sha256"]
+    except (SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
         raise _foreign(error) from error
     return _checked(tensors, facts, sha256)
 
@@ -39,14 +47,37 @@ def unseal_file(path: Path) -> tuple[dict[str, Tensor], str]:
     Every byte is read once, to be checked. Whoever changes a tensor changes it in memory alone. Raises ValueError
     unless they are, bit for bit, what was sealed.
     """
+    # Not the library's own mapping: it may be written to, so the system sets memory aside for all of it, or refuses.
+    with path.open("rb") as file:
+        mapped = mmap.mmap(
+            file.fileno(), 0, flags=mmap.MAP_PRIVATE | _NO_RESERVE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+        )
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata()
-            facts, sha256 = header["facts"], header["sha256"]
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        header, start = _header(mapped)
+        facts, sha256 = str(header["__metadata__"]["facts"]), header.pop("__metadata__")["sha256"]
+        tensors = {name: _tensor(mapped, start, **entry) for name, entry in header.items()}
+    except (KeyError, TypeError, ValueError, RuntimeError, struct.error) as error:
         raise _foreign(error) from error
     return _checked(tensors, facts, sha256)
+
+
+def _header(data: bytes | mmap.mmap) -> tuple[dict[str, Any], int]:
+    """Return what a safetensors file says of its tensors, and where these begin."""
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > len(data) - 8:
+        raise ValueError("it ends in its header")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    return header, 8 + length
+
+
+def _tensor(mapped: mmap.mmap, start: int, *, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:
+    kind = _KINDS[dtype]
+    first, end = data_offsets
+    if math.prod(shape) * kind.itemsize != end - first or start + end > len(mapped):
+        raise ValueError("it ends before its tensors do")
+    if first == end:
+        return torch.empty(shape, dtype=kind)
+    return torch.frombuffer(mapped, dtype=kind, count=math.prod(shape), offset=start + first).view(shape)
 
 
 def _foreign(error: Exception) -> ValueError:

@@ -45,12 +45,14 @@ def fit(
     a ResNet8 at a small rate within 1e-3, while a deep network makes as much of rounding as of first weights that
     differ by 1e-6. `network` itself is not changed.
 
-    Raises ValueError, before anything is started, where devices or images in a batch are too few; what a rank raises,
-    its traceback as the cause; RankKilledError, naming it, when a rank is killed.
+    Raises ValueError, before anything is started, where devices or images in a batch are too few, or for a `window`;
+    what a rank raises, its traceback as the cause; RankKilledError, naming it, when a rank is killed.
     """
     if replicas == 1:
         return training.fit(network, images, recipe, device=device, name=name, **how)
     _require(replicas, device, min(recipe.batch_size, len(images)))
+    if recipe.window is not None:
+        raise ValueError("a window of images is for one device, replicas have all of them: leave window out")
     how |= {"device": device, "name": name}
     threads = max(1, torch.get_num_threads() // replicas)
     with TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder:

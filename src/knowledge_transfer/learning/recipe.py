@@ -39,9 +39,9 @@ class Recipe(Knobs):
     which the rate rises; `ema` the decay of the averaged weights per step (none: the last weights answer); `views` how
     many different views an image has, cycled over the epochs (none: a new one each epoch); `keep` which epoch's
     weights are returned, the last or the best on validation; `precision` auto takes bf16 where the hardware multiplies
-    it natively. `muon` is for convolutions and hidden layers, with AdamW for the rest, whose rates suit it. A `window`
-    of so many images at once is on the device (none: all), read in blocks from where they are kept; the order is random
-    within a window and among the blocks.
+    it natively. `muon` is for convolutions and hidden layers, with AdamW for the rest, whose rates suit it. Of a
+    `window` so many images at once are on the device (none: all) and as many read ahead, in blocks from where they are
+    kept; the order is random within a window and among the blocks.
     """
 
     epochs: int = Field(default=10, ge=1)

@@ -47,7 +47,7 @@ class Lesson:
 
 
 class Learner:
-    """A network with its optimizer, its images on the device, its lesson and its share of every batch."""
+    """A network with its optimizer, its images, its lesson and its share of every batch."""
 
     def __init__(
         self,

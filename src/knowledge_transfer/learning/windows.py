@@ -11,17 +11,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-_BLOCK = 64  # images that are read together: 196 kB of CIFAR-10, of which a disk reads at nearly its full rate
+_BLOCK = 64  # images that are read together at most: 196 kB of CIFAR-10, which a disk reads at nearly its full rate
+# Of a set that lies class by class a window holds whole blocks: fewer of them would have some classes too often.
+_BLOCKS = 256
 
 
 def windowed_order(count: int, window: int) -> Tensor:
     """Return the numbers 0 … count - 1, int64 [count], in random order within each `window` of them and among blocks.
 
-    Blocks of 64 neighbours are put in random order first, so that each window holds some from everywhere, and each
-    window of them is shuffled then. Drawn from torch's global generator.
+    Blocks of neighbours, 64 or as many as make 256 blocks a window, are put in random order first, so that each window
+    holds some from everywhere, and each window of them is shuffled then. Drawn from torch's global generator.
     """
-    starts = torch.randperm(-(-count // _BLOCK)) * _BLOCK
-    order = (starts[:, None] + torch.arange(_BLOCK)).flatten()
+    block = max(1, min(_BLOCK, window // _BLOCKS))
+    starts = torch.randperm(-(-count // block)) * block
+    order = (starts[:, None] + torch.arange(block)).flatten()
     order = order[order < count]
     return torch.cat([part[torch.randperm(len(part))] for part in order.split(window)])
 
@@ -44,20 +47,27 @@ class Window:
         return self._held[self._place[indices]]
 
     def over(self, order: Tensor, window: int) -> Iterator[Tensor]:
-        """Yield `order` a `window` at a time, each while its images are on the device."""
+        """Yield `order` a `window` at a time, each while its images are on the device; the next is read meanwhile."""
         parts = order.split(window)
-        with ThreadPoolExecutor(1, "window") as reader:
-            coming: Future[Tensor] = reader.submit(self._read, parts[0])
-            for position, part in enumerate(parts):
-                read = coming.result()
-                if position + 1 < len(parts):
-                    coming = reader.submit(self._read, parts[position + 1])
-                self._held = read.to(self.device)
-                rows = part.sort().values.to(self.device)
-                self._place[rows] = torch.arange(len(rows), dtype=torch.int32, device=self.device)
-                yield part
-        self._held = self.images[:0]
+        try:
+            with ThreadPoolExecutor(1, "window") as reader:
+                coming: Future[Tensor] = reader.submit(self._read, parts[0])
+                for part, following in zip(parts, [*parts[1:], None], strict=True):
+                    self._hold(part, coming.result())
+                    if following is not None:
+                        coming = reader.submit(self._read, following)
+                    yield part
+        finally:
+            self._held = self.images[:0]
+
+    def _hold(self, part: Tensor, read: Tensor) -> None:
+        self._held = self.images[:0]  # first: the device need not have room for two
+        self._held = read.to(self.device, non_blocking=True)
+        rows = part.sort().values.to(self.device)
+        self._place[rows] = torch.arange(len(rows), dtype=torch.int32, device=self.device)
 
     def _read(self, part: Tensor) -> Tensor:
         # In the order of the file: a block is one read, and the disk is asked for each page once.
-        return self.images[part.sort().values]
+        read = self.images[part.sort().values]
+        # Pinned, so that the copy to a GPU need not wait for the steps that it was told before.
+        return read.pin_memory() if self.device.type == "cuda" else read

@@ -226,6 +226,12 @@ class Experiment(Knobs):
         return self
 
     @model_validator(mode="after")
+    def _windows_are_of_one_device(self) -> Experiment:
+        if self.target.devices > 1 and self.target_distillation.recipe.window is not None:
+            raise ValueError("target_distillation.recipe.window is for one device: leave it out, or target.devices")
+        return self
+
+    @model_validator(mode="after")
     def _students_recipes_fit_the_stages(self) -> Experiment:
         for student in self.students.values():
             self.student_training.recipe.override(student.recipe)
