@@ -34,11 +34,13 @@ contracts: $(VENV)/installed
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-benchmark: $(VENV)/peers  ## speed beside other libraries and against the machine's limit; about an hour and a quarter
+benchmark: $(VENV)/peers  ## speed beside other libraries and against the machine's limit; about an hour and a half
 	$(BIN)/python -m benchmarks.limits
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.peers --pair vgg19-simple_cnn --batch 128 --epochs 3 --views 8
+	$(BIN)/python -m benchmarks.peers --pair ensemble-vgg19 --batch 128 --epochs 2 --images 256
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.larger_than_memory
 	$(BIN)/python -m benchmarks.start_up

@@ -105,7 +105,7 @@ def main() -> None:
     """Measure and print."""
     args = options()
     sides, pairs = sides_of(args), args.pair or list(PAIRS)
-    args.folder /= f"width{args.width:g}_images{args.images}_epochs{args.teacher_epochs}"
+    args.folder /= f"width{args.width:g}_epochs{args.teacher_epochs}"  # teachers are the same for any --images
     kinds = dict.fromkeys(kind for pair in pairs for kind in PAIRS[pair].teachers)
     prepare(
         args.folder,
