@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from knowledge_transfer.learning import losses
+from knowledge_transfer.learning import losses, windows
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.learner import Normalisation, learn
@@ -63,13 +63,13 @@ def test_no_batch_has_much_of_one_class_where_images_lie_class_by_class(window: 
 def test_what_is_learnt_is_in_the_window_and_each_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     images = stripes(120)
     read: list[int] = []
-    original = Window._read
+    original = windows._Read.of_images
 
-    def spy(window: Window, part: torch.Tensor) -> torch.Tensor:
-        read.append(len(part))
-        return original(window, part)
+    def spy(this: windows._Read, kept: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+        read.append(len(this.rows))
+        return original(this, kept, room)
 
-    monkeypatch.setattr(Window, "_read", spy)
+    monkeypatch.setattr(windows._Read, "of_images", spy)
     trained(images)
     assert read == [40, 40, 40] * RECIPE.epochs
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -49,32 +50,49 @@ class Window:
     def over(self, order: Tensor, window: int) -> Iterator[Tensor]:
         """Yield `order` a `window` at a time, each while its images are on the device; the next is read meanwhile."""
         parts = order.split(window)
-        # Read in the order of the file, so that a block is one read.
-        rows = [part.sort().values for part in parts]
+        reads = [_Read.of(part) for part in parts]
         try:
             with ThreadPoolExecutor(1, "window") as reader:
-                coming: Future[Tensor] = reader.submit(self._read, rows[0])
-                for part, own, following in zip(parts, rows, [*rows[1:], None], strict=True):
-                    self._hold(own, coming.result())
-                    if following is not None:
-                        coming = reader.submit(self._read, following)
+                coming: Future[Tensor] = reader.submit(reads[0].of_images, self.images, self._room(parts[0]))
+                for position, part in enumerate(parts):
+                    self._hold(reads[position].rows, coming.result())
+                    if position + 1 < len(parts):
+                        following = reads[position + 1]
+                        coming = reader.submit(following.of_images, self.images, self._room(following.rows))
                     yield part
         finally:
             self._held = self.images[:0]
+
+    def _room(self, rows: Tensor) -> Tensor:
+        # Pinned, so that the copy to a GPU need not wait for the steps that it was told before.
+        pinned = self.device.type == "cuda"
+        return torch.empty(len(rows), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
 
     def _hold(self, rows: Tensor, read: Tensor) -> None:
         self._held = self.images[:0]  # first: the device need not have room for two
         self._held = read.to(self.device, non_blocking=True)
         self._place[rows.to(self.device)] = torch.arange(len(rows), dtype=torch.int32, device=self.device)
 
-    def _read(self, rows: Tensor) -> Tensor:
-        # Pinned, so that the copy to a GPU need not wait for the steps that it was told before.
-        pinned = self.device.type == "cuda"
-        read = torch.empty(len(rows), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
-        # By numpy, which starts no threads: those that torch starts for this one would go on spinning beside the steps.
-        into, kept = read.numpy(), self.images.numpy()
+
+@dataclass(frozen=True)
+class _Read:
+    """The images of a window in the order in which they are kept, and each run of neighbours: its first and its end."""
+
+    rows: Tensor
+    firsts: list[int]
+    ends: list[int]
+
+    @staticmethod
+    def of(part: Tensor) -> _Read:
+        rows = part.sort().values
         ends = [*((rows.diff() != 1).nonzero().flatten() + 1).tolist(), len(rows)]
-        for begin, end in zip([0, *ends], ends, strict=False):
-            first = int(rows[begin])
+        return _Read(rows, rows[[0, *ends[:-1]]].tolist(), ends)
+
+    def of_images(self, images: Tensor, room: Tensor) -> Tensor:
+        """Copy the images to `room` and return it; in a thread of its own."""
+        # By numpy: torch would start threads for this one, and with more of them than processors all steps are slower.
+        into, kept, begin = room.numpy(), images.numpy(), 0
+        for first, end in zip(self.firsts, self.ends, strict=True):
             into[begin:end] = kept[first : first + end - begin]
-        return read
+            begin = end
+        return room
