@@ -149,8 +149,8 @@ def test_the_lesson_stays_with_its_image() -> None:
 
 
 def test_a_window_is_left_when_a_fit_ends_early() -> None:
-    window = Window(stripes(120).images, CPU)
-    for _ in window.over(torch.arange(120), 40):
+    window = Window(stripes(120).images, CPU, 40)
+    for _ in window.over(torch.arange(120)):
         break
     with pytest.raises(IndexError):
         window[torch.tensor([0])]

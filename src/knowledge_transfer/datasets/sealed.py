@@ -34,8 +34,7 @@ def unseal(data: bytes) -> tuple[dict[str, Tensor], str]:
     try:
         tensors = safetensors.torch.load(data)
         # The library gives this text for files on a local disk alone, not for bytes.
-        header, _ = _header(data)
-        facts, sha256 = str(header["__metadata__"]["facts"]), header["__metadata__"]["sha256"]
+        _, facts, sha256, _ = _header(data)
     except (SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
         raise _foreign(error) from error
     return _checked(tensors, facts, sha256)
@@ -53,21 +52,21 @@ def unseal_file(path: Path) -> tuple[dict[str, Tensor], str]:
             file.fileno(), 0, flags=mmap.MAP_PRIVATE | _NO_RESERVE, prot=mmap.PROT_READ | mmap.PROT_WRITE
         )
     try:
-        header, start = _header(mapped)
-        facts, sha256 = str(header["__metadata__"]["facts"]), header.pop("__metadata__")["sha256"]
-        tensors = {name: _tensor(mapped, start, **entry) for name, entry in header.items()}
+        entries, facts, sha256, start = _header(mapped)
+        tensors = {name: _tensor(mapped, start, **entry) for name, entry in entries.items()}
     except (KeyError, TypeError, ValueError, RuntimeError, struct.error) as error:
         raise _foreign(error) from error
     return _checked(tensors, facts, sha256)
 
 
-def _header(data: bytes | mmap.mmap) -> tuple[dict[str, Any], int]:
-    """Return what a safetensors file says of its tensors, and where these begin."""
+def _header(data: bytes | mmap.mmap) -> tuple[dict[str, Any], str, str, int]:
+    """Return what a safetensors file says of each tensor, the facts, the hash of both, and where the tensors begin."""
     (length,) = struct.unpack("<Q", data[:8])
     if length > len(data) - 8:
         raise ValueError("it ends in its header")
     header: dict[str, Any] = json.loads(data[8 : 8 + length])
-    return header, 8 + length
+    sealed = header.pop("__metadata__")
+    return header, str(sealed["facts"]), sealed["sha256"], 8 + length
 
 
 def _tensor(mapped: mmap.mmap, start: int, *, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:

@@ -18,7 +18,7 @@ from knowledge_transfer.learning.models import Architecture
 from knowledge_transfer.learning.recipe import Recipe, Teaching
 from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.learning.stacked import pays
-from knowledge_transfer.learning.stacked_fit import can_stack, fit_stacked
+from knowledge_transfer.learning.stacked_fit import allows_stacking, fit_stacked
 
 Learnt = list[tuple[Checkpoint, list[EpochEnded]]]
 
@@ -41,7 +41,7 @@ def learn_members(
     fit: stacked, of the members' means; else of the epochs of one member after another.
     """
     if stack is None:
-        stack = can_stack(recipe) and pays(architecture, images, len(seeds), device)
+        stack = allows_stacking(recipe) and pays(architecture, images, len(seeds), device)
     if stack:
         return _stacked(group, seeds, architecture, images, recipe, device=device, **how)
     learnt: Learnt = []

@@ -197,7 +197,7 @@ def label(
     numbers.
     """
     logits = torch.full((len(teachers), len(images), views, len(images.class_names)), -torch.inf, dtype=torch.float16)
-    pixels = images.images.to(device) if window is None else Window(images.images, device)
+    pixels = images.images.to(device) if window is None else Window(images.images, device, window)
     places = None if len(images.blocks) == 1 else Places.of(images.domains.to(device))
     for position, teacher in enumerate(teachers):
         block = teacher.block_in(images)
@@ -205,7 +205,7 @@ def label(
         asked = torch.arange(len(images)) if knows_all else _rows(images, images.blocks.index(block))
         network = folded(teacher.build()).to(device).to(memory_format=torch.channels_last)
         for view in range(views):
-            for rows in _batches(pixels, asked, window or len(asked), answering_batch(device)):
+            for rows in _batches(pixels, asked, answering_batch(device)):
                 seen = render(
                     pixels, rows.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
                 ).pixels
@@ -227,9 +227,9 @@ def label(
     return SoftLabels(logits, facts)
 
 
-def _batches(pixels: Tensor | Window, asked: Tensor, window: int, size: int) -> Iterator[Tensor]:
+def _batches(pixels: Tensor | Window, asked: Tensor, size: int) -> Iterator[Tensor]:
     """Yield the images of each batch, while they are on the device."""
-    for part in pixels.over(asked, window) if isinstance(pixels, Window) else (asked,):
+    for part in pixels.over(asked) if isinstance(pixels, Window) else (asked,):
         yield from part.split(size)
 
 

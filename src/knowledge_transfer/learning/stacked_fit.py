@@ -24,7 +24,7 @@ from knowledge_transfer.learning.training import Fitted
 from knowledge_transfer.learning.views import render, soft_targets
 
 
-def can_stack(recipe: Recipe) -> bool:
+def allows_stacking(recipe: Recipe) -> bool:
     """Return whether networks can be stacked with that recipe: each step sees one matrix of weights, all images."""
     return recipe.optimizer != "muon" and recipe.window is None
 
@@ -49,7 +49,7 @@ def fit_stacked(
     masks. `tell` is given all their rows after each epoch. Raises ValueError for a recipe that cannot be stacked, and
     TrainingDivergedError, naming the network, at the end of the epoch in which a loss is no finite number.
     """
-    if not can_stack(recipe):
+    if not allows_stacking(recipe):
         raise ValueError("networks with muon or a window of images cannot be stacked: train them one after another")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         course = _Course(len(names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,8 @@ class Learner:
     ) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.labels = images.labels.to(device)
-        self.pixels = images.images.to(device) if recipe.window is None else Window(images.images, device)
+        self.batch_size = min(recipe.batch_size, len(images))
+        self.pixels = images.images.to(device) if recipe.window is None else self._window(images, recipe.window, device)
         self.classes = len(images.class_names)
         self.blocks, self.domains = images.blocks, images.domains
         self.places = Places.of(images.domains.to(device)) if self.is_mix else None
@@ -73,13 +74,16 @@ class Learner:
         unguided = seed if view_seed is None else view_seed
         self.view_seed = unguided if lesson is None else lesson.view_seed
         self.image_weights = None if image_weights is None else self._checked(image_weights).to(device)
-        self.batch_size = min(recipe.batch_size, len(images))
         # A short last batch would have its own noise and batch statistics; which images it drops changes each epoch.
         self.steps_per_epoch = len(images) // self.batch_size
         self.share, self.rows = share, share.rows(self.batch_size)
         self.answer = share.spread(self.network, self.batch_size)
         self.optimizer = optimizer_of(self.network, recipe)
         self.average = average_of(self.network, recipe)
+
+    def _window(self, images: ImageSet, size: int, device: torch.device) -> Window:
+        # Whole batches: the images of one are all on the device at once.
+        return Window(images.images, device, -(-size // self.batch_size) * self.batch_size)
 
     def _checked(self, weights: Tensor) -> Tensor:
         if self.is_mix:
@@ -139,13 +143,12 @@ class Learner:
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images of each step, int64 [batch_size], on the CPU and on the device."""
         used = self.steps_per_epoch * self.batch_size
-        if self.recipe.window is None or not isinstance(self.pixels, Window):
-            order = torch.randperm(len(self.labels))[:used]
-            yield from zip(order.split(self.batch_size), order.to(self.device).split(self.batch_size), strict=True)
-            return
-        # Whole batches: the images of one are all on the device at once.
-        window = -(-self.recipe.window // self.batch_size) * self.batch_size
-        for part in self.pixels.over(windowed_order(len(self.labels), window)[:used], window):
+        parts: Iterable[Tensor]
+        if isinstance(self.pixels, Window):
+            parts = self.pixels.over(windowed_order(len(self.labels), self.pixels.size)[:used])
+        else:
+            parts = [torch.randperm(len(self.labels))[:used]]
+        for part in parts:
             yield from zip(part.split(self.batch_size), part.to(self.device).split(self.batch_size), strict=True)
 
     def step(self, indices: Tensor, parts: Parts, epoch: int, step: int) -> tuple[Tensor, Tensor]:

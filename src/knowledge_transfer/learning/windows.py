@@ -35,13 +35,13 @@ def windowed_order(count: int, window: int) -> Tensor:
 
 
 class Window:
-    """Images [N, C, H, W] of which one window is on `device`; indexed like the tensor, by images of that window.
+    """Images [N, C, H, W] of which `size` at a time are on `device`; indexed like the tensor, by images of that window.
 
     `images` may be memory-mapped: none of it is read but the windows.
     """
 
-    def __init__(self, images: Tensor, device: torch.device) -> None:
-        self.images, self.device = images, device
+    def __init__(self, images: Tensor, device: torch.device, size: int) -> None:
+        self.images, self.device, self.size = images, device, size
         self._place = torch.zeros(len(images), dtype=torch.int32, device=device)
         self._held = images[:0]
 
@@ -51,26 +51,28 @@ class Window:
     def __getitem__(self, indices: Tensor) -> Tensor:
         return self._held[self._place[indices]]
 
-    def over(self, order: Tensor, window: int) -> Iterator[Tensor]:
-        """Yield `order` a `window` at a time, each while its images are on the device; the next is read meanwhile."""
-        parts = order.split(window)
-        reads = [_Read.of(part) for part in parts]
+    def over(self, order: Tensor) -> Iterator[Tensor]:
+        """Yield `order` a window at a time, each while its images are on the device; the next is read meanwhile."""
+        parts = order.split(self.size)
         try:
             with ThreadPoolExecutor(1, "window") as reader:
-                coming: Future[Tensor] = reader.submit(reads[0].of_images, self.images, self._room(parts[0]))
-                for position, part in enumerate(parts):
-                    self._hold(reads[position].rows, coming.result())
-                    if position + 1 < len(parts):
-                        following = reads[position + 1]
-                        coming = reader.submit(following.of_images, self.images, self._room(following.rows))
+                coming = self._begin(reader, parts[0])
+                for part, following in zip(parts, [*parts[1:], None], strict=True):
+                    rows, read = coming
+                    self._hold(rows, read.result())
+                    if following is not None:
+                        coming = self._begin(reader, following)
                     yield part
         finally:
             self._held = self.images[:0]
 
-    def _room(self, rows: Tensor) -> Tensor:
+    def _begin(self, reader: ThreadPoolExecutor, part: Tensor) -> tuple[Tensor, Future[Tensor]]:
+        """Return the images of a window in the order in which they are read, and the reading, begun."""
+        read = _Read.of(part)
         # Pinned, so that the copy to a GPU need not wait for the steps that it was told before.
         pinned = self.device.type == "cuda"
-        return torch.empty(len(rows), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
+        room = torch.empty(len(part), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
+        return read.rows, reader.submit(read.of_images, self.images, room)
 
     def _hold(self, rows: Tensor, read: Tensor) -> None:
         self._held = self.images[:0]  # first: the device need not have room for two
