@@ -13,7 +13,8 @@ from benchmarks.peers import stored_labels, tutorial
 from benchmarks.peers.one import SIDES, missing, run
 from benchmarks.peers.store import prepare, read_images
 from benchmarks.peers.tables import header, seconds_to, tables, with_labelling
-from benchmarks.peers.task import MeanOfProbabilities, Task
+from benchmarks.peers.task import Task
+from benchmarks.usual import MeanOfProbabilities
 from knowledge_transfer.learning import fusion, losses
 
 PEERS = [side for side, (_, package) in SIDES.items() if package is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.common import (
@@ -28,7 +26,8 @@ from benchmarks.common import (
 )
 from benchmarks.gpu.bench import KINDS, Bench, Rows
 from benchmarks.gpu.measure import seconds_of
-from benchmarks.gpu.usual_loop import Bare, PilImages, epoch
+from benchmarks.gpu.usual_loop import Bare, epoch
+from benchmarks.usual import MeanOfProbabilities, PilImages
 from knowledge_transfer.learning import losses
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.folding import folded
@@ -46,20 +45,6 @@ _PAIRS = {
     "resnet50 → resnet8": (("resnet50",), "resnet8"),
     "four students → vgg19": (KINDS[:4], "vgg19"),
 }
-
-
-class Ensemble(nn.Module):
-    """Members that answer together: logits whose softmax at `temperature` is the mean of theirs."""
-
-    def __init__(self, members: Sequence[nn.Module], temperature: float) -> None:
-        super().__init__()
-        self.members, self.temperature = nn.ModuleList(members), temperature
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits [B, classes] of normalised pixels [B, C, H, W]."""
-        said = torch.stack([member(pixels) / self.temperature for member in self.members])
-        mean: Tensor = said.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(self.members))
-        return mean * self.temperature
 
 
 def rows(bench: Bench) -> Rows:
@@ -139,14 +124,14 @@ def _usual(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]
         multiprocessing_context="spawn" if bench.workers else None,
     )
     members = [Bare(teacher.build()) for teacher in teachers]
-    teacher = (members[0] if len(members) == 1 else Ensemble(members, TEMPERATURE)).to(bench.device)
+    teacher = (members[0] if len(members) == 1 else MeanOfProbabilities(members)).to(bench.device)
     student = Bare(network(kind, bench.sizes.width)).to(bench.device)
     return lambda: epoch(student, teacher, loader, alpha=ALPHA, temperature=TEMPERATURE, device=bench.device)
 
 
 def _in_step(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]) -> Callable[[], object]:
     members = [folded(teacher.build()) for teacher in teachers]
-    asked = (members[0] if len(members) == 1 else Ensemble(members, TEMPERATURE)).to(bench.device)
+    asked = (members[0] if len(members) == 1 else MeanOfProbabilities(members)).to(bench.device)
     asked = asked.to(memory_format=torch.channels_last).eval()
     student = network(kind, bench.sizes.width).to(bench.device).to(memory_format=torch.channels_last)
     recipe = Recipe(batch_size=_batch(bench), learning_rate=1e-3)

@@ -9,34 +9,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+from torch.utils.data import DataLoader
 
-from knowledge_transfer.learning.images import ImageSet
 from knowledge_transfer.learning.models import Network
-
-
-class PilImages(Dataset[tuple[Tensor, int]]):
-    """An image set as torchvision's data sets serve it: a PIL image at a time, through its own transforms."""
-
-    def __init__(self, images: ImageSet, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
-        self.images, self.labels = images.images.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(images.images.shape[2], padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(mean, deviation),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
 class Bare(nn.Module):

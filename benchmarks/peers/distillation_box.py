@@ -11,7 +11,7 @@ from torchdistill.optim.registry import register_optimizer
 
 from benchmarks.common import ALPHA, TEMPERATURE
 from benchmarks.peers.course import Course
-from benchmarks.peers.loading import PilImages, loader_options
+from benchmarks.peers.loading import images_of, loader_options
 from benchmarks.peers.task import Task
 
 PRECISION = "float32"
@@ -54,7 +54,7 @@ def distil(task: Task, course: Course) -> None:
     box = get_distillation_box(
         task.teacher,
         task.student.body,
-        {"train": PilImages(task)},
+        {"train": images_of(task)},
         config_of(task),
         task.device,
         device_ids=None,

@@ -1,37 +1,19 @@
-"""Images as torchvision's data sets serve them: a PIL image at a time, through its own transforms."""
+"""How every side that is not ours loads the training images."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+from torch.utils.data import DataLoader
 
 from benchmarks.peers.task import Task
+from benchmarks.usual import PilImages
 
 
-class PilImages(Dataset[tuple[Tensor, int]]):
-    """The training images: normalised float32 [3, 32, 32], shifted and mirrored, and their label."""
-
-    def __init__(self, task: Task) -> None:
-        images = task.images
-        self.images, self.labels = images.images.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(images.images.shape[2], padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(task.normalisation.mean, task.normalisation.deviation),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+def images_of(task: Task) -> PilImages:
+    """Return the training images, normalised as the teachers' were."""
+    return PilImages(task.images, task.normalisation.mean, task.normalisation.deviation)
 
 
 def loader_options(task: Task) -> dict[str, Any]:
@@ -47,4 +29,4 @@ def loader_options(task: Task) -> dict[str, Any]:
 
 def loader(task: Task) -> DataLoader[tuple[Tensor, int]]:
     """Return a shuffling loader of the training images."""
-    return DataLoader(PilImages(task), shuffle=True, **loader_options(task))
+    return DataLoader(images_of(task), shuffle=True, **loader_options(task))

@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from benchmarks.common import AUGMENTATION, TEMPERATURE
+from benchmarks.common import AUGMENTATION
 from benchmarks.peers.store import read_images, read_teacher
-from knowledge_transfer.learning import fusion
+from benchmarks.usual import MeanOfProbabilities
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.hardware import has_native_bf16, resolve_device
 from knowledge_transfer.learning.images import ImageSet
@@ -130,16 +130,3 @@ class Task:
     def optimizer(self, module: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of every side: AdamW, biases and normalisation not decayed."""
         return optimizer_of(module, self.recipe)
-
-
-class MeanOfProbabilities(nn.Module):
-    """An ensemble as one teacher: logits whose softmax at the temperature is the mean of its members'."""
-
-    def __init__(self, members: list[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return float32 logits [B, classes] of normalised pixels [B, 3, H, W]."""
-        said = torch.stack([member(pixels) for member in self.members])
-        return fusion.teacher_logits(said, "mean_probabilities", temperature=TEMPERATURE)
