@@ -16,7 +16,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from benchmarks.common import AUGMENTATION, as_checkpoint, machine, network, random_images, shares, spread
+from benchmarks.common import (
+    ALPHA,
+    AUGMENTATION,
+    EPOCHS,
+    TEMPERATURE,
+    VIEWS,
+    as_checkpoint,
+    machine,
+    network,
+    random_images,
+    shares,
+    spread,
+)
 from benchmarks.gpu.measure import matmul_rate, median_seconds, seconds_of, steps_of
 from benchmarks.step_profile import step_profile
 from knowledge_transfer.learning import losses
@@ -58,13 +70,15 @@ def bare_pass(kind: str, batch_size: int, device: torch.device) -> Callable[[], 
     return work
 
 
-def learner_of(kind: str, batch_size: int, device: torch.device) -> Learner:
-    """Return a learner that is taught by stored soft labels, 8 views of each image."""
-    images = random_images(8 * batch_size)
-    said = torch.randn(len(images), 8, 10)
-    lesson = Lesson(said, losses.resolve("kl", {"temperature": 4.0}), 0.9, view_seed=0)
-    recipe = Recipe(epochs=50, batch_size=batch_size, views=8, augmentation=AUGMENTATION)
-    return Learner(network(kind), images, recipe, 0, device, kind, lesson, None)
+def learner_of(
+    kind: str, batch_size: int, device: torch.device, *, width: float = 1.0, batches: int = VIEWS
+) -> Learner:
+    """Return a learner of so many batches of images that is taught by stored soft labels, 8 views of each image."""
+    images = random_images(batches * batch_size)
+    said = torch.randn(len(images), VIEWS, 10)
+    lesson = Lesson(said, losses.resolve("kl", {"temperature": TEMPERATURE}), ALPHA, view_seed=0)
+    recipe = Recipe(epochs=EPOCHS, batch_size=batch_size, learning_rate=1e-3, views=VIEWS, augmentation=AUGMENTATION)
+    return Learner(network(kind, width), images, recipe, 0, device, kind, lesson, None)
 
 
 def step_of(learner: Learner) -> Callable[[], None]:

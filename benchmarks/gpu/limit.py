@@ -8,16 +8,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import ALPHA, AUGMENTATION, TEMPERATURE, as_checkpoint, network, random_images
+from benchmarks.common import AUGMENTATION, as_checkpoint, network, random_images
 from benchmarks.gpu.bare import bare_step
 from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.gpu.measure import breakdown, median_seconds, peak_gibibytes, steps_of
-from knowledge_transfer.learning import losses
+from benchmarks.limits import learner_of
 from knowledge_transfer.learning.evaluation import multiply_adds, predict
 from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.recipe import Recipe
 from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.steps import Learner, Lesson
 
 _PASSES = {"bare": 3, "learner": 3, "label": 1, "predict": 1}  # forward; backward costs two more
 
@@ -37,9 +35,10 @@ def _row(bench: Bench, kind: str, batch: int) -> dict[str, Any]:
     sizes, device = bench.sizes, bench.device
     images = random_images(sizes.steps * batch)
     step = bare_step(kind, sizes.width, batch, device)
+    learner = learner_of(kind, batch, device, width=sizes.width, batches=sizes.steps)
     works = {
         "bare": (len(images), steps_of(step, sizes.steps)),
-        "learner": (len(images), _learning(bench, kind, images, batch)),
+        "learner": (len(images), partial(learner.epoch, 0)),
     }
     if batch == sizes.batches[0]:
         asked = random_images(sizes.answers)
@@ -61,15 +60,6 @@ def _breakdown(step: Callable[[], object], device: torch.device) -> dict[str, An
         return breakdown(step, device)
     except RuntimeError as error:  # the rates beside it are worth having without
         return {"top": {}, "busy": None, "error": str(error)}
-
-
-def _learning(bench: Bench, kind: str, images: ImageSet, batch: int) -> Callable[[], object]:
-    recipe = Recipe(epochs=100, batch_size=batch, learning_rate=1e-3, views=1, augmentation=AUGMENTATION)
-    net = network(kind, bench.sizes.width)
-    said = torch.randn(len(images), 1, 10)
-    lesson = Lesson(said, losses.resolve("kl", {"temperature": TEMPERATURE}), ALPHA, view_seed=0)
-    learner = Learner(net, images, recipe, 0, bench.device, kind, lesson, None)
-    return lambda: learner.epoch(0)
 
 
 def _labelling(bench: Bench, kind: str, images: ImageSet) -> Callable[[], object]:
