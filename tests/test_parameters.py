@@ -100,6 +100,14 @@ def test_teachers_kept_apart_and_heads_are_as_many(base):
     check_parameters(base)
 
 
+def test_a_window_of_the_targets_images_is_for_one_device(base):
+    base["target_distillation"]["recipe"]["window"] = 50_000
+    check_parameters(base)
+    base["target"]["devices"] = 2
+    with pytest.raises(ParametersError, match=r"window is for one device: leave it out, or target\.devices"):
+        check_parameters(base)
+
+
 def test_all_faults_are_told_at_once(base):
     base["student_training"]["recipe"]["epoch"] = 3
     base["rounds"] = 0

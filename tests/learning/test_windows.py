@@ -177,11 +177,12 @@ def test_members_that_cannot_be_stacked_are_trained_one_after_another(changes: d
         learn_members("all", seeds, tiny, images, recipe, stack=True, **how)
 
 
-def test_soft_labels_of_one_domain_of_a_mix_are_made_in_windows_too() -> None:
+@pytest.mark.parametrize("domain", ["digits", "signs"])
+def test_soft_labels_of_one_domain_of_a_mix_are_made_in_windows_too(domain: str) -> None:
     images = mix(two_domains())
     own = Normalisation(mean=(0.5,) * 3, deviation=(0.3,) * 3)
-    digits, recipe = images.of("digits"), RECIPE.override({"window": None})
-    teacher = learn("a", TINY, digits, recipe, validation=digits, normalisation=own, seed=0, device=CPU)[0]
+    its, recipe = images.of(domain), RECIPE.override({"window": None})
+    teacher = learn("a", TINY, its, recipe, validation=its, normalisation=own, seed=0, device=CPU)[0]
     how = {"views": 1, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
     whole, windowed = label([teacher], images, **how), label([teacher], images, window=8, **how)
     torch.testing.assert_close(windowed.logits, whole.logits, rtol=2e-2, atol=2e-2)
