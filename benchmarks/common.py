@@ -11,11 +11,13 @@ from pathlib import Path
 import torch
 import torchvision
 
-from knowledge_transfer.learning.checkpoint import Checkpoint, Facts, cpu_state, weights_sha256
+from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import has_native_bf16
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.models import Architecture, Network, build
-from knowledge_transfer.learning.recipe import Augmentation
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import Network, build
+from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
 
 MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 ALPHA, TEMPERATURE = 0.9, 4.0  # of the soft loss, as `Teaching` has them

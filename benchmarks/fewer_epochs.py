@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from benchmarks.common import machine, standard_error
-from knowledge_transfer.datasets import image_folder
+from knowledge_transfer.datasets.sources import image_folder
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import split, stratified_indices
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, learn
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Recipe
-from knowledge_transfer.learning.splitting import split, stratified_indices
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.training.recipe import Recipe
 
 _TUNING_SEED = 1000
 _AUGMENTATION: dict[str, Any] = {"crop": 4, "flip": True}

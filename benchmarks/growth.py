@@ -24,12 +24,14 @@ from typing import Any
 import torch
 
 from benchmarks.common import DEVIATION, MEAN, machine, random_images, resident_peak
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, learn, prepare_lesson, rank
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Augmentation, Recipe, Teaching
-from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.splitting import split, without
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import split, without
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation, learn, prepare_lesson, rank
+from knowledge_transfer.learning.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)

@@ -27,10 +27,11 @@ import torch
 
 from benchmarks.common import AUGMENTATION, DEVIATION, MEAN, machine, random_images, resident_peak, spread
 from knowledge_transfer.datasets import ImageSetDataset
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.models import Architecture, build
-from knowledge_transfer.learning.recipe import Recipe
-from knowledge_transfer.learning.steps import Learner
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import build
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import Learner
 
 CPU = torch.device("cpu")
 WINDOW = 16_384

@@ -31,13 +31,13 @@ from benchmarks.common import (
 )
 from benchmarks.gpu.measure import matmul_rate, median_seconds, seconds_of, steps_of
 from benchmarks.step_profile import step_profile
-from knowledge_transfer.learning import losses
-from knowledge_transfer.learning.blocks import parts_of
-from knowledge_transfer.learning.evaluation import multiply_adds, predict
+from knowledge_transfer.learning.data.domains import parts_of
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.evaluation.predict import multiply_adds, predict
 from knowledge_transfer.learning.hardware import autocast, has_native_bf16, resolve_device
-from knowledge_transfer.learning.recipe import Recipe
-from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.steps import Learner, Lesson
+from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import Learner, Lesson
 
 MODELS = ("simple_cnn", "resnet8", "squeezenet", "vgg19", "resnet50")
 BACKWARD = 3  # a training step is a forward pass, and a gradient by inputs and by weights of the same cost each
@@ -76,7 +76,7 @@ def learner_of(
     """Return a learner of so many batches of images that is taught by stored soft labels, 8 views of each image."""
     images = random_images(batches * batch_size)
     said = torch.randn(len(images), VIEWS, 10)
-    lesson = Lesson(said, losses.resolve("kl", {"temperature": TEMPERATURE}), ALPHA, view_seed=0)
+    lesson = Lesson(said, distillation.resolve("kl", {"temperature": TEMPERATURE}), ALPHA, view_seed=0)
     recipe = Recipe(epochs=EPOCHS, batch_size=batch_size, learning_rate=1e-3, views=VIEWS, augmentation=AUGMENTATION)
     return Learner(network(kind, width), images, recipe, 0, device, kind, lesson, None)
 

@@ -17,7 +17,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import AbstractRunner, SequentialRunner
 
 from knowledge_transfer.runners import DeviceRunner
-from knowledge_transfer.runners.places import processors
+from knowledge_transfer.runners.local.devices import processors
 
 _NODES, _REPEATS, _WALKS = 6, 5, 2
 # Seconds, as of three rosters of simple CNN, ResNet8, ResNet50 and SqueezeNet.

@@ -12,12 +12,12 @@ import time
 
 import torch
 
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation
-from knowledge_transfer.learning.members import learn_members
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Recipe
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.vectorized.members import learn_members
 
 
 def random_images(count: int) -> ImageSet:

@@ -37,7 +37,7 @@ class Watch(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name in ("torch", "torchvision", "mlflow", "matplotlib", "pandas", "torchmetrics", "sklearn", "kedro_viz"):
             note(f"(import of {name} begins)")
-        if name == "knowledge_transfer.learning.steps":
+        if name == "knowledge_transfer.learning.training.trainer":
             note("(import of the training steps begins)")
         return None
 sys.meta_path.insert(0, Watch())
@@ -55,7 +55,7 @@ run = Node.run
 def ran(self, *given, **named):
     note("catalog, checks and tracking")
     if "learner" not in times:
-        from knowledge_transfer.learning.steps import Learner
+        from knowledge_transfer.learning.training.trainer import Learner
         times["learner"] = None
         def step(self, *given, **named):
             note("first step")

@@ -11,9 +11,9 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.gpu.measure import breakdown, synchronise
-from knowledge_transfer.learning import steps
-from knowledge_transfer.learning.blocks import parts_of
-from knowledge_transfer.learning.steps import Learner
+from knowledge_transfer.learning.data.domains import parts_of
+from knowledge_transfer.learning.training import trainer
+from knowledge_transfer.learning.training.trainer import Learner
 
 
 def step_profile(learner: Learner, count: int = 10) -> tuple[dict[str, float], dict[str, float]]:
@@ -56,8 +56,8 @@ def _phases(learner: Learner) -> Iterator[dict[str, float]]:
         return call
 
     with (
-        patch.object(steps, "render", timed("views", steps.render)),
-        patch.object(steps, "soft_targets", timed("views", steps.soft_targets)),
+        patch.object(trainer, "render", timed("views", trainer.render)),
+        patch.object(trainer, "soft_targets", timed("views", trainer.soft_targets)),
         patch.object(learner, "answer", timed("model, forward", learner.answer)),
         patch.object(learner, "_loss", timed("loss", learner._loss)),
         patch.object(torch.Tensor, "backward", timed("model, backward", torch.Tensor.backward)),

@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from benchmarks.common import TEMPERATURE
-from knowledge_transfer.learning import fusion
-from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.ensembles import fusion
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):

@@ -10,7 +10,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import pytest
 import torch
 
-from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.data.image_set import ImageSet
 from tests.project import Project
 
 torch.set_num_threads(1)

@@ -16,11 +16,11 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from kedro_datasets.json import JSONDataset
 
-from knowledge_transfer import resuming
-from knowledge_transfer.config import whole_address
 from knowledge_transfer.datasets import ImageSetDataset
-from knowledge_transfer.datasets.store import Store
-from knowledge_transfer.resuming import ResumingHooks
+from knowledge_transfer.datasets.storage.store import Store
+from knowledge_transfer.experiment.loader import whole_address
+from knowledge_transfer.hooks import resume
+from knowledge_transfer.hooks.resume import ResumingHooks
 from knowledge_transfer.tracking.runs import Run
 from tests.bucket import KEY, Bucket
 from tests.conftest import stripes
@@ -86,8 +86,8 @@ def forgotten(folder: str, age: float | None, monkeypatch: pytest.MonkeyPatch) -
             "a_images": ImageSetDataset(filepath=f"{folder}/a.safetensors", credentials=KEY),
         }
     )
-    monkeypatch.setattr(resuming, "parameters_of", lambda parameters, _: parameters)
-    catalog.save("made_with", {"parameters_sha256": resuming._digest(PARAMETERS), "since": began})
+    monkeypatch.setattr(resume, "parameters_of", lambda parameters, _: parameters)
+    catalog.save("made_with", {"parameters_sha256": resume._digest(PARAMETERS), "since": began})
     catalog.save("a_images", stripes(6))
     if age is None:
         monkeypatch.setattr(Bucket, "modified", AbstractFileSystem.modified)

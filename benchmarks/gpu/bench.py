@@ -13,7 +13,7 @@ import torch
 from benchmarks.gpu.data import Published
 from benchmarks.gpu.measure import matmul_rate
 from knowledge_transfer.learning.hardware import has_native_bf16
-from knowledge_transfer.learning.models import Architecture
+from knowledge_transfer.learning.models.architecture import Architecture
 
 KINDS = ("simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19")
 Work = Callable[[], dict[str, Any]]

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.splitting import stratified_indices
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import stratified_indices
 
 _NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SHAPE = (3, 32, 32)

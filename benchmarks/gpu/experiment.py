@@ -13,12 +13,13 @@ from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.gpu.measure import peak_gibibytes
 from benchmarks.gpu.recipes import Plan, Stage, published, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.events import EpochEnded
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, Standing, learn, rank, transfer_through
-from knowledge_transfer.learning.recipe import Augmentation
-from knowledge_transfer.learning.soft_labels import SoftLabels, label
-from knowledge_transfer.learning.splitting import split, without
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import split, without
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.train import Normalisation, Standing, learn, rank, transfer_through
+from knowledge_transfer.learning.training.events import EpochEnded
 
 _BEFORE, _AFTER = "ensemble before", "ensemble after"
 

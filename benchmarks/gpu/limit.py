@@ -13,9 +13,9 @@ from benchmarks.gpu.bare import bare_step
 from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.gpu.measure import breakdown, median_seconds, peak_gibibytes, steps_of
 from benchmarks.limits import learner_of
-from knowledge_transfer.learning.evaluation import multiply_adds, predict
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.soft_labels import label
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.evaluation.predict import multiply_adds, predict
 
 _PASSES = {"bare": 3, "learner": 3, "label": 1, "predict": 1}  # forward; backward costs two more
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.gpu.recipes import FILE, WANTED
 from knowledge_transfer import settings
-from knowledge_transfer.config import ExperimentConfigLoader
-from knowledge_transfer.parameters import check_parameters
+from knowledge_transfer.experiment.loader import ExperimentConfigLoader
+from knowledge_transfer.hooks.parameters import check_parameters
 
 
 def configured() -> dict[str, Any]:

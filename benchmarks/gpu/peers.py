@@ -28,17 +28,19 @@ from benchmarks.gpu.bench import KINDS, Bench, Rows
 from benchmarks.gpu.measure import seconds_of
 from benchmarks.gpu.usual_loop import Bare, epoch
 from benchmarks.usual import MeanOfProbabilities, PilImages
-from knowledge_transfer.learning import losses
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.folding import folded
+from knowledge_transfer.learning.data.augmentation import render
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import prepare_lesson
-from knowledge_transfer.learning.optimising import optimizer_of
-from knowledge_transfer.learning.recipe import Recipe, Teaching
-from knowledge_transfer.learning.soft_labels import SoftLabels, label
-from knowledge_transfer.learning.steps import Learner
-from knowledge_transfer.learning.views import render
+from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.models.network import folded
+from knowledge_transfer.learning.train import prepare_lesson
+from knowledge_transfer.learning.training.optimizer import optimizer_of
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import Learner
 
 _PAIRS = {
     "vgg19 → simple_cnn": (("vgg19",), "simple_cnn"),
@@ -147,8 +149,8 @@ def _in_step(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoin
                 with torch.no_grad():
                     teacher_logits = asked(seen).float()
                 student_logits = student(seen).float()
-            soft = losses.kl(student_logits, teacher_logits, on_device[indices], temperature=TEMPERATURE)
-            loss = losses.combine(soft, F.cross_entropy(student_logits, on_device[indices]), ALPHA)
+            soft = distillation.kl(student_logits, teacher_logits, on_device[indices], temperature=TEMPERATURE)
+            loss = distillation.combine(soft, F.cross_entropy(student_logits, on_device[indices]), ALPHA)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

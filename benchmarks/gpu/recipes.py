@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.bench import Sizes
-from knowledge_transfer.learning.knobs import Knobs
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Recipe, Teaching
+from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.training.recipe import Recipe
 
 FILE = Path(__file__).with_name("recipes.json")
 # What of the configuration the benchmark reads, as pydantic's model_dump takes it.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.bench import Bench, OutOfTimeError, Rows, Work
-from knowledge_transfer.learning import events
+from knowledge_transfer.learning.training import events
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from benchmarks.common import AUGMENTATION, network, random_images
 from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.stacked_students import random_images as random_digits
 from benchmarks.stacked_students import seconds as seconds_of_members
-from knowledge_transfer.learning.recipe import Recipe
-from knowledge_transfer.learning.steps import Learner
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import Learner
 
 _PATIENCE = 120  # seconds that a process waits for the others to be ready
 _barrier: Any = None  # of this process, set where it is started

@@ -15,12 +15,12 @@ import torch
 from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.gpu.measure import compiled_anew, seconds_of
 from benchmarks.gpu.recipes import published, seed_for
-from knowledge_transfer.learning.blocks import parts_of
-from knowledge_transfer.learning.evaluation import predict
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, network_of
-from knowledge_transfer.learning.splitting import split, without
-from knowledge_transfer.learning.steps import Learner
+from knowledge_transfer.learning.data.domains import parts_of
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import split, without
+from knowledge_transfer.learning.evaluation.predict import predict
+from knowledge_transfer.learning.train import Normalisation, network_of
+from knowledge_transfer.learning.training.trainer import Learner
 
 
 def rows(bench: Bench) -> Rows:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from knowledge_transfer.learning.models import Network
+from knowledge_transfer.learning.models.network import Network
 
 
 class Bare(nn.Module):

@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.common import resident_peak
 from benchmarks.peers.task import Task
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.models import Network
+from knowledge_transfer.learning.models.network import Network
 
 
 @dataclass

@@ -12,11 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, learn
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Augmentation, Recipe
-from knowledge_transfer.learning.splitting import stratified_indices
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import stratified_indices
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.training.recipe import Recipe
 
 # Wider than the shift: whether what moves in from outside is black or mirrored is then the same.
 _SIDE, _MARGIN = 22, 5
@@ -29,7 +30,7 @@ def prepare(
 
     Teachers learn from the whole training part, of which the students see `images`; validation is the test part.
     """
-    from knowledge_transfer.datasets import digits
+    from knowledge_transfer.datasets.sources import digits
 
     folder.mkdir(parents=True, exist_ok=True)
     training, validation = (_coloured(digits.read(part, _SIDE)) for part in ("train", "test"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from benchmarks.common import ALPHA, AUGMENTATION, TEMPERATURE
 from benchmarks.peers.course import Course, now
 from benchmarks.peers.task import Task
-from knowledge_transfer.learning.learner import prepare_lesson
-from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.training import fit
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.train import prepare_lesson
+from knowledge_transfer.learning.training.loop import fit
 
 PRECISION = "bf16"
 TEACHING = Teaching(alpha=ALPHA, temperature=TEMPERATURE)

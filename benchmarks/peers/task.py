@@ -13,13 +13,13 @@ from benchmarks.common import AUGMENTATION
 from benchmarks.peers.store import read_images, read_teacher
 from benchmarks.usual import MeanOfProbabilities
 from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import has_native_bf16, resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, network_of
-from knowledge_transfer.learning.models import Architecture, Network
-from knowledge_transfer.learning.optimising import optimizer_of
-from knowledge_transfer.learning.recipe import Recipe
-from knowledge_transfer.learning.schedule import rate_factor
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import Network
+from knowledge_transfer.learning.train import Normalisation, network_of
+from knowledge_transfer.learning.training.optimizer import optimizer_of, rate_factor
+from knowledge_transfer.learning.training.recipe import Recipe
 
 ENSEMBLE = ("simple_cnn", "resnet8", "resnet50", "squeezenet")
 

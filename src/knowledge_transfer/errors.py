@@ -5,24 +5,13 @@ from __future__ import annotations
 import traceback
 
 import click
-from kedro.framework.hooks import hook_impl
 from kedro.io import DatasetError
 
-from knowledge_transfer.learning.steps import TrainingDivergedError
+from knowledge_transfer.learning.training.trainer import TrainingDivergedError
 
 
 class RunError(click.ClickException):
     """A run that cannot be done or go on; the message says what, where and what to do."""
-
-
-class ErrorHooks:
-    """Turns errors of input into one clear line; anything else keeps its traceback."""
-
-    @hook_impl(trylast=True)
-    def on_pipeline_error(self, error: Exception) -> None:
-        """Raise RunError in place of an unusable file, a diverged fit, or anything else that this project refuses."""
-        if is_refusal(error) and not isinstance(error, RunError):
-            raise RunError(told(error)) from error
 
 
 def is_refusal(error: Exception) -> bool:

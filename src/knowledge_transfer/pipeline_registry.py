@@ -9,22 +9,22 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from knowledge_transfer import settings
-from knowledge_transfer.config import ExperimentConfigLoader
-from knowledge_transfer.parameters import check_parameters, check_parts
-from knowledge_transfer.pipelines import building
-from knowledge_transfer.pipelines.experiment import PARTS
+from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import PARTS
+from knowledge_transfer.experiment.loader import ExperimentConfigLoader
+from knowledge_transfer.hooks.parameters import check_parameters, check_parts
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines for the run's roster, or for conf/base's where there is no run (`kedro registry list`)."""
-    if not building.is_set():
+    if not current.is_set():
         parameters = _base_parameters()
-        building.set_current(check_parameters(parameters), check_parts(parameters))
+        current.set_current(check_parameters(parameters), check_parts(parameters))
     pipelines = find_pipelines(raise_errors=True)
     for name in PARTS:
         # Asked for by name, Kedro finds it alone: then its faults are told before nodes are looked for in it.
         if pipelines.keys() - {"__default__"} == {name}:
-            building.require_sound(name)
+            current.require_sound(name)
     if "bidirectional" in pipelines:
         pipelines["__default__"] = pipelines["bidirectional"]
     return pipelines

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import warnings
 
-from knowledge_transfer.board import BoardHooks
-from knowledge_transfer.config import ExperimentConfigLoader
-from knowledge_transfer.errors import ErrorHooks
-from knowledge_transfer.parameters import ParameterHooks
-from knowledge_transfer.progress import ProgressHooks
-from knowledge_transfer.resuming import ResumingHooks
-from knowledge_transfer.run_facts import RunFactsHooks
-from knowledge_transfer.run_status import RunStatusHooks
-from knowledge_transfer.timeline import TimelineHooks
+from knowledge_transfer.console.live_table import BoardHooks
+from knowledge_transfer.console.progress import ProgressHooks
+from knowledge_transfer.experiment.loader import ExperimentConfigLoader
+from knowledge_transfer.hooks.errors import ErrorHooks
+from knowledge_transfer.hooks.parameters import ParameterHooks
+from knowledge_transfer.hooks.resume import ResumingHooks
+from knowledge_transfer.hooks.run_info import RunFactsHooks
+from knowledge_transfer.hooks.snapshots import UnfinishedHooks
+from knowledge_transfer.hooks.timeline import TimelineHooks
+from knowledge_transfer.hooks.viz_status import RunStatusHooks
 from knowledge_transfer.tracking import MlflowHooks
-from knowledge_transfer.unfinished import UnfinishedHooks
 
 # Kedro 1.7 calls OmegaConf 2.4 by an old name; nothing a user of this project could do about it.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)

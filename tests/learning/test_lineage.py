@@ -1,11 +1,10 @@
 import pytest
 import torch
 
-from knowledge_transfer.learning.checkpoint import Facts
-from knowledge_transfer.learning.lineage import require_one_lineage, require_present_images
-from knowledge_transfer.learning.mixing import mix
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.splitting import split
+from knowledge_transfer.learning.checkpoint import Facts, require_one_lineage, require_present_images
+from knowledge_transfer.learning.data.domain_mix import mix
+from knowledge_transfer.learning.data.splits import split
+from knowledge_transfer.learning.models.architecture import Architecture
 from tests.conftest import two_domains
 
 

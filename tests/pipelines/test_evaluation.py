@@ -10,16 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning import metrics as metrics_of_learning
-from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, learn
-from knowledge_transfer.learning.metrics import Paired
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Augmentation, Recipe
-from knowledge_transfer.learning.soft_labels import LabellingFacts, SoftLabels
-from knowledge_transfer.pipelines.evaluation import answers, nodes, questions, tables
-from knowledge_transfer.pipelines.experiment import Target
+from knowledge_transfer.experiment.config import Target
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
+from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES
+from knowledge_transfer.learning.evaluation import metrics as metrics_of_learning
+from knowledge_transfer.learning.evaluation.metrics import Paired
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.pipelines.evaluation import answers, nodes, tables
+from knowledge_transfer.pipelines.evaluation import comparisons as questions
 from tests.conftest import stripes
 
 STUDENTS = {"strong": {}, "weak": {}, "odd": {}}

@@ -4,14 +4,17 @@ import dataclasses
 
 import pytest
 
-from knowledge_transfer.learning.learner import Normalisation, learn
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Augmentation, Recipe, Teaching
-from knowledge_transfer.learning.soft_labels import label
-from knowledge_transfer.learning.steps import TrainingDivergedError
-from knowledge_transfer.pipelines import building, evaluation
-from knowledge_transfer.pipelines.evaluation import reference_arms
-from knowledge_transfer.pipelines.experiment import Distillation, Evaluation, Experiment, Student, Target, seed_for
+from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import Distillation, Evaluation, Experiment, Student, Target, seed_for
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import TrainingDivergedError
+from knowledge_transfer.pipelines import evaluation, reference_arms
+from knowledge_transfer.pipelines.reference_arms import nodes
 from tests.conftest import stripes
 
 ARCHITECTURE = Architecture(kind="simple_cnn", width=0.125)
@@ -30,7 +33,7 @@ def distillation(**teaching: object) -> Distillation:
 
 @pytest.mark.parametrize("student_set", [False, True])
 def test_labels_on_the_images_of_the_distillation_for_all_its_rounds(student_set):
-    checkpoint, history, facts = reference_arms.learn_from_labels(
+    checkpoint, history, facts = nodes.learn_from_labels(
         *SETS, TARGET, distillation(student_set=student_set), 3, 7, "cpu"
     )
     images = TRANSFER.join(STUDENTS) if student_set else TRANSFER
@@ -45,8 +48,8 @@ def test_labels_on_the_images_of_the_distillation_for_all_its_rounds(student_set
 
 def test_smoothing_is_all_that_differs_from_labels():
     settings = Evaluation(label_smoothing=0.2)
-    plain, _, _ = reference_arms.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
-    smooth, _, _ = reference_arms.learn_from_smoothed_labels(*SETS, TARGET, distillation(), settings, 1, 7, "cpu")
+    plain, _, _ = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
+    smooth, _, _ = nodes.learn_from_smoothed_labels(*SETS, TARGET, distillation(), settings, 1, 7, "cpu")
     changed = {name for name in plain.facts.recipe if plain.facts.recipe[name] != smooth.facts.recipe[name]}
     assert changed == {"label_smoothing"}
     assert smooth.facts.recipe["label_smoothing"] == 0.2
@@ -55,7 +58,7 @@ def test_smoothing_is_all_that_differs_from_labels():
 
 
 def test_the_ceiling_sees_every_image_anyone_learned_from():
-    checkpoint, _, _ = reference_arms.learn_from_all_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
+    checkpoint, _, _ = nodes.learn_from_all_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
     assert checkpoint.facts.images_sha256 == TRANSFER.join(STUDENTS).sha256
 
 
@@ -63,15 +66,15 @@ def test_teachers_alone_never_tell_a_label():
     """The same soft labels under other labels give the same weights: alpha is 1 whatever the experiment's."""
     teacher, _ = learn(
         "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=MEASURED,
-        seed=1, device=reference_arms.resolve_device("cpu"),
+        seed=1, device=nodes.resolve_device("cpu"),
     )  # fmt: skip
     weights = []
     for images in (TRANSFER, dataclasses.replace(TRANSFER, labels=(TRANSFER.labels + 1) % 3)):
         said = label(
             [teacher], images, views=2, view_seed=seed_for(7, "target_distillation"), augmentation=Augmentation(),
-            device=reference_arms.resolve_device("cpu"),
+            device=nodes.resolve_device("cpu"),
         )  # fmt: skip
-        checkpoint, _, _ = reference_arms.learn_without_labels(
+        checkpoint, _, _ = nodes.learn_without_labels(
             images,
             *SETS[1:],
             said,
@@ -97,10 +100,10 @@ def test_a_loss_that_reads_labels_has_no_arm_without_them(monkeypatch):
 
 def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
     """The same seed as the model's own, so that nothing but the teacher differs."""
-    checkpoint, _, _ = reference_arms.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
+    checkpoint, _, _ = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
     again, _ = learn(
         "big", ARCHITECTURE, TRANSFER, RECIPE, validation=VALIDATION, normalisation=MEASURED,
-        seed=seed_for(7, "big"), device=reference_arms.resolve_device("cpu"),
+        seed=seed_for(7, "big"), device=nodes.resolve_device("cpu"),
     )  # fmt: skip
     assert checkpoint.sha256 == again.sha256
 
@@ -108,11 +111,9 @@ def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
 def test_a_student_goes_on_from_its_trained_weights_by_its_own_reverse_recipe():
     start, _ = learn(
         "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=MEASURED,
-        seed=1, device=reference_arms.resolve_device("cpu"),
+        seed=1, device=nodes.resolve_device("cpu"),
     )  # fmt: skip
-    checkpoint, _, _ = reference_arms.continue_student(
-        *SETS, STUDENT, distillation(student_set=True), 2, 7, "cpu", start
-    )
+    checkpoint, _, _ = nodes.continue_student(*SETS, STUDENT, distillation(student_set=True), 2, 7, "cpu", start)
     assert checkpoint.facts.key == "cnn_continued@2"
     assert checkpoint.facts.parents == {"cnn@0": start.sha256}
     assert (checkpoint.facts.recipe["learning_rate"], checkpoint.facts.recipe["epochs"]) == (0.02, 2)
@@ -122,7 +123,7 @@ def test_a_student_goes_on_from_its_trained_weights_by_its_own_reverse_recipe():
 def test_divergence_names_the_arm():
     wild = Distillation(recipe=RECIPE.override({"learning_rate": 1e30, "epochs": 3}), teaching=Teaching())
     with pytest.raises(TrainingDivergedError, match="big_labels"):
-        reference_arms.learn_from_labels(*SETS, TARGET, wild, 1, 7, "cpu")
+        nodes.learn_from_labels(*SETS, TARGET, wild, 1, 7, "cpu")
 
 
 def stage(monkeypatch, *, rounds=1, students=("cnn", "tiny"), start="trained", controls=True, target_distillation=None):
@@ -136,8 +137,8 @@ def stage(monkeypatch, *, rounds=1, students=("cnn", "tiny"), start="trained", c
         reverse_distillation=distillation(start=start),
         evaluation={"controls": controls},
     )  # fmt: skip
-    monkeypatch.setattr(building, "_current", plan)
-    return evaluation.create_pipeline()
+    monkeypatch.setattr(current, "_current", plan)
+    return evaluation.create_pipeline() + reference_arms.create_pipeline()
 
 
 def trained(pipeline):
@@ -148,11 +149,11 @@ def test_each_wanted_arm_is_a_training_node_that_shows_in_kedro_viz(monkeypatch)
     pipeline = stage(monkeypatch)
     arms = {"train_big_labels", "train_big_no_labels", "train_big_label_smoothing", "train_big_all_labels"}
     assert {node.name for node in pipeline.only_nodes_with_tags("training").nodes} == {
-        f"evaluation.reference_arms.{name}" for name in arms | {"train_cnn_continued", "train_tiny_continued"}
+        f"reference_arms.{name}" for name in arms | {"train_cnn_continued", "train_tiny_continued"}
     }
     assert all("gpu" in node.tags for node in pipeline.only_nodes_with_tags("training").nodes)
     assert not pipeline.only_nodes_with_tags("final").nodes
-    assert {node.namespace for node in pipeline.nodes} == {"evaluation", "evaluation.reference_arms"}
+    assert {node.namespace for node in pipeline.nodes} == {"evaluation", "reference_arms"}
 
 
 @pytest.mark.parametrize(
@@ -194,10 +195,10 @@ def test_arms_of_the_target_are_trained_on_as_many_devices_as_the_target(devices
         asked.append(options["replicas"])
         raise TrainingDivergedError("enough")
 
-    monkeypatch.setattr(reference_arms, "learn", learn_)
+    monkeypatch.setattr(nodes, "learn", learn_)
     target = TARGET.model_copy(update={"devices": devices})
     with pytest.raises(TrainingDivergedError):
-        reference_arms.learn_from_labels(*SETS, target, distillation(), 1, 7, "cpu")
+        nodes.learn_from_labels(*SETS, target, distillation(), 1, 7, "cpu")
     with pytest.raises(TrainingDivergedError):
-        reference_arms.continue_student(*SETS, STUDENT, distillation(), 1, 7, "cpu")
+        nodes.continue_student(*SETS, STUDENT, distillation(), 1, 7, "cpu")
     assert asked == [devices, 1]

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from knowledge_transfer.pipelines.drawing import inline_svg
-from knowledge_transfer.pipelines.evaluation import figures, questions, words
-from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
+from knowledge_transfer.experiment.config import Student
+from knowledge_transfer.pipelines.evaluation import comparisons, figures, words
+from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.report import write_report
-from knowledge_transfer.pipelines.experiment import Student
+from knowledge_transfer.reporting.style import inline_svg
 
 NASTY = ["<script>alert(1)</script>", '$x_1$ & "quotes"', "--><b>"]
 
@@ -83,7 +83,7 @@ TARGET = [{"model": "big", "round": 1, "domain": "all", "accuracy": 0.95, "joint
 @pytest.fixture(scope="module")
 def page() -> str:
     return write_report(
-        pd.DataFrame([comparison(questions.TARGET_OR_LABELS)]),
+        pd.DataFrame([comparison(comparisons.TARGET_OR_LABELS)]),
         metrics(),
         curves(),
         square(NASTY, "label"),
@@ -174,7 +174,7 @@ def test_the_page_has_the_numbers(page):
     ],
 )
 def test_the_lead_claims_transfer_only_beside_both_arms(labels, smoothed, said):
-    asked = {questions.TARGET_OR_LABELS: labels, questions.TARGET_OR_SMOOTHING: smoothed}
+    asked = {comparisons.TARGET_OR_LABELS: labels, comparisons.TARGET_OR_SMOOTHING: smoothed}
     rows = [comparison(question, verdict=verdict) for question, verdict in asked.items() if verdict]
     first, _ = words.lead(rows, TARGET)
     assert said in first
@@ -183,9 +183,9 @@ def test_the_lead_claims_transfer_only_beside_both_arms(labels, smoothed, said):
 
 def test_the_lead_names_who_learned_more_and_who_less():
     rows = [
-        comparison(questions.AFTER_OR_CONTINUED, "cnn@1", "cnn_continued@1", "gain"),
-        comparison(questions.AFTER_OR_CONTINUED, "tiny@1", "tiny_continued@1", "loss"),
-        comparison(questions.AFTER_OR_CONTINUED, "odd@1", "odd_continued@1", "none"),
+        comparison(comparisons.AFTER_OR_CONTINUED, "cnn@1", "cnn_continued@1", "gain"),
+        comparison(comparisons.AFTER_OR_CONTINUED, "tiny@1", "tiny_continued@1", "loss"),
+        comparison(comparisons.AFTER_OR_CONTINUED, "odd@1", "odd_continued@1", "none"),
     ]
     _, second = words.lead(rows, TARGET)
     assert re.search(r"cnn \(\+3.4.*\) learned more .*tiny \(−3.4.*\) learned less .*1 of 3 students", second)

@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from pydantic import ValidationError
 
 from knowledge_transfer.datasets import CheckpointDataset, SoftLabelsDataset
-from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES
+from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES
 from knowledge_transfer.pipelines.multi_teacher import words
 from knowledge_transfer.pipelines.multi_teacher.nodes import ask, part_of
 from knowledge_transfer.pipelines.multi_teacher.published import PUBLISHED, is_published, published_gap

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from knowledge_transfer.learning.blocks import Block, union_names
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.pipelines.evaluation import questions, words
-from knowledge_transfer.pipelines.evaluation.questions import ACCURACY, JOINT_ACCURACY, Question
+from knowledge_transfer.learning.data.domains import Block, union_names
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.pipelines.evaluation import comparisons, words
+from knowledge_transfer.pipelines.evaluation.comparisons import ACCURACY, JOINT_ACCURACY, Question
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED, routed
 
 BLOCKS = (Block("a", 0, ("x", "y")), Block("b", 2, ("u", "v", "w")))
@@ -61,13 +61,13 @@ def test_students_that_are_all_but_certain_do_not_tie():
 
 
 def test_what_is_asked_of_a_mix():
-    asked = list(questions.questions_of_mix({"one": "a", "two": "b"}, "big", 2))
-    assert Question(questions.TARGET_OR_LABELS, "big@2", "big_labels@2", "all", JOINT_ACCURACY) in asked
-    assert Question(questions.TARGET_OR_ORACLE, "big@2", f"{ORACLE_ROUTED}@1", "all", ACCURACY) in asked
-    assert Question(questions.TARGET_OR_CONFIDENT, "big@2", f"{MOST_CONFIDENT}@1", "all", JOINT_ACCURACY) in asked
-    assert Question(questions.TARGET_OR_STUDENT, "big@2", "two@1", "b") in asked
-    assert Question(questions.AFTER_OR_CONTINUED, "one@2", "one_continued@2", "a") in asked
-    assert Question(questions.AFTER_OR_BEFORE, "one@2", "one@0", "a") in asked
+    asked = list(comparisons.questions_of_mix({"one": "a", "two": "b"}, "big", 2))
+    assert Question(comparisons.TARGET_OR_LABELS, "big@2", "big_labels@2", "all", JOINT_ACCURACY) in asked
+    assert Question(comparisons.TARGET_OR_ORACLE, "big@2", f"{ORACLE_ROUTED}@1", "all", ACCURACY) in asked
+    assert Question(comparisons.TARGET_OR_CONFIDENT, "big@2", f"{MOST_CONFIDENT}@1", "all", JOINT_ACCURACY) in asked
+    assert Question(comparisons.TARGET_OR_STUDENT, "big@2", "two@1", "b") in asked
+    assert Question(comparisons.AFTER_OR_CONTINUED, "one@2", "one_continued@2", "a") in asked
+    assert Question(comparisons.AFTER_OR_BEFORE, "one@2", "one@0", "a") in asked
 
 
 def answer(question: str, b: str, verdict: str, domain: str = "all", measure: str = ACCURACY, sign: int = 1) -> dict:
@@ -83,13 +83,13 @@ TARGET = [
 
 def test_the_lead_of_a_mix_tells_both_accuracies_and_each_domain():
     rows = [
-        answer(questions.TARGET_OR_LABELS, "big_labels@1", "gain"),
-        answer(questions.TARGET_OR_LABELS, "big_labels@1", "none", measure=JOINT_ACCURACY),
-        answer(questions.TARGET_OR_NO_LABELS, "big_no_labels@1", "not beyond chance", measure=JOINT_ACCURACY),
-        answer(questions.TARGET_OR_CONFIDENT, f"{MOST_CONFIDENT}@0", "gain", measure=JOINT_ACCURACY),
-        answer(questions.TARGET_OR_STUDENT, "one@0", "gain", "a"),
-        answer(questions.TARGET_OR_STUDENT, "twin@0", "none", "b"),
-        answer(questions.TARGET_OR_STUDENT, "two@0", "none", "b"),
+        answer(comparisons.TARGET_OR_LABELS, "big_labels@1", "gain"),
+        answer(comparisons.TARGET_OR_LABELS, "big_labels@1", "none", measure=JOINT_ACCURACY),
+        answer(comparisons.TARGET_OR_NO_LABELS, "big_no_labels@1", "not beyond chance", measure=JOINT_ACCURACY),
+        answer(comparisons.TARGET_OR_CONFIDENT, f"{MOST_CONFIDENT}@0", "gain", measure=JOINT_ACCURACY),
+        answer(comparisons.TARGET_OR_STUDENT, "one@0", "gain", "a"),
+        answer(comparisons.TARGET_OR_STUDENT, "twin@0", "none", "b"),
+        answer(comparisons.TARGET_OR_STUDENT, "two@0", "none", "b"),
     ]
     known, joint, beside, _ = words.lead(rows, TARGET)
     assert "90.0\N{NO-BREAK SPACE}% of the test images, each image's domain being known" in known
@@ -102,5 +102,5 @@ def test_the_lead_of_a_mix_tells_both_accuracies_and_each_domain():
 
 @pytest.mark.parametrize(("verdict", "sign", "said_of_it"), [("gain", 1, "better than"), ("loss", -1, "worse than")])
 def test_the_lead_says_where_the_target_is_better_and_where_worse(verdict, sign, said_of_it):
-    rows = [answer(questions.TARGET_OR_STUDENT, "one@0", verdict, "a", sign=sign)]
+    rows = [answer(comparisons.TARGET_OR_STUDENT, "one@0", verdict, "a", sign=sign)]
     assert f"{said_of_it} one on a" in words.lead(rows, TARGET)[2]

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
-from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.parameters import check_parts
+from knowledge_transfer.hooks.parameters import check_parts
+from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES
+from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.pipelines.student_ensemble import figures, tables
 from knowledge_transfer.pipelines.student_ensemble.nodes import best_point, counted_as_published
 from tests.project import ROOT, Project

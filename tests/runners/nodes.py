@@ -17,10 +17,10 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import AbstractRunner
 
-from knowledge_transfer.learning.ranks import RankKilledError
+from knowledge_transfer.learning.distributed.worker import RankKilledError
 from knowledge_transfer.runners import DeviceRunner
-from knowledge_transfer.runners.places import Place
-from knowledge_transfer.runners.specs import announce
+from knowledge_transfer.runners.hook_specs import announce
+from knowledge_transfer.runners.local.devices import Place
 from knowledge_transfer.runners.worker import place
 
 

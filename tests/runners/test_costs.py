@@ -10,8 +10,8 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
-from knowledge_transfer.pipelines.experiment import Student, Target, Training
-from knowledge_transfer.pipelines.study_settings import Model
+from knowledge_transfer.experiment.config import Student, Target, Training
+from knowledge_transfer.experiment.study_config import Model
 from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
 
 RECIPE = {"epochs": 10}

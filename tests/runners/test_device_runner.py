@@ -18,8 +18,8 @@ from kedro_datasets.json import JSONDataset
 
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.runners import DeviceRunner
-from knowledge_transfer.runners import devices as device_runner
-from knowledge_transfer.runners.walk import NodeError
+from knowledge_transfer.runners.local import runner as device_runner
+from knowledge_transfer.runners.scheduler import NodeError
 from tests.runners.nodes import (
     Door,
     die,

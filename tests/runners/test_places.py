@@ -11,12 +11,13 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.errors import RunError
+from knowledge_transfer.hooks.parameters import ParameterHooks, ParametersError, check_parameters
 from knowledge_transfer.learning.hardware import numbers_in, resolve_device
-from knowledge_transfer.parameters import ParameterHooks, ParametersError, check_parameters
 from knowledge_transfer.pipeline_registry import _base_parameters
-from knowledge_transfer.runners import DeviceRunner, default_runner, places
-from knowledge_transfer.runners.places import Place, gpus, processors
-from knowledge_transfer.runners.slots import Slots
+from knowledge_transfer.runners import DeviceRunner, default_runner
+from knowledge_transfer.runners.local import devices
+from knowledge_transfer.runners.local.devices import Place, gpus, processors
+from knowledge_transfer.runners.local.slots import Slots
 
 GIB = 1024**3
 Machine = Callable[..., None]
@@ -30,7 +31,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(free))
         monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free))
         monkeypatch.setattr(
-            places, "free_memory", lambda numbers: {number: int(free[number] * GIB) for number in numbers}
+            devices, "free_memory", lambda numbers: {number: int(free[number] * GIB) for number in numbers}
         )
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if visible is not None:
@@ -99,7 +100,7 @@ def test_a_target_on_more_gpus_than_there_are_is_refused_before_the_run(machine:
 
 
 def test_a_gpu_that_cannot_even_be_asked_counts_as_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    places.free_memory.cache_clear()
+    devices.free_memory.cache_clear()
     asked = (
         "import torch\n"
         "def told(index):\n"
@@ -107,9 +108,9 @@ def test_a_gpu_that_cannot_even_be_asked_counts_as_full(monkeypatch: pytest.Monk
         "    return 80 << 30, 0\n"
         "torch.cuda.mem_get_info = told\n"
     )
-    monkeypatch.setattr(places, "_PROBE", asked + places._PROBE)
-    assert places.free_memory((0, 1)) == {0: 80 << 30, 1: 0}
-    places.free_memory.cache_clear()
+    monkeypatch.setattr(devices, "_PROBE", asked + devices._PROBE)
+    assert devices.free_memory((0, 1)) == {0: 80 << 30, 1: 0}
+    devices.free_memory.cache_clear()
 
 
 def test_a_plain_run_uses_gpus_where_there_are_some(machine: Machine) -> None:

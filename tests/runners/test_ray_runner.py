@@ -17,7 +17,7 @@ from kedro_datasets.json import JSONDataset
 
 from knowledge_transfer.datasets import PublishedImagesDataset
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.runners.walk import NodeError
+from knowledge_transfer.runners.scheduler import NodeError
 from tests.runners.nodes import Door, die_once, double, gpu, meet, run, visible
 from tests.runners.test_device_runner import Ended
 
@@ -97,7 +97,7 @@ def test_a_killed_task_is_tried_once_more_and_one_that_raises_is_named(cluster: 
 
 
 def test_an_address_at_which_nobody_answers_is_told_at_once() -> None:
-    from knowledge_transfer.runners.ray import _require_cluster
+    from knowledge_transfer.runners.cluster.ray_runner import _require_cluster
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -111,7 +111,7 @@ def test_an_address_at_which_nobody_answers_is_told_at_once() -> None:
 def test_no_task_asks_for_more_processors_than_a_machine_has(
     cluster: None, monkeypatch: pytest.MonkeyPatch, machines: int, processors: int, asked: int
 ) -> None:
-    from knowledge_transfer.runners.ray import RayCrew
+    from knowledge_transfer.runners.cluster.ray_runner import RayCrew
 
     alive = [
         {"NodeID": f"{number}", "Alive": True, "Resources": {"CPU": float(processors)}} for number in range(machines)

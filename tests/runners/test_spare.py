@@ -16,9 +16,9 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import node
 
-from knowledge_transfer.runners.orders import Order, order_of
-from knowledge_transfer.runners.processes import ProcessCrew, _move
-from knowledge_transfer.runners.slots import Slots
+from knowledge_transfer.runners.local.process_pool import ProcessCrew, _move
+from knowledge_transfer.runners.local.slots import Slots
+from knowledge_transfer.runners.messages import Order, order_of
 from knowledge_transfer.runners.worker import Done, Failed, Saved
 from tests.project import ROOT
 from tests.runners.nodes import Unreadable, logical_gpus, where_am_i
@@ -159,8 +159,8 @@ for where, name in ((torch.cuda, "is_available"), (torch.cuda, "device_count"), 
         setattr(where, name, lambda *_, name=name: asked.append(name) or 0)
 torch.cuda.is_available()
 from kedro.framework.project import configure_project
-from knowledge_transfer.runners.orders import Setting
-from knowledge_transfer.runners.processes import serve
+from knowledge_transfer.runners.messages import Setting
+from knowledge_transfer.runners.local.process_pool import serve
 from knowledge_transfer.runners.worker import prepare
 configure_project("knowledge_transfer")
 prepare(Setting.present())

@@ -11,10 +11,10 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.runners.orders import Order
+from knowledge_transfer.runners.hook_specs import announce
+from knowledge_transfer.runners.messages import Order
 from knowledge_transfer.runners.reports import Killed, Report
-from knowledge_transfer.runners.specs import announce
-from knowledge_transfer.runners.walk import NodeError, Walk
+from knowledge_transfer.runners.scheduler import NodeError, Walk
 from knowledge_transfer.runners.worker import Done, Failed
 
 

@@ -25,7 +25,7 @@ from mlflow.tracking import MlflowClient
 
 from knowledge_transfer import runners
 from knowledge_transfer.datasets import CheckpointDataset
-from knowledge_transfer.learning.events import EpochEnded, FitResumed
+from knowledge_transfer.learning.training.events import EpochEnded, FitResumed
 from knowledge_transfer.runners import DeviceRunner
 from tests.project import ROOT, TINY, Project, merged
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from knowledge_transfer.learning.blocks import ALL, Block
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.knobs import Knobs
-from knowledge_transfer.learning.models import Architecture, Network, build
+from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.data.domains import ALL, Block
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import Network, build
+from knowledge_transfer.learning.models.weights import weights_sha256
 
 
 class Facts(Knobs):
@@ -124,16 +126,36 @@ class Checkpoint:
             raise ValueError(f"{self.facts.key} takes images of {shape}, these are {list(images.images.shape[1:])}")
 
 
-def weights_sha256(state: dict[str, Tensor]) -> str:
-    """Return the hex digest of names, shapes, types and bytes of `state`, in name order."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+def require_one_lineage(models: Sequence[Facts]) -> None:
+    """Raise ValueError, naming both, when a model descends from another version of a model that is also here.
+
+    Parents that are not among `models` are not judged. Two different models of one name and round are refused too.
+    """
+    present: dict[str, str] = {}
+    for model in models:
+        if present.setdefault(model.key, model.sha256) != model.sha256:
+            raise ValueError(f"there are two different {model.key}: compare the models of one run")
+    for model in models:
+        for parent, sha256 in model.parents.items():
+            if present.get(parent, sha256) != sha256:
+                raise ValueError(
+                    f"{model.key} descends from another {parent} than the one here: "
+                    f"run again from the stage that makes {model.key}"
+                )
 
 
-def cpu_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return a detached, contiguous copy of the network's state on the CPU."""
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()}
+def require_present_images(models: Sequence[Facts], student_images: ImageSet, transfer_images: ImageSet) -> None:
+    """Raise ValueError, naming the model, when one learned from other images than the present sets.
+
+    Cut anew, with another seed say, the validation or the transfer set may hold images that an old model learned.
+    Models of round 0 learn from the student set, later ones from the transfer set or from both, each of its domain.
+    """
+    known: dict[str, tuple[set[str], set[str]]] = {}
+    for model in models:
+        domain = model.domain
+        if domain not in known:
+            ours, transfer = student_images.of(domain), transfer_images.of(domain)
+            known[domain] = {ours.sha256}, {transfer.sha256, transfer.join(ours).sha256}
+        first, later = known[domain]
+        if model.images_sha256 not in (later if model.round else first):
+            raise ValueError(f"{model.key} learned from other images than the present sets: train it again")

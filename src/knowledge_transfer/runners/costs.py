@@ -12,8 +12,9 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
-from knowledge_transfer.learning.evaluation import multiply_adds
-from knowledge_transfer.learning.models import Architecture, build
+from knowledge_transfer.learning.evaluation.predict import multiply_adds
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import build
 
 
 def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, float]:

@@ -9,9 +9,9 @@ from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner
 
 from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
+from knowledge_transfer.runners.hook_specs import announce
 from knowledge_transfer.runners.reports import Crew
-from knowledge_transfer.runners.specs import announce
-from knowledge_transfer.runners.walk import Walk
+from knowledge_transfer.runners.scheduler import Walk
 
 if TYPE_CHECKING:
     from pluggy import PluginManager

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from knowledge_transfer.learning.events import Event
-from knowledge_transfer.runners.orders import Order
+from knowledge_transfer.learning.training.events import Event
+from knowledge_transfer.runners.messages import Order
 from knowledge_transfer.runners.worker import Done, Failed, Killed
 
 

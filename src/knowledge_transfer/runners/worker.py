@@ -16,9 +16,9 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import Task
 
 from knowledge_transfer.errors import is_refusal, told
-from knowledge_transfer.learning import events
-from knowledge_transfer.learning.ranks import RankKilledError
-from knowledge_transfer.runners.orders import Order, Setting, built
+from knowledge_transfer.learning.distributed.worker import RankKilledError
+from knowledge_transfer.learning.training import events
+from knowledge_transfer.runners.messages import Order, Setting, built
 
 if TYPE_CHECKING:
     from pluggy import PluginManager

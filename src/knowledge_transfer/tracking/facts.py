@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from knowledge_transfer.learning.checkpoint import Facts
-from knowledge_transfer.learning.events import EpochEnded
-from knowledge_transfer.learning.recipe import Teaching
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.training.events import EpochEnded
 
 _EPOCH_METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "images_per_second")
 

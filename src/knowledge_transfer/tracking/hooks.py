@@ -14,14 +14,14 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.learning import events
-from knowledge_transfer.learning.blocks import ALL
+from knowledge_transfer.datasets.storage.store import file_of
+from knowledge_transfer.experiment.config import parameters_of
+from knowledge_transfer.experiment.current import model_name, prefix_of, summary_rows
 from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.pipelines.building import model_name, prefix_of
-from knowledge_transfer.pipelines.experiment import parameters_of
-from knowledge_transfer.progress import file_of, summary_rows
+from knowledge_transfer.learning.training import events
 from knowledge_transfer.runners.worker import place
 from knowledge_transfer.tracking.facts import commit, epoch_metrics, flatten, lineage, model_parameters
 from knowledge_transfer.tracking.process import environment, sigterm_unwinds

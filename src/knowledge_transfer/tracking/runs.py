@@ -13,9 +13,9 @@ from typing import Any, Literal
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from knowledge_transfer.datasets.store import Store
+from knowledge_transfer.datasets.storage.store import Store
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.tracking.process import is_alive
 from knowledge_transfer.tracking.server import Server
 

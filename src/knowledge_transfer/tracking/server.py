@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from knowledge_transfer.progress import without_password
+from knowledge_transfer.datasets.storage.store import without_password
 
 Call = Callable[[MlflowClient], Any]
 logger = logging.getLogger(__name__)

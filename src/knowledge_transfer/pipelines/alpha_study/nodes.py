@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.soft_labels import SoftLabels
-from knowledge_transfer.pipelines.drawing import INK, PALETTE, sheet
-from knowledge_transfer.pipelines.numbers import GAP, percent, points
-from knowledge_transfer.pipelines.page import Column, Drawn, Section, Table, write_page
-from knowledge_transfer.pipelines.study_tables import over_seeds, paired, scores
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.reporting.formats import GAP, percent, points
+from knowledge_transfer.reporting.page import Column, Drawn, Section, Table, write_page
+from knowledge_transfer.reporting.statistics import over_seeds, paired, scores
+from knowledge_transfer.reporting.style import INK, PALETTE, sheet
 
 _PARTS = ("training", "validation", "test")
 _PUBLISHED = "pratt2762/knowledge-distillation"

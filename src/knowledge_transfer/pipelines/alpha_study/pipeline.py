@@ -8,21 +8,21 @@ from typing import cast
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.pipelines import building
+from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.study_steps import asking, cutting, labelling, summing_up, teaching, training
 from knowledge_transfer.pipelines.alpha_study import nodes
 from knowledge_transfer.pipelines.alpha_study.settings import Settings
-from knowledge_transfer.pipelines.study_stages import asking, cutting, labelling, summing_up, teaching, training
 
 PARTS = ("training", "validation", "test")
 
 
 def create_pipeline() -> Pipeline:
     """Return the study on each of its data sets."""
-    return building.part("alpha_study", _create)
+    return current.part("alpha_study", _create)
 
 
 def _create() -> Pipeline:
-    settings = cast("Settings", building.study())
+    settings = cast("Settings", current.study())
     return Pipeline([*(each for name in settings.sets for each in _on(name, settings)), *_telling(settings)])
 
 
@@ -74,7 +74,7 @@ def _telling(settings: Settings) -> list[Node]:
             {
                 "arms": "arms_table",
                 "run_facts": "run_facts",
-                "parameters": building.all_parameters(),
+                "parameters": current.all_parameters(),
                 **{f"{name}_curves": f"{name}_curves_table" for name in settings.sets},
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
             },

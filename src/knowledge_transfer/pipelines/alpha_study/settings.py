@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet, require_one_teacher
+from knowledge_transfer.experiment.study_config import Model, Study, StudySet, require_one_teacher
+from knowledge_transfer.learning.distillation.config import Teaching
 
 Alpha = Annotated[float, Field(ge=0, le=1)]
 

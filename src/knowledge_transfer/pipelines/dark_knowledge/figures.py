@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from knowledge_transfer.pipelines.dark_knowledge import published
 from knowledge_transfer.pipelines.dark_knowledge.settings import LEARNERS, SUSPECT, TEACHER
 from knowledge_transfer.pipelines.dark_knowledge.words import ARMS, NAMES, in_words
-from knowledge_transfer.pipelines.drawing import BLUE, INK, MUTED, ORANGE, PALETTE, sheet
+from knowledge_transfer.reporting.style import BLUE, INK, MUTED, ORANGE, PALETTE, sheet
 
 _COLOURS = {"taught": BLUE, "alone": ORANGE}
 

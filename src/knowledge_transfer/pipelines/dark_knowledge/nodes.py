@@ -10,14 +10,14 @@ import pandas as pd
 import torch
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.evaluation import predict, silent_share
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.evaluation.metrics import score
+from knowledge_transfer.learning.evaluation.predict import predict, silent_share
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.metrics import score
-from knowledge_transfer.learning.soft_labels import SoftLabels
 from knowledge_transfer.pipelines.dark_knowledge.settings import LEARNERS, SUSPECT, TEACHER, Fit
-from knowledge_transfer.pipelines.page import flat
-from knowledge_transfer.pipelines.study_tables import over_seeds, paired, scores
+from knowledge_transfer.reporting.page import flat
+from knowledge_transfer.reporting.statistics import over_seeds, paired, scores
 
 _CHANCE_ERRORS = 3  # standard errors of chance within which an accuracy is called chance
 _EXAMINED = ("accuracy", "nll", "silent", "spread", "same_answer")

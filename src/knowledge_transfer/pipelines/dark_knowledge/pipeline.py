@@ -8,12 +8,12 @@ from typing import cast
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.pipelines import building
+from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.study_steps import asking, cutting, labelling, named, summing_up, teaching, training
 from knowledge_transfer.pipelines.dark_knowledge import nodes
 from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_suspects
 from knowledge_transfer.pipelines.dark_knowledge.report import write_report
 from knowledge_transfer.pipelines.dark_knowledge.settings import SUSPECT, TEACHER, Fit, Settings
-from knowledge_transfer.pipelines.study_stages import asking, cutting, labelling, named, summing_up, teaching, training
 
 PARTS = ("validation", "test")
 _SHOWN = ("curves", "examination")
@@ -22,11 +22,11 @@ _DRAWN = {"epochs": (draw_epochs, ["curves"]), "suspects": (draw_suspects, ["cur
 
 def create_pipeline() -> Pipeline:
     """Return the study on each of its data sets."""
-    return building.part("dark_knowledge", _create)
+    return current.part("dark_knowledge", _create)
 
 
 def _create() -> Pipeline:
-    settings = cast("Settings", building.study())
+    settings = cast("Settings", current.study())
     return Pipeline([*(each for name in settings.sets for each in _on(name, settings)), *_telling(settings)])
 
 
@@ -121,7 +121,7 @@ def _telling(settings: Settings) -> list[Node]:
                 "epochs": "epochs_table",
                 "suspects": "suspects_table",
                 "run_facts": "run_facts",
-                "parameters": building.all_parameters(),
+                "parameters": current.all_parameters(),
                 **{f"{name}_{each}": f"{name}_{each}_table" for name in settings.sets for each in _SHOWN},
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
             },

@@ -11,8 +11,8 @@ from knowledge_transfer.pipelines.dark_knowledge import published, words
 from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_suspects
 from knowledge_transfer.pipelines.dark_knowledge.settings import LEARNERS, SUSPECT, TEACHER
 from knowledge_transfer.pipelines.dark_knowledge.words import ARMS, NAMES, in_words
-from knowledge_transfer.pipelines.numbers import GAP, percent, points
-from knowledge_transfer.pipelines.page import Drawn, Section, Table, write_page
+from knowledge_transfer.reporting.formats import GAP, percent, points
+from knowledge_transfer.reporting.page import Drawn, Section, Table, write_page
 
 
 def write_report(

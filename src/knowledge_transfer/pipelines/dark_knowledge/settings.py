@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet, present, require_one_teacher
+from knowledge_transfer.experiment.study_config import Model, Study, StudySet, present, require_one_teacher
+from knowledge_transfer.learning.distillation.config import Teaching
 
 LEARNERS = ("cnn", "small_cnn")
 TEACHER, SUSPECT = "teacher", "suspect"

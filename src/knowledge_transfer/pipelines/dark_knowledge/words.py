@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knowledge_transfer.pipelines.page import Column
+from knowledge_transfer.reporting.page import Column
 
 NAMES = {"teacher": "teacher", "cnn": "custom CNN", "small_cnn": "much smaller CNN"}
 ARMS = {"teacher": "", "taught": "with", "alone": "without"}

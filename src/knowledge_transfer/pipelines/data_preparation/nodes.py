@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation
-from knowledge_transfer.learning.mixing import counts_of, mix, shared, thin
-from knowledge_transfer.learning.splitting import split, without
-from knowledge_transfer.pipelines.experiment import DataPreparation, DataSource
+from knowledge_transfer.experiment.config import DataPreparation, DataSource
+from knowledge_transfer.learning.data.domain_mix import counts_of, mix, shared, thin
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import split, without
+from knowledge_transfer.learning.train import Normalisation
 
 _TEST_SEED = 0  # which images test must not change with the experiment's seed: runs of several seeds are compared
 

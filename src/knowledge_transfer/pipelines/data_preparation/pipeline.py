@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Pipeline, node
 
-from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.pipelines import building
+from knowledge_transfer.experiment import current
+from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.pipelines.data_preparation.nodes import cut_published_images, measure_normalisation
 
 
@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
     """Return the stage for the current domains."""
     published = {
         f"{domain}_{part}": _published(domain, part)
-        for domain in building.current().mix
+        for domain in current.current().mix
         for part in ("training", "test")
     }
     return Pipeline(

@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.blocks import ALL, within_block
-from knowledge_transfer.learning.fitting import FITS
-from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES, fuse
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.recipe import Augmentation
-from knowledge_transfer.learning.soft_labels import SoftLabels
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.domains import ALL, within_block
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES, fuse
+from knowledge_transfer.learning.ensembles.fusion_weights import FITS
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED, routed
 
 Stage = Literal["before", "after", "ensemble", "target", "reference"]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
-from knowledge_transfer.pipelines.drawing import INK, MUTED, PALETTE, heatmap, sheet
+from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, heatmap, sheet
 
 _MOST_NUMBERED = 20  # classes, beyond which numbers in the cells cannot be read
 _FEWEST_IN_BIN = 10  # images, below which a share of right answers is mostly chance

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.metrics import standard_error
-from knowledge_transfer.pipelines.drawing import heatmap, sheet
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.evaluation.metrics import standard_error
 from knowledge_transfer.pipelines.evaluation.lines import TARGET_ARMS, Line, Measured
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
+from knowledge_transfer.reporting.style import heatmap, sheet
 
 Rows = dict[tuple[str, int, str], Measured]
 _DRAWN = 3  # models side by side, beyond which the domains' names cannot be read

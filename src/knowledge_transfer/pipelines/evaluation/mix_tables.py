@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.blocks import ALL, domains_of, within_block
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.metrics import confusion
-from knowledge_transfer.learning.soft_labels import SoftLabels
+from knowledge_transfer.experiment.config import Target
+from knowledge_transfer.learning.data.domains import ALL, domains_of, within_block
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.evaluation.metrics import confusion
 from knowledge_transfer.pipelines.evaluation.answers import by_key
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, routed
-from knowledge_transfer.pipelines.experiment import Target
 
 
 def count_domain_confusions(

@@ -9,15 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.evaluation import images_per_second, multiply_adds
+from knowledge_transfer.experiment.config import Target, seed_for
+from knowledge_transfer.learning.checkpoint import Checkpoint, require_one_lineage, require_present_images
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.evaluation.metrics import mcnemar, paired_bootstrap, score, standard_error
+from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.lineage import require_one_lineage, require_present_images
-from knowledge_transfer.learning.metrics import mcnemar, paired_bootstrap, score, standard_error
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.soft_labels import SoftLabels, label
+from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.pipelines.evaluation.answers import (
     UNAUGMENTED,
     Answer,
@@ -27,7 +28,7 @@ from knowledge_transfer.pipelines.evaluation.answers import (
     share_right,
     strongest_student,
 )
-from knowledge_transfer.pipelines.evaluation.questions import (
+from knowledge_transfer.pipelines.evaluation.comparisons import (
     ACCURACY,
     JOINT_ACCURACY,
     Question,
@@ -35,7 +36,6 @@ from knowledge_transfer.pipelines.evaluation.questions import (
     questions_of_mix,
     verdict,
 )
-from knowledge_transfer.pipelines.experiment import Target, seed_for
 
 _RESAMPLES = 10_000
 _COMPARED = [

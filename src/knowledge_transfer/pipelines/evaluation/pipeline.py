@@ -1,4 +1,4 @@
-"""Evaluation: train the reference arms, ask every model, measure, compare, report."""
+"""Evaluation: ask every model, measure, compare, report."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.pipelines import building
-from knowledge_transfer.pipelines.evaluation import figures, mix_tables, nodes, reference_arms, tables
-from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
+from knowledge_transfer.experiment import current
+from knowledge_transfer.pipelines.evaluation import figures, mix_tables, nodes, tables
 from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
+from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.report import write_report
-from knowledge_transfer.pipelines.evaluation.timeline import draw_timeline, measure_device_use
-from knowledge_transfer.pipelines.experiment import Experiment
+from knowledge_transfer.reporting.gantt import draw_timeline, measure_device_use
 
 _TEST = ["test_soft_labels", "test_images"]
 _ANSWERS = [*_TEST, "validation_soft_labels", "validation_images"]
@@ -23,69 +22,13 @@ _ROSTER = ["params:students", "params:target"]
 
 def create_pipeline() -> Pipeline:
     """Return the stage for the current roster, rounds and reference arms."""
-    now = building.current()
-    arms = _arms_of_target(now) + _arms_of_students(now)
+    now = current.current()
     students = [f"{name}_round{round_}" for round_ in range(now.rounds + 1) for name in now.students]
     targets = [f"{now.target.name}_round{round_}" for round_ in range(1, now.rounds + 1)]
-    references = [arm.outputs[0].removesuffix("_checkpoint") for arm in arms]
+    references = [f"{name}_round{now.rounds}" for name in now.reference_models]
     models = [*students, *targets, *references]
     is_mix = len(now.mix) > 1
-    return Pipeline([*arms, *_asking(students, models), *_measuring(models, is_mix=is_mix), *_telling(is_mix=is_mix)])
-
-
-def _arms_of_target(now: Experiment) -> list[Node]:
-    """Return a training node for each reference arm of the target that is wanted."""
-    arms: dict[str, Callable[..., Any]] = {
-        "labels": reference_arms.learn_from_labels,
-        "no_labels": reference_arms.learn_without_labels,
-        "label_smoothing": reference_arms.learn_from_smoothed_labels,
-        "all_labels": reference_arms.learn_from_all_labels,
-    }
-    inputs = {"target": "params:target", "distillation": "params:target_distillation"}
-    further = {
-        "label_smoothing": {"evaluation": "params:evaluation"},
-        # Of the first round, for later teachers have learned the labels of the transfer set.
-        "no_labels": {name: f"ensemble_round1_{name}" for name in ("soft_labels", "standings")},
-    }
-    return [
-        _arm(learn, f"{now.target.name}_{arm}", now, inputs | further.get(arm, {}))
-        for arm, learn in arms.items()
-        if arm in now.reference_arms
-    ]
-
-
-def _arms_of_students(now: Experiment) -> list[Node]:
-    """Return a training node for each student, from where reverse distillation starts, if these arms are wanted."""
-    if "students_continued" not in now.reference_arms:
-        return []
-    trained = now.reverse_distillation.teaching.start == "trained"
-    inputs = {"distillation": "params:reverse_distillation"}
-    return [
-        _arm(
-            reference_arms.continue_student,
-            f"{name}_continued",
-            now,
-            inputs
-            | {"student": f"params:students.{name}"}
-            | ({"start": f"{name}_round0_checkpoint"} if trained else {}),
-        )
-        for name in now.students
-    ]
-
-
-def _arm(learn: Callable[..., Any], name: str, now: Experiment, inputs: dict[str, str]) -> Node:
-    sets = ("transfer_images", "student_images", "validation_images", "normalisation")
-    shared = {each: each for each in sets} | {each: f"params:{each}" for each in ("rounds", "seed")}
-    shared["device"] = "params:devices"
-    outputs = [f"{name}_round{now.rounds}_{what}" for what in ("checkpoint", "history", "facts")]
-    return node(
-        learn,
-        shared | inputs,
-        outputs,
-        name=f"train_{name}",
-        namespace="evaluation.reference_arms",
-        tags=["training", "gpu"],
-    )
+    return Pipeline([*_asking(students, models), *_measuring(models, is_mix=is_mix), *_telling(is_mix=is_mix)])
 
 
 def _asking(students: list[str], models: list[str]) -> list[Node]:
@@ -158,7 +101,7 @@ def _telling(*, is_mix: bool) -> list[Node]:
         _plain(draw_timeline, ["timeline", "model_metrics"], "timeline_figure"),
         _plain(
             write_report,
-            {name: name for name in (*reported, *facts)} | {"parameters": building.all_parameters()},
+            {name: name for name in (*reported, *facts)} | {"parameters": current.all_parameters()},
             "report",
         ),
     ]

@@ -10,16 +10,16 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
 
-from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.pipelines import numbers, page
-from knowledge_transfer.pipelines.drawing import inline_svg
-from knowledge_transfer.pipelines.evaluation import figures, timeline_words, words
-from knowledge_transfer.pipelines.evaluation.attempts import Timeline
-from knowledge_transfer.pipelines.evaluation.before_and_after import draw_before_and_after
+from knowledge_transfer.experiment.config import parameters_of
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.pipelines.evaluation import figures, words
 from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
+from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
-from knowledge_transfer.pipelines.evaluation.timeline import draw_timeline
-from knowledge_transfer.pipelines.experiment import parameters_of
+from knowledge_transfer.reporting import formats, page, timeline_words
+from knowledge_transfer.reporting.gantt import draw_timeline
+from knowledge_transfer.reporting.style import inline_svg
+from knowledge_transfer.reporting.timeline import Timeline
 
 _STAGES = {
     "before": "Students, before",
@@ -101,7 +101,7 @@ def _drawn(
 def _page() -> Template:
     package = files(__package__)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": numbers.percent, "points": numbers.points, "p_value": numbers.p_value}
+    environment.filters |= {"percent": formats.percent, "points": formats.points, "p_value": formats.p_value}
     environment.globals["css"] = page.STYLE
     return environment.from_string(package.joinpath("report.html.jinja").read_text(encoding="utf-8"))
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.blocks import within_block
-from knowledge_transfer.learning.fusion import fuse
-from knowledge_transfer.learning.images import ImageSet
+from knowledge_transfer.learning.data.domains import within_block
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.ensembles.fusion import fuse
 
 ORACLE_ROUTED, MOST_CONFIDENT = "ensemble_oracle_routed", "ensemble_most_confident"
 

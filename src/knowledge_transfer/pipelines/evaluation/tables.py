@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.fusion import fuse
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.metrics import agreement, confusion, reliability
-from knowledge_transfer.learning.soft_labels import SoftLabels
+from knowledge_transfer.experiment.config import Target
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.ensembles.fusion import fuse
+from knowledge_transfer.learning.evaluation.metrics import agreement, confusion, reliability
 from knowledge_transfer.pipelines.evaluation.answers import by_key, stage_of
 from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, routed
-from knowledge_transfer.pipelines.experiment import Target
 
 _NUMBERS = ("accuracy", "nll", "ece", "parameters", "macs", "images_per_second")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowledge_transfer.pipelines.evaluation.questions import (
+from knowledge_transfer.pipelines.evaluation.comparisons import (
     ACCURACY,
     AFTER_OR_CONTINUED,
     CHANCE,
@@ -18,8 +18,8 @@ from knowledge_transfer.pipelines.evaluation.questions import (
     TARGET_OR_SMOOTHING,
     TARGET_OR_STUDENT,
 )
-from knowledge_transfer.pipelines.numbers import GAP as _GAP
-from knowledge_transfer.pipelines.numbers import p_value, percent, points
+from knowledge_transfer.reporting.formats import GAP as _GAP
+from knowledge_transfer.reporting.formats import p_value, percent, points
 
 Row = dict[str, Any]
 _VERDICTS = {GAIN: "a gain", LOSS: "a loss", CHANCE: "not beyond chance", NONE: "less than its error"}

@@ -2,9 +2,10 @@
 
 from kedro.pipeline import Pipeline
 
-from knowledge_transfer.pipelines import bidirectional, building
+from knowledge_transfer.experiment import current
+from knowledge_transfer.pipelines import bidirectional
 
 
 def create_pipeline() -> Pipeline:
     """Return the experiment, none where the parameters have no block `heterogeneous`."""
-    return building.part("heterogeneous", bidirectional.create_pipeline)
+    return current.part("heterogeneous", bidirectional.create_pipeline)

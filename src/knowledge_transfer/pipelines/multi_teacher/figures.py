@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.pipelines.drawing import INK, MUTED, PALETTE, sheet
 from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
 from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, MAIN, ONE_TEACHER
 from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
+from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, sheet
 
 METHODS = ("output_avg", "loss_avg", "mimic_all", "stacked")
 _COLOURS = dict(zip(METHODS, PALETTE, strict=False))

@@ -7,21 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.evaluation import images_per_second, multiply_adds
+from knowledge_transfer.experiment import study_nodes
+from knowledge_transfer.experiment.config import seed_for
+from knowledge_transfer.experiment.study_config import Model
+from knowledge_transfer.experiment.study_nodes import VIEWS, Trained, train
+from knowledge_transfer.learning.checkpoint import Checkpoint, require_one_lineage
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.domain_mix import thin
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, Standing, learn, standings_of, teachers_hashes
-from knowledge_transfer.learning.lineage import require_one_lineage
-from knowledge_transfer.learning.mixing import thin
-from knowledge_transfer.learning.recipe import Augmentation, Teaching
-from knowledge_transfer.learning.soft_labels import SoftLabels, label
-from knowledge_transfer.pipelines import study_nodes
-from knowledge_transfer.pipelines.experiment import seed_for
+from knowledge_transfer.learning.train import Normalisation, Standing, learn, standings_of, teachers_hashes
 from knowledge_transfer.pipelines.multi_teacher.settings import Arm
-from knowledge_transfer.pipelines.study_nodes import VIEWS, Trained, train
-from knowledge_transfer.pipelines.study_settings import Model
 
 
 def train_on_part(

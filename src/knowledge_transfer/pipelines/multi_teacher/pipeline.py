@@ -8,22 +8,22 @@ from typing import cast
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.pipelines import building
+from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.study_steps import cutting, learning, named, outputs_of, summing_up, training
 from knowledge_transfer.pipelines.multi_teacher import compression, nodes, report, tables, votes
 from knowledge_transfer.pipelines.multi_teacher.roster import Roster
 from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm, Settings
-from knowledge_transfer.pipelines.study_stages import cutting, learning, named, outputs_of, summing_up, training
 
 _FIRST_TEACHER = 1000  # repeats from here on are teachers, lest one begin with the weights of a learner
 
 
 def create_pipeline() -> Pipeline:
     """Return the study on each of its data sets."""
-    return building.part("multi_teacher", _create)
+    return current.part("multi_teacher", _create)
 
 
 def _create() -> Pipeline:
-    settings = cast("Settings", building.study())
+    settings = cast("Settings", current.study())
     each = (node_ for name in settings.sets for node_ in _On(name, settings).nodes())
     return Pipeline([*each, *_telling(settings)])
 
@@ -182,7 +182,7 @@ def _telling(settings: Settings) -> list[Node]:
                 "rules": "rules_table",
                 "compression": "compression_table",
                 "run_facts": "run_facts",
-                "parameters": building.all_parameters(),
+                "parameters": current.all_parameters(),
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
                 **{f"{name}_votes": f"{name}_votes_table" for name in settings.sets},
             },

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.learning.recipe import Teaching
+from knowledge_transfer.learning.distillation.config import Teaching
 from knowledge_transfer.pipelines.multi_teacher import words
 from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
 from knowledge_transfer.pipelines.multi_teacher.figures import draw_methods, draw_rules, draw_sweep
 from knowledge_transfer.pipelines.multi_teacher.settings import MAIN
 from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
-from knowledge_transfer.pipelines.page import Column, Drawn, Section, Table, write_page
+from knowledge_transfer.reporting.page import Column, Drawn, Section, Table, write_page
 
 _SAME_GRADIENT = ("kl", "soft_cross_entropy")
 _TEST = Column("accuracy", "test %", "percent", "accuracy_error")

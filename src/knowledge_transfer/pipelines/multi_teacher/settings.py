@@ -8,10 +8,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from knowledge_transfer.learning.fusion import FITTED_RULES
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Teaching
-from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet
+from knowledge_transfer.experiment.study_config import Model, Study, StudySet
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES
+from knowledge_transfer.learning.models.architecture import Architecture
 
 Method = Literal["output_avg", "loss_avg", "mimic_all", "stacked"]
 Members = Annotated[int, Field(ge=2, le=99)]

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pandas as pd
 
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.soft_labels import SoftLabels
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.pipelines.multi_teacher.published import PUBLISHED, is_published
 from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm
-from knowledge_transfer.pipelines.study_tables import over_seeds, paired, scores
+from knowledge_transfer.reporting.statistics import over_seeds, paired, scores
 
 TEACHER = "teacher"
 _ARM = ["method", "members", "alpha", "fraction", "sweep"]

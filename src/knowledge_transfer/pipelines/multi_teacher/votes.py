@@ -9,12 +9,12 @@ import pandas as pd
 import torch.nn.functional as F
 from torch import Tensor
 
-from knowledge_transfer.learning.fitting import FITS
-from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES, fuse
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.metrics import score
-from knowledge_transfer.learning.soft_labels import SoftLabels
-from knowledge_transfer.pipelines.study_tables import over_seeds, paired
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES, fuse
+from knowledge_transfer.learning.ensembles.fusion_weights import FITS
+from knowledge_transfer.learning.evaluation.metrics import score
+from knowledge_transfer.reporting.statistics import over_seeds, paired
 
 BY_CLASS = "plurality_ties_by_class"  # as the source's code settles every tie
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from knowledge_transfer.learning.fusion import VOTING_RULES
+from knowledge_transfer.learning.ensembles.fusion import VOTING_RULES
 from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
 from knowledge_transfer.pipelines.multi_teacher.published import is_published, published_gap
 from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, MAIN
 from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
 from knowledge_transfer.pipelines.multi_teacher.votes import BY_CLASS
-from knowledge_transfer.pipelines.numbers import GAP, percent, points
+from knowledge_transfer.reporting.formats import GAP, percent, points
 
 METHODS = (
     "Every seed has teachers of its own. ±: one standard error over seeds; differences, in points, are paired by seed. "

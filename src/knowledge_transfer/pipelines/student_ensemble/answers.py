@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.fitting import FITS
-from knowledge_transfer.learning.fusion import fuse
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.metrics import Score, score
-from knowledge_transfer.learning.soft_labels import SoftLabels
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.ensembles.fusion import fuse
+from knowledge_transfer.learning.ensembles.fusion_weights import FITS
+from knowledge_transfer.learning.evaluation.metrics import Score, score
 
 
 @dataclass(frozen=True)

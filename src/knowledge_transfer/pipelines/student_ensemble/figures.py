@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.pipelines.drawing import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, sheet
-from knowledge_transfer.pipelines.numbers import percent
 from knowledge_transfer.pipelines.student_ensemble.arms import BOOSTED, EQUAL, MEMBERS, ON_LABELS, STUDENT, TEACHER
 from knowledge_transfer.pipelines.student_ensemble.published import PUBLISHED
 from knowledge_transfer.pipelines.student_ensemble.tables import BEST_FIRST, MEAN, PLURALITY, SMALLEST_FIRST
+from knowledge_transfer.reporting.formats import percent
+from knowledge_transfer.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, sheet
 
 _LINES = (
     (MEMBERS, BEST_FIRST, BLUE, "taught, best on validation first"),

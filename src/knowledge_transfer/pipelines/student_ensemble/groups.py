@@ -8,11 +8,11 @@ from typing import Any
 from kedro.pipeline import node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.learning.recipe import Teaching
+from knowledge_transfer.experiment.study_steps import learning, named
+from knowledge_transfer.learning.distillation.config import Teaching
 from knowledge_transfer.pipelines.student_ensemble import nodes
 from knowledge_transfer.pipelines.student_ensemble.arms import BOOSTED, EQUAL, MEMBERS, ON_LABELS, STUDENT, TEACHER
 from knowledge_transfer.pipelines.student_ensemble.settings import Seat, Settings, Shape
-from knowledge_transfer.pipelines.study_stages import learning, named
 
 
 class Groups:

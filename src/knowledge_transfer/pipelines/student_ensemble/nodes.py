@@ -11,21 +11,22 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from knowledge_transfer.learning import events
-from knowledge_transfer.learning.boosting import boost
+from knowledge_transfer.experiment.config import seed_for
+from knowledge_transfer.experiment.study_nodes import VIEWS, ask, label_images
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.evaluation import predict
-from knowledge_transfer.learning.events import EpochEnded
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.ensembles.boosting import boost
+from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, learn, teachers_hashes
-from knowledge_transfer.learning.members import in_succession, learn_members
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Recipe, Teaching
-from knowledge_transfer.learning.soft_labels import SoftLabels
-from knowledge_transfer.pipelines.experiment import seed_for
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation, learn, teachers_hashes
+from knowledge_transfer.learning.training import events
+from knowledge_transfer.learning.training.events import EpochEnded
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.vectorized.members import in_succession, learn_members
 from knowledge_transfer.pipelines.student_ensemble.settings import Grid, Seat
-from knowledge_transfer.pipelines.study_nodes import VIEWS, ask, label_images
 
 Group = tuple[list[Checkpoint], pd.DataFrame]
 

@@ -8,22 +8,22 @@ from typing import cast
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.pipelines import building
+from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.study_steps import cutting, named, summing_up, teaching, training
 from knowledge_transfer.pipelines.student_ensemble import nodes, report, tables
 from knowledge_transfer.pipelines.student_ensemble.groups import Groups
 from knowledge_transfer.pipelines.student_ensemble.settings import Settings
-from knowledge_transfer.pipelines.study_stages import cutting, named, summing_up, teaching, training
 
 PARTS = ("validation", "test")
 
 
 def create_pipeline() -> Pipeline:
     """Return the study on each of its data sets."""
-    return building.part("student_ensemble", _create)
+    return current.part("student_ensemble", _create)
 
 
 def _create() -> Pipeline:
-    settings = cast("Settings", building.study())
+    settings = cast("Settings", current.study())
     return Pipeline([*(each for name in settings.sets for each in _on(name, settings)), *_telling(settings)])
 
 
@@ -154,7 +154,7 @@ def _telling(settings: Settings) -> list[Node]:
             {
                 "arms": "arms_table",
                 "run_facts": "run_facts",
-                "parameters": building.all_parameters(),
+                "parameters": current.all_parameters(),
                 **singles,
                 **grown,
                 **swept,

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.pipelines.numbers import GAP, percent, points
-from knowledge_transfer.pipelines.page import Column, Drawn, Section, Table, write_page
 from knowledge_transfer.pipelines.student_ensemble import figures
 from knowledge_transfer.pipelines.student_ensemble.arms import BOOSTED, EQUAL, ON_LABELS, STUDENT, TEACHER
 from knowledge_transfer.pipelines.student_ensemble.published import PUBLISHED
 from knowledge_transfer.pipelines.student_ensemble.tables import ALL, BOOSTED_MEAN, CHOSEN, EQUAL_VOTE, MEAN
-from knowledge_transfer.pipelines.study_tables import over_seeds
+from knowledge_transfer.reporting.formats import GAP, percent, points
+from knowledge_transfer.reporting.page import Column, Drawn, Section, Table, write_page
+from knowledge_transfer.reporting.statistics import over_seeds
 
 _WORDS = {
     CHOSEN: "ensemble, k by validation",

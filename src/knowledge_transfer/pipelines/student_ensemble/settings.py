@@ -8,11 +8,12 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.learning.knobs import Knobs
-from knowledge_transfer.learning.losses import SOFT_LOSSES
-from knowledge_transfer.learning.models import Architecture
-from knowledge_transfer.learning.recipe import Recipe, Teaching
-from knowledge_transfer.pipelines.study_settings import Model, Study, StudySet, require_one_teacher
+from knowledge_transfer.experiment.study_config import Model, Study, StudySet, require_one_teacher
+from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.losses.distillation import SOFT_LOSSES
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.training.recipe import Recipe
 
 Size = Annotated[int, Field(ge=1)]
 Alpha = Annotated[float, Field(ge=0, le=1)]

@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from knowledge_transfer.learning.fusion import FUSION_RULES, VOTING_RULES, fuse
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.metrics import score
-from knowledge_transfer.learning.soft_labels import SoftLabels
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES, fuse
+from knowledge_transfer.learning.evaluation.metrics import score
 from knowledge_transfer.pipelines.student_ensemble.answers import Answers, by_size, by_validation, fused
 from knowledge_transfer.pipelines.student_ensemble.arms import BOOSTED, EQUAL, MEMBERS, ON_LABELS, STUDENT, TEACHER
 from knowledge_transfer.pipelines.student_ensemble.nodes import best_point
-from knowledge_transfer.pipelines.study_tables import over_seeds, paired, scores
+from knowledge_transfer.reporting.statistics import over_seeds, paired, scores
 
 BEST_FIRST, SMALLEST_FIRST = "best on validation first", "smallest first"
 BOOSTED_MEAN, EQUAL_VOTE = f"{BOOSTED} mean", f"{EQUAL} plurality"

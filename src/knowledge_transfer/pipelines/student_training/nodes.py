@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from knowledge_transfer.experiment.config import Student, Training, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, learn
-from knowledge_transfer.pipelines.experiment import Student, Training, seed_for
+from knowledge_transfer.learning.train import Normalisation, learn
 
 
 def train_student(

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from knowledge_transfer.pipelines import building
+from knowledge_transfer.experiment import current
 from knowledge_transfer.pipelines.student_training.nodes import train_student
 
 
@@ -26,6 +26,6 @@ def create_pipeline() -> Pipeline:
                 namespace="student_training",
                 tags=["training", "gpu"],
             )
-            for name in building.current().students
+            for name in current.current().students
         ]
     )

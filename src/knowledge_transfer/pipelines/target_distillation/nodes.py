@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.learning.blocks import ALL
-from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.experiment.config import Distillation, Target, seed_for
+from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.images import ImageSet
-from knowledge_transfer.learning.learner import Normalisation, Standing, learn, rank, teachers_hashes, transfer_through
-from knowledge_transfer.learning.lineage import require_present_images
-from knowledge_transfer.learning.soft_labels import SoftLabels, label
-from knowledge_transfer.pipelines.experiment import Distillation, Target, seed_for
+from knowledge_transfer.learning.train import Normalisation, Standing, learn, rank, teachers_hashes, transfer_through
 
 
 def rank_members(validation_images: ImageSet, device: str, *students: Checkpoint) -> dict[str, Any]:

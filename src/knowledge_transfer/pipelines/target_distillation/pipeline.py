@@ -2,17 +2,17 @@
 
 from kedro.pipeline import Pipeline, node
 
-from knowledge_transfer.pipelines import building
+from knowledge_transfer.experiment import current
 from knowledge_transfer.pipelines.target_distillation.nodes import distil_target, label_by_ensemble, rank_members
 
 
 def create_pipeline(round_: int | None = None) -> Pipeline:
     """Return the stage of one round, none for all of them, for the current roster."""
     if round_ is None:
-        return sum((create_pipeline(each) for each in range(1, building.current().rounds + 1)), start=Pipeline([]))
-    now = building.current()
+        return sum((create_pipeline(each) for each in range(1, current.current().rounds + 1)), start=Pipeline([]))
+    now = current.current()
     target, before = now.target.name, round_ - 1
-    namespace = building.stage_namespace("target_distillation", round_)
+    namespace = current.stage_namespace("target_distillation", round_)
     students = [f"{name}_round{before}_checkpoint" for name in now.students]
     learning = {
         "transfer_images": "transfer_images",

@@ -1,0 +1,94 @@
+"""Weights that a ResNet50 starts from: ImageNet's, which torchvision publishes, or a file of a user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from kedro.io import AbstractDataset
+from kedro.io.core import DatasetError
+from safetensors import SafetensorError
+from torch import Tensor
+from torchvision.models import ResNet50_Weights
+
+from knowledge_transfer.datasets.storage.download import fetch_weights
+from knowledge_transfer.datasets.storage.store import Store
+from knowledge_transfer.learning.models.weights import Pretrained
+
+# The first ones, which `pretrained=True` meant when the studies that are repeated here were made.
+_IMAGENET = ResNet50_Weights.IMAGENET1K_V1
+_FILE = Path(_IMAGENET.url).name  # whose last word is the beginning of its sha256
+_INSTEAD = "set `weights: null` (`--params dark_knowledge.weights=null`) to train the teacher from fresh weights"
+
+
+class PretrainedWeightsDataset(AbstractDataset[None, Pretrained]):
+    """The state dict of a `torchvision.models.resnet50` that was trained with ImageNet's normalisation.
+
+    `weights`: imagenet, which is read from the folder `path` and downloaded into it if need be, or a file
+    (.safetensors, else a state dict that torch has saved, read without running any code in it), which may be an
+    address reached with `credentials`. Raises DatasetError that says what is missing or wrong, where, and what to do.
+    """
+
+    def __init__(
+        self,
+        *,
+        weights: str | None,
+        path: str,
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._weights, self._folder, self._credentials = weights, Path(path), credentials
+        self.metadata = metadata
+
+    def load(self) -> Pretrained:
+        """Return the weights."""
+        if self._weights is None:
+            raise DatasetError("no pretrained weights are named: set `weights` in globals.yml")
+        state = self._published() if self._weights == "imagenet" else self._own(self._weights)
+        statistics = _IMAGENET.transforms()
+        return Pretrained(self._weights, state, tuple(statistics.mean), tuple(statistics.std))
+
+    def save(self, data: None) -> None:  # noqa: ARG002 - Kedro names it
+        """Refuse: they are read only."""
+        raise DatasetError("pretrained weights are read only")
+
+    def _published(self) -> dict[str, Tensor]:
+        file = self._folder / _FILE
+        if not file.is_file():
+            try:
+                fetch_weights(_IMAGENET, self._folder)
+            except (OSError, RuntimeError) as error:
+                raise DatasetError(
+                    f"the ImageNet weights are not in {self._folder} and cannot be downloaded: put {_IMAGENET.url} "
+                    f"there yourself, or {_INSTEAD} ({' '.join(str(error).split())})"
+                ) from error
+        content = file.read_bytes()
+        if not hashlib.sha256(content).hexdigest().startswith(file.stem.rpartition("-")[2]):
+            raise DatasetError(f"{file} is damaged or not the published one: delete it and run again")
+        return _state_dict(file, str(file))
+
+    def _own(self, weights: str) -> dict[str, Tensor]:
+        store = Store.at(weights, self._credentials)
+        if not store.exists():
+            raise DatasetError(f"there are no pretrained weights at {store.address}: correct `weights`, or {_INSTEAD}")
+        with store.on_disk() as file:
+            return _state_dict(file, store.address)
+
+    def _describe(self) -> dict[str, Any]:
+        return {"weights": self._weights, "path": str(self._folder)}
+
+
+def _state_dict(file: Path, address: str) -> dict[str, Tensor]:
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise DatasetError(f"{address} is no file of weights, or is damaged: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise DatasetError(f"{address} holds no state dict: save `network.state_dict()` alone")
+    return state

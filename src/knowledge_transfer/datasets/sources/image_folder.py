@@ -1,0 +1,79 @@
+"""A user's own images: one folder per class, any size and format that Pillow reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from knowledge_transfer.datasets.sources.pixels import is_grey, read_files
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import split
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".gif"}
+_PARTS = ("train", "test")
+_TEST_FRACTION = 0.2
+_SEED = 0  # which images are the test set must not change with the experiment's seed
+
+
+def read(root: Path, part: Literal["train", "test"], size: int) -> ImageSet:
+    """Return the images under `root`/`part`, or, where there are no such folders, that part of the images under `root`.
+
+    The shorter side is scaled to `size`, the middle square kept. One channel when every image of both parts is grey,
+    else three. Class names are the folders' names, sorted; hidden files and folders are ignored. Raises ValueError for
+    a folder without classes, a class without images, or an unreadable image, naming it.
+    """
+    # A class may be called "train" (beside "ship"): only a folder of folders is a part.
+    parts = [name for name in _PARTS if (root / name).is_dir() and _folders(root / name)]
+    if not parts:
+        classes = _classes(root)
+        training, test = split(_image_set(classes, classes, size), _TEST_FRACTION, seed=_SEED)
+        return training if part == "train" else test
+    if len(parts) == 1:
+        raise ValueError(f"{root} holds {parts[0]} but not train and test: add the other, or put the classes in {root}")
+    training_classes, test_classes = (_classes(root / name) for name in _PARTS)
+    if training_classes.keys() != test_classes.keys():
+        different = sorted(training_classes.keys() ^ test_classes.keys())
+        raise ValueError(f"{root / 'train'} and {root / 'test'} have different class folders: {different}")
+    everything = {name: training_classes[name] + test_classes[name] for name in training_classes}
+    return _image_set(training_classes if part == "train" else test_classes, everything, size)
+
+
+def _image_set(classes: dict[str, list[Path]], everything: dict[str, list[Path]], size: int) -> ImageSet:
+    """Read `classes`, with the channels that `everything` needs: both parts must feed one network."""
+    grey = all(is_grey(file) for files in everything.values() for file in files)
+    images = read_files([file for files in classes.values() for file in files], grey=grey, size=size)
+    counts = torch.tensor([len(files) for files in classes.values()])
+    return ImageSet(images, torch.arange(len(classes)).repeat_interleave(counts), tuple(classes))
+
+
+def _classes(root: Path) -> dict[str, list[Path]]:
+    if not root.is_dir():
+        raise ValueError(
+            f"no folder {root}: set data.path, or the domain's path, to a folder that holds one folder per class"
+        )
+    folders = _folders(root)
+    if len(folders) < 2:
+        raise ValueError(
+            f"{root} holds {len(folders)} class folders: a classifier needs at least two; set data.path to their folder"
+        )
+    classes = {folder.name: _images(folder) for folder in folders}
+    for name, files in classes.items():
+        if not files:
+            raise ValueError(f"class folder {root / name} holds no images ({', '.join(sorted(_SUFFIXES))})")
+    return classes
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in _SUFFIXES
+        and file.is_file()
+        and not any(name.startswith(".") for name in file.relative_to(folder).parts)
+    )

@@ -1,0 +1,1 @@
+"""Files on a local disk or at an address: whole or absent, and checked."""

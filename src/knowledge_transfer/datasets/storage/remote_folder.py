@@ -1,0 +1,56 @@
+"""Folders elsewhere than on a local disk, copied to one for as long as they are read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+from knowledge_transfer.datasets.storage.store import shown
+
+
+def is_remote(path: str) -> bool:
+    """Return whether `path` is an address such as `s3://bucket/folder`, not a local path."""
+    return "://" in path and not path.startswith("file://")
+
+
+@contextmanager
+def copied(address: str, credentials: dict[str, Any] | None, names: Sequence[str] = ()) -> Iterator[Path]:
+    """Lend a local copy of these `names` in the folder, or of all of it; where it has none of them, no folder is there.
+
+    A ValueError or OSError about the copy is raised as a ValueError about the address. Raises ValueError, too, when the
+    folder cannot be copied.
+    """
+    system, path = url_to_fs(address, **(credentials or {}))
+    told = shown(address).rstrip("/")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "copy"
+        try:
+            _copy(system, path.rstrip("/"), folder, names)
+        except OSError as error:
+            raise ValueError(f"cannot copy {told} to a temporary folder: {error}") from error
+        try:
+            yield folder
+        except (ValueError, OSError) as error:
+            raise ValueError(str(error).replace(str(folder), told)) from error
+
+
+def _copy(system: AbstractFileSystem, root: str, folder: Path, names: Sequence[str]) -> None:
+    system.invalidate_cache()
+    wanted = [f"{root}/{name}" for name in names] or [root]
+    try:
+        # An object store may hold empty objects that stand for folders.
+        found = [file for where in wanted for file in system.find(where) if not file.endswith("/")]
+    except FileNotFoundError:  # some say so, others find nothing
+        return
+    places = [PurePosixPath(file.removeprefix(root).lstrip("/")) for file in found]
+    if outside := [file for file, place in zip(found, places, strict=True) if ".." in place.parts]:
+        raise ValueError(f"{outside[0]} would be copied to outside of its folder: rename it")
+    if found:
+        # All at once: object stores answer many requests side by side.
+        system.get(found, [str(folder / place) for place in places])

@@ -1,0 +1,151 @@
+"""Where datasets keep their bytes: a local path or any fsspec address; a file is there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.io.core import DatasetError, get_filepath_str
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True)
+class Store:
+    """One address of bytes: `path` as its file system calls it, `address` as a user does."""
+
+    system: AbstractFileSystem
+    path: str  # no Path, which would make http:/host of http://host
+    address: str
+
+    @classmethod
+    def at(cls, filepath: str, credentials: dict[str, Any] | None = None) -> Store:
+        """Return the store of a local path or an address such as `s3://bucket/file`."""
+        system, path = url_to_fs(filepath, **(credentials or {}))
+        return cls(system, path, path if isinstance(system, LocalFileSystem) else shown(filepath))
+
+    @classmethod
+    def of(cls, dataset: AbstractDataset[Any, Any]) -> Store | None:
+        """Return where a dataset, of this project or Kedro's own, keeps its bytes; None if that is no single file."""
+        store = getattr(dataset, "store", None)
+        if isinstance(store, cls):
+            return store
+        # Kedro's datasets have no public word for it, but these are the same in all of them.
+        if not hasattr(dataset, "_fs") or not hasattr(dataset, "_filepath"):
+            return None
+        system, path = dataset._fs, get_filepath_str(dataset._filepath, dataset._protocol)
+        is_local = isinstance(system, LocalFileSystem)
+        return cls(system, path, path if is_local else f"{dataset._protocol}://{dataset._filepath}")
+
+    def beside(self, suffix: str) -> Store:
+        """Return the address with another suffix."""
+        path, address = (posixpath.splitext(name)[0] + suffix for name in (self.path, self.address))
+        return Store(self.system, path, address)
+
+    def exists(self) -> bool:
+        """Return whether there is a file here that is not empty. Raises OSError when that cannot be told."""
+        # Not isfile: it takes a refused key or a lost connection for a missing file, which would be made again.
+        self.system.invalidate_cache(self.path)
+        try:
+            info = self.system.info(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return info["type"] == "file" and info.get("size") != 0
+
+    def read(self) -> bytes:
+        """Return the bytes. Raises DatasetError when there are none."""
+        self._require()
+        return bytes(self.system.cat_file(self.path))
+
+    def _require(self) -> None:
+        if not self.exists():
+            raise DatasetError(f"{self.address} is missing or empty: run the node that makes it")
+
+    def local(self) -> Path | None:
+        """Return the path of the bytes on a local disk, None if they are elsewhere.
+
+        Raises DatasetError when there are none.
+        """
+        if not isinstance(self.system, LocalFileSystem):
+            return None
+        self._require()
+        return Path(self.path)
+
+    def modified(self) -> float | None:
+        """Return when the bytes were written, in seconds since 1970; None if there are none or nobody knows."""
+        self.system.invalidate_cache(self.path)
+        try:
+            moment = self.system.modified(self.path)
+        except (FileNotFoundError, NotADirectoryError, RuntimeError):  # the last where no times are kept
+            return None
+        return None if moment is None else float(moment.timestamp())
+
+    @contextmanager
+    def on_disk(self) -> Iterator[Path]:
+        """Lend a local file of these bytes and this name: the file itself, or a copy that is removed afterwards."""
+        if isinstance(self.system, LocalFileSystem):
+            yield Path(self.path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / posixpath.basename(self.path)
+            self.system.get_file(self.path, str(copy))
+            yield copy
+
+    def write(self, data: bytes) -> None:
+        """Replace the bytes at once: a reader, a crash or a full disk finds the old ones or the new, never half.
+
+        Elsewhere than on a local disk this is as sure as the service's own upload: object stores keep it.
+        Raises DatasetError when the disk is full; the old bytes are kept.
+        """
+        if not isinstance(self.system, LocalFileSystem):
+            self.system.pipe_file(self.path, data)
+            return
+        target = Path(self.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder, for a rename across disks is a copy that can be cut short; of a name no other writer has.
+        # Not tempfile: its files are private to the user for ever, and colleagues read checkpoints too.
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise DatasetError(
+                    f"disk full while writing {target}: make room and run its node again; the earlier file is kept"
+                ) from error
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def shown(address: str) -> str:
+    """Return an address without the password in it, if there is one."""
+    # A name alone stays: abfs://container@account is no secret, and no address without it.
+    return re.sub(r"//[^/@:]*:[^/@]*@", "//", address)
+
+
+def file_of(catalog: CatalogProtocol, name: str) -> Store | None:
+    """Return the file that holds the dataset, on a local disk or elsewhere, if one does."""
+    dataset = catalog.get(name)
+    return None if dataset is None else Store.of(dataset)
+
+
+def without_password(uri: str) -> str:
+    """Return `uri` as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//", uri)

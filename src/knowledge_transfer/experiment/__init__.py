@@ -1,0 +1,1 @@
+"""Parameters as checked models, and what the pipelines of studies have in common."""

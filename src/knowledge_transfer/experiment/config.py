@@ -1,0 +1,277 @@
+"""The parameters of a run as one checked whole, from which the pipelines are built."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from knowledge_transfer.learning.config import Knobs, nearest
+from knowledge_transfer.learning.data.domain_mix import Shares
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.ensembles.fusion import APART, FITTED_RULES
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.training.recipe import Recipe
+
+ReferenceArm = Literal["labels", "no_labels", "label_smoothing", "all_labels", "students_continued"]
+
+
+VARIANTS = ("heterogeneous",)  # experiments that differ from the main one in the parameters under their name
+STUDIES = ("student_ensemble", "alpha_study", "dark_knowledge", "multi_teacher")  # with parameters of their own there
+PARTS = (*VARIANTS, *STUDIES)
+
+
+def _as_one_text(given: Any) -> Any:
+    # A list in a file, "0 1 3" in `--params`, which takes a comma for its own; nodes take a text.
+    if isinstance(given, str) and not given.replace(" ", "").isdecimal():
+        return given
+    numbers = given.split() if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
+    unfit = any(isinstance(number, bool) or not str(number).isdecimal() for number in numbers)
+    if unfit or not numbers or len(set(map(int, numbers))) < len(numbers):
+        raise ValueError(f"devices are auto, cpu, mps, or different numbers of GPUs such as [0, 1], got {given}")
+    return " ".join(str(int(number)) for number in numbers)
+
+
+Devices = Annotated[str, BeforeValidator(_as_one_text)]
+
+
+class DataSource(Knobs):
+    """Which images; `globals.yml` sets it, for the catalog reads it too."""
+
+    source: str
+    path: str
+    image_size: int = Field(ge=32)
+
+
+class Domain(Knobs):
+    """What a domain of a mix is, when it is not a source of that name: none of a value, the mix's own."""
+
+    source: str
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _a_folder_has_a_path(self) -> Domain:
+        if self.source == "folder" and not self.path:
+            raise ValueError("source 'folder' needs a path: the folder that holds one folder per class")
+        return self
+
+
+class DataPreparation(Knobs):
+    """How the published images are cut; limits are numbers of images of each domain, none for all.
+
+    `transfer_mix` and `test_mix` are the shares of the domains in those sets of a mix: proportional, equal, or numbers
+    of images by domain.
+    """
+
+    transfer_fraction: float = Field(gt=0, lt=1)
+    validation_fraction: float = Field(gt=0, lt=1)
+    limit: int | None = Field(default=None, ge=1)
+    test_limit: int | None = Field(default=None, ge=1)
+    transfer_mix: Shares = "proportional"
+    test_mix: Shares = "proportional"
+
+
+class Student(Knobs):
+    """One member of the roster; `recipe` and `reverse_recipe` change single knobs of the stages' recipes for it.
+
+    `domain` is the data it learns, by the name of its source or of an entry of `domains`; `all` where there is no mix.
+    `name` is its key in the roster, filled in before a run; only tools that run no hooks, such as kedro-viz, see none.
+    """
+
+    name: str = ""
+    domain: str = ALL
+    architecture: Architecture
+    recipe: dict[str, Any] = {}
+    reverse_recipe: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _recipes_are_recipes(self) -> Student:
+        Recipe().override(self.recipe)  # on its own first: a fault is told beside the student that has it
+        Recipe().override(self.reverse_recipe)
+        if views := {"views", "augmentation", "epochs"} & self.reverse_recipe.keys():
+            raise ValueError(
+                f"reverse_recipe of {self.name} changes {', '.join(sorted(views))}: all students share one labelling "
+                "of the same views; change reverse_distillation.recipe instead"
+            )
+        return self
+
+
+class Target(Knobs):
+    """The large network; on more than one of the devices it is trained data-parallel, with the same result."""
+
+    name: str
+    architecture: Architecture
+    devices: int = Field(default=1, ge=1)
+
+
+class Training(Knobs):
+    """A stage that learns from labels alone."""
+
+    recipe: Recipe
+
+
+class Distillation(Knobs):
+    """A stage that learns from soft labels."""
+
+    recipe: Recipe
+    teaching: Teaching
+
+
+class Evaluation(Knobs):
+    """What is measured beside the models: `controls` are the reference arms, all, none or some of them."""
+
+    controls: bool | tuple[ReferenceArm, ...] = True
+    label_smoothing: float = Field(default=0.1, gt=0, lt=1)
+
+
+class Experiment(Knobs):
+    """Every parameter of a run.
+
+    Students of one domain each make a mix, over the union of whose label spaces the target learns.
+    `devices` are auto (every GPU, else what there is), cpu, mps, or GPUs by number; `per_device` is how many nodes may
+    share a GPU.
+    """
+
+    seed: int = Field(ge=0)
+    devices: Devices
+    per_device: int = Field(default=1, ge=1)
+    rounds: int = Field(ge=1)
+    data: DataSource
+    domains: dict[str, Domain] = {}
+    students: dict[str, Student]
+    target: Target
+    data_preparation: DataPreparation
+    student_training: Training
+    target_distillation: Distillation
+    reverse_distillation: Distillation
+    evaluation: Evaluation
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_students_by_their_key(cls, given: Any) -> Any:
+        students = given.get("students") if isinstance(given, dict) else None
+        if not isinstance(students, dict) or not students:
+            return given
+        # A key without a block takes a student of conf/base out of the roster.
+        present = {key: block for key, block in students.items() if block is not None}
+        named = {key: {"name": key, **block} if isinstance(block, dict) else block for key, block in present.items()}
+        return {**given, "students": named}
+
+    @model_validator(mode="after")
+    def _names_are_unambiguous(self) -> Experiment:
+        if not self.students:
+            raise ValueError("students is empty: an ensemble needs at least one member")
+        for key, student in self.students.items():
+            if student.name != key:
+                raise ValueError(f"student '{key}' calls itself '{student.name}': leave `name` out")
+        names = (*self.students, self.target.name)
+        arms = {f"{self.target.name}_{arm}" for arm in get_args(ReferenceArm)}
+        arms |= {f"{name}_continued" for name in self.students}
+        if clash := sorted(arms.intersection(names)):
+            raise ValueError(f"'{clash[0]}' is the name of a reference arm: call it something else")
+        for name in names:
+            if not name.isidentifier() or "_round" in name or name.startswith(("ensemble", *PARTS)):
+                raise ValueError(
+                    f"'{name}' names datasets: use letters, digits, underscores, not '_round', "
+                    f"not 'ensemble' in front, nor {', '.join(PARTS)}"
+                )
+        if self.target.name in self.students:
+            raise ValueError(f"the target and a student are both called '{self.target.name}'")
+        return self
+
+    @property
+    def mix(self) -> tuple[str, ...]:
+        """The domains in the order of the roster; `all` alone where there is no mix."""
+        return tuple(dict.fromkeys(student.domain for student in self.students.values()))
+
+    @property
+    def reference_arms(self) -> tuple[ReferenceArm, ...]:
+        """The arms to train."""
+        controls = self.evaluation.controls
+        if not isinstance(controls, bool):
+            return controls
+        arms: tuple[ReferenceArm, ...] = get_args(ReferenceArm) if controls else ()
+        return tuple(arm for arm in arms if arm != "no_labels" or not self._reads_labels)
+
+    @property
+    def reference_models(self) -> tuple[str, ...]:
+        """The names of the models that the arms train, those of the target first."""
+        arms = [arm for arm in get_args(ReferenceArm) if arm in self.reference_arms]
+        of_target = tuple(f"{self.target.name}_{arm}" for arm in arms if arm != "students_continued")
+        continued = self.students if "students_continued" in arms else ()
+        return (*of_target, *(f"{name}_continued" for name in continued))
+
+    @property
+    def _reads_labels(self) -> bool:
+        return self.target_distillation.teaching.loss == "dkd"
+
+    @model_validator(mode="after")
+    def _arms_can_learn(self) -> Experiment:
+        if self._reads_labels and "no_labels" in self.reference_arms:
+            raise ValueError("evaluation.controls: no_labels withholds the labels that loss 'dkd' reads: leave it out")
+        if len(self.mix) > 1 and not self.target_distillation.teaching.gamma and "no_labels" in self.reference_arms:
+            raise ValueError(
+                "evaluation.controls: no_labels at gamma 0 never learns which domain is which: leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _domains_make_a_mix(self) -> Experiment:
+        if len(self.mix) > 1 and ALL in self.mix:
+            without = [name for name, student in self.students.items() if student.domain == ALL]
+            raise ValueError(f"{', '.join(without)} has no domain: in a mix, every student learns one")
+        for domain in self.mix:
+            if not domain.isidentifier():
+                raise ValueError(f"domain '{domain}' names datasets: use letters, digits and underscores")
+        for name in ("transfer_mix", "test_mix"):
+            shares = getattr(self.data_preparation, name)
+            for domain in shares if isinstance(shares, dict) else ():
+                if domain not in self.mix:
+                    raise ValueError(
+                        f"data_preparation.{name}: no student learns '{domain}'{nearest(domain, self.mix)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _windows_are_of_one_device(self) -> Experiment:
+        if self.target.devices > 1 and self.target_distillation.recipe.window is not None:
+            raise ValueError("target_distillation.recipe.window is for one device: leave it out, or target.devices")
+        return self
+
+    @model_validator(mode="after")
+    def _students_recipes_fit_the_stages(self) -> Experiment:
+        for student in self.students.values():
+            self.student_training.recipe.override(student.recipe)
+            self.reverse_distillation.recipe.override(student.reverse_recipe)
+        return self
+
+    @model_validator(mode="after")
+    def _members_can_be_chosen(self) -> Experiment:
+        reverse = self.reverse_distillation.teaching
+        if reverse.top_k is not None or reverse.fusion in FITTED_RULES:
+            fitted = ", ".join(FITTED_RULES)
+            raise ValueError(f"reverse_distillation has one teacher, the target: no top_k, no fusion that is {fitted}")
+        top_k = self.target_distillation.teaching.top_k
+        learners = [student.domain for student in self.students.values()]
+        most = max(learners.count(domain) for domain in self.mix)
+        if top_k is not None and top_k > most:
+            of = "the roster has" if len(self.mix) == 1 else "no domain has more students than"
+            raise ValueError(f"target_distillation.teaching.top_k is {top_k}, {of} {most}")
+        apart, heads = self.target_distillation.teaching.fusion == APART, self.target.architecture.heads
+        if apart and heads not in (1, members := min(top_k or most, most)):
+            raise ValueError(f"target.architecture.heads is {heads}, teachers kept apart are {members}")
+        return self
+
+
+def parameters_of(parameters: dict[str, Any], variant: str) -> dict[str, Any]:
+    """Return the parameters of that variant or study, with no name those of the main experiment alone."""
+    if variant:
+        return dict(parameters.get(variant, {}))
+    return {key: value for key, value in parameters.items() if key not in PARTS}
+
+
+def seed_for(seed: int, name: str) -> int:
+    """Return the seed of one model: its own, and the same whatever else is in the roster."""
+    return (seed * 1_000_003 + zlib.crc32(name.encode())) % 2**31

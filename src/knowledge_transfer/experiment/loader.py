@@ -1,0 +1,100 @@
+"""Configuration: a variant names only the parameters that differ; an address means the same to every dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fsspec import get_filesystem_class
+from kedro.config import OmegaConfigLoader
+from kedro.utils import CLOUD_PROTOCOLS, HTTP_PROTOCOLS, PROTOCOL_DELIMITER
+
+from knowledge_transfer.experiment.config import PARTS, STUDIES, VARIANTS
+
+_SHARED = ("seed", "devices", "per_device")  # by the main experiment and every study
+
+
+class ExperimentConfigLoader(OmegaConfigLoader):
+    """OmegaConfigLoader that completes the parameters of a variant (`heterogeneous`) by those of the main experiment.
+
+    It writes the addresses in the catalog so that Kedro's own datasets take them for what they are.
+    Here and not in a hook, for kedro-viz and other tools read the configuration without running hooks.
+    """
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Return the configuration of that kind."""
+        found: dict[str, Any] = super().__getitem__(key)
+        if key == "catalog":
+            return {name: _with_whole_address(entry) for name, entry in found.items()}
+        if key != "parameters":
+            return found
+        main = {name: value for name, value in found.items() if name not in PARTS}
+        given = self.runtime_params or {}
+        variants = {
+            name: completed(main, found[name], given) for name in VARIANTS if isinstance(found.get(name), Mapping)
+        }
+        studies = {
+            name: _placed(main, found[name], given, name) for name in STUDIES if isinstance(found.get(name), Mapping)
+        }
+        return {**found, **variants, **studies}
+
+
+def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a variant, from the main experiment where it says nothing.
+
+    Its roster is what it lists itself; of the main roster's students it takes what it does not change, and one that is
+    taken out there is out here, unless it is whole. `--params` wins over every file, whichever experiment it names.
+    """
+    own: Mapping[str, Any] = next((runtime_params[name] for name in VARIANTS if name in runtime_params), {})
+    general = {name: value for name, value in runtime_params.items() if name in main and name not in PARTS}
+    both = changed(changed(changed(main, variant), general), own)
+    listed, known = variant.get("students"), main.get("students")
+    if isinstance(listed, Mapping) and isinstance(known, Mapping):
+        out = {
+            name
+            for name, block in listed.items()
+            if known.get(name, {}) is None and "architecture" not in (block or {})
+        }
+        both["students"] = {name: both["students"][name] for name in listed if name not in out}
+    return both
+
+
+def _placed(
+    main: Mapping[str, Any], study: Mapping[str, Any], runtime_params: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """Return a study's parameters, seed and devices from `--params` or the main experiment where it has none."""
+    own = runtime_params.get(name, {})
+    general = {key: main[key] for key in _SHARED if key in runtime_params and key not in own}
+    return {**{key: main[key] for key in _SHARED if key in main}, **study, **general}
+
+
+def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` applied, mappings key by key."""
+    both = dict(base)
+    for key, value in changes.items():
+        known = both.get(key)
+        both[key] = changed(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return both
+
+
+def _with_whole_address(entry: Any) -> Any:
+    if isinstance(entry, Mapping) and isinstance(entry.get("filepath"), str):
+        return {**entry, "filepath": whole_address(entry["filepath"])}
+    return entry
+
+
+def whole_address(filepath: str) -> str:
+    """Return the address with its first word, where that is no host but a bucket, as a part of the path.
+
+    Of `az://bucket/file`, and whatever else it does not know, Kedro's own datasets drop the bucket, so that files of
+    two buckets are one. `az:///bucket/file` they take as it is.
+    """
+    protocol, delimiter, _ = filepath.partition(PROTOCOL_DELIMITER)
+    if not delimiter or protocol in {"file", *CLOUD_PROTOCOLS, *HTTP_PROTOCOLS}:
+        return filepath
+    try:
+        path = str(get_filesystem_class(protocol)._strip_protocol(filepath)).lstrip("/")
+    except (ImportError, ValueError):  # the dataset itself says more plainly what is not installed or unknown
+        return filepath
+    bucket = filepath.removeprefix(f"{protocol}{delimiter}").split("/")[0]
+    return f"{protocol}{delimiter}/{path}" if path.split("/")[0] == bucket else filepath

@@ -1,0 +1,124 @@
+"""Checks every parameter before anything is built, and gives the pipelines their roster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from pydantic import BaseModel, ValidationError
+
+from knowledge_transfer.errors import RunError
+from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import PARTS, STUDIES, VARIANTS, Experiment
+from knowledge_transfer.experiment.loader import changed
+from knowledge_transfer.learning.hardware import resolve_device
+from knowledge_transfer.runners.costs import devices_of
+from knowledge_transfer.runners.local.devices import free_memory
+from knowledge_transfer.runners.local.runner import device_settings, machine, require_devices
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class ParametersError(RunError):
+    """The configuration cannot be run."""
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> Experiment:
+    """Return the main experiment of the configuration as one checked model.
+
+    Raises ParametersError that lists every fault: misspelt keys with the nearest known one, values out of range.
+    """
+    return _checked(Experiment, {key: value for key, value in parameters.items() if key not in PARTS})
+
+
+def check_parts(parameters: Mapping[str, Any]) -> dict[str, BaseModel | Exception]:
+    """Return each variant and study that the configuration has, or the ParametersError that it raises."""
+    found: dict[str, BaseModel | Exception] = {}
+    for name in PARTS:
+        if parameters.get(name) is not None:
+            try:
+                found[name] = _checked(_model_of(name), parameters[name], f"{name}.")
+            except ParametersError as error:
+                found[name] = error
+    return found
+
+
+def _model_of(part: str) -> type[BaseModel]:
+    if part in VARIANTS:
+        return Experiment
+    # Only here: with its pipeline a study imports what draws and tabulates, which processes of single nodes do without.
+    settings: type[BaseModel] = import_module(f"knowledge_transfer.pipelines.{part}.settings").Settings
+    return settings
+
+
+def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "") -> _Model:
+    try:
+        return model.model_validate(dict(parameters))
+    except ValidationError as error:
+        lines = [
+            f"  {(prefix + '.'.join(map(str, fault['loc']))).strip('.') or 'parameters'}: {_reason(fault)}"
+            for fault in error.errors()
+        ]
+        raise ParametersError("conf: parameters that cannot be used:\n" + "\n".join(lines)) from error
+
+
+def _require_weights_of_globals(given: Mapping[str, Any], of_globals: Any, runtime_params: Mapping[str, Any]) -> None:
+    """Raise ParametersError when a study's parameters name other pretrained weights than those the catalog reads."""
+    for name in STUDIES:
+        block = given.get(name) or {}
+        read = runtime_params.get(name, {}).get("weights", of_globals)
+        if "weights" in block and block["weights"] != read:
+            raise ParametersError(
+                f"a parameters file sets {name}.weights ({block['weights']}), which is for globals.yml ({read})"
+            )
+
+
+def _reason(fault: Any) -> str:
+    reason = str(fault["msg"]).removeprefix("Value error, ")
+    given = fault["input"]
+    return f"{reason} (got {given!r})" if isinstance(given, str | int | float) else reason
+
+
+class ParameterHooks:
+    """Reads the parameters of a run before its pipelines are built."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check the parameters and put them back complete: every default spelt out, every student named."""
+        loader = context.config_loader
+        given = loader["parameters"]
+        main, parts = check_parameters(given), check_parts(given)
+        sound = {name: each for name, each in parts.items() if isinstance(each, BaseModel)}
+        experiments = [name for name in VARIANTS if name in sound]
+        for key in ("data", "domains"):
+            # The catalog reads globals and --params; `data` in a parameters file would change the report alone.
+            read = changed(loader["globals"].get(key, {}), (loader.runtime_params or {}).get(key, {}))
+            for block in (given, *(given[name] for name in experiments)):
+                if block.get(key, {}) != read:
+                    used = block[key]
+                    raise ParametersError(f"a parameters file sets {key} ({used}), which is for globals.yml ({read})")
+        _require_weights_of_globals(given, loader["globals"].get("weights"), loader.runtime_params or {})
+        current.set_current(main, parts)
+        complete = {name: each.model_dump(mode="json") for name, each in sound.items()}
+        loader["parameters"] = {**given, **main.model_dump(mode="json"), **complete}
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Stop before the first node when a part is run that cannot be, or a device is not there, or full."""
+        for name in run_params["pipeline_names"] or ():
+            current.require_sound(name)
+        free_memory.cache_clear()  # a notebook outlives whoever filled a GPU
+        needed = devices_of(pipeline, catalog)
+        # A cluster's devices are not this machine's; its runner looks for itself.
+        if needed and "RayRunner" not in str(run_params.get("runner")):
+            settings = device_settings(pipeline, catalog)
+            places = machine(settings, processes=1)
+            on_processors = not places[0].is_gpu and resolve_device(settings["devices"]).type != "mps"
+            # On the CPU a process stands for a device; more of them than cores only wait for each other.
+            require_devices(needed, max(2, os.cpu_count() or 1) if on_processors else len(places))

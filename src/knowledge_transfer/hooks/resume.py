@@ -1,0 +1,130 @@
+"""What goes on from earlier results must want the same: the same image sets, and the same parameters when resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import time
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from knowledge_transfer.datasets.storage.store import file_of
+from knowledge_transfer.errors import RunError
+from knowledge_transfer.experiment.config import STUDIES, parameters_of
+from knowledge_transfer.experiment.current import prefix_of
+
+logger = logging.getLogger(__name__)
+_STAMP = "made_with"
+_WITHOUT_EFFECT = ("devices", "per_device")  # on what is made
+
+
+class ResumingHooks:
+    """Keeps in `made_with` which parameters are in use and since when, and refuses to mix two sets of them."""
+
+    def __init__(self) -> None:
+        self._pending: tuple[str, dict[str, Any], CatalogProtocol] | None = None
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Stamp a run; stop a resumed one, before anything is made, when an output is of other parameters."""
+        prefix = prefix_of(pipeline)
+        stamp, sets, report = (f"{prefix}{name}" for name in (_STAMP, "student_images", "data_report"))
+        if stamp not in catalog:
+            return
+        everything = _plain(catalog.load("parameters"))
+        parameters = parameters_of(everything, prefix.removesuffix("_"))
+        if prefix.removesuffix("_") in STUDIES:  # whose images are described in the main experiment's parameters
+            parameters |= {key: everything.get(key) for key in ("data", "domains")}
+        if sets in pipeline.inputs() and catalog.exists(report):
+            _require_present_sets(parameters, catalog.load(report), prefix.removesuffix("_"))
+        present = _digest(parameters)
+        known = catalog.load(stamp) if catalog.exists(stamp) else None
+        is_same = known is not None and known["parameters_sha256"] == present
+        goes_on = run_params.get("only_missing_outputs")
+        if goes_on and known is not None:
+            if not is_same:
+                raise RunError(
+                    "what lies in data/ was made with other parameters: run once without --only-missing-outputs, or "
+                    "with the parameters of then"
+                )
+            _forget_before(known["since"], pipeline, catalog)
+        # A run that begins with the images makes everything anew: what an interruption leaves of earlier runs is old.
+        cut = any(name == sets or name.endswith("_training_images") for name in pipeline.all_outputs())
+        begins = cut and not goes_on
+        keeps = is_same and not begins
+        self._pending = None if keeps else (stamp, {"parameters_sha256": present, "since": time.time()}, catalog)
+
+    @hook_impl
+    def before_dataset_saved(self) -> None:
+        """Write the stamp before the first result: a run that ends without one leaves what is there as it was."""
+        self._stamp()
+
+    @hook_impl
+    def on_output_saved(self) -> None:
+        """Write the stamp when another process has saved the first result."""
+        self._stamp()
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Write the stamp of a run whose results other processes have saved and nobody has told of."""
+        self._stamp()
+
+    def _stamp(self) -> None:
+        if self._pending is not None:
+            stamp, content, catalog = self._pending
+            self._pending = None
+            catalog.save(stamp, content)
+
+
+def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters as JSON has them; Kedro has made settings models of some."""
+    plain: dict[str, Any] = json.loads(json.dumps(parameters, default=lambda model: model.model_dump(mode="json")))
+    return plain
+
+
+def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], variant: str) -> None:
+    """Raise RunError when the image sets that a single stage would read were cut from other data or otherwise."""
+    mix = list(dict.fromkeys(student["domain"] for student in parameters["students"].values()))
+    domains = {name: domain for name, domain in parameters["domains"].items() if name in mix}
+    present = {**parameters, "mix": mix, "domains": domains}
+    again = f"{variant} --to-nodes=data_preparation.measure_normalisation" if variant else "data_preparation"
+    for key, then in report["made_from"].items():
+        if present[key] != then:
+            raise RunError(
+                f"the image sets in data/ were cut with {key} {then}, you ask for {present[key]}: "
+                f"run --pipelines={again} first"
+            )
+
+
+def _digest(parameters: dict[str, Any]) -> str:
+    counted = {key: value for key, value in parameters.items() if key not in _WITHOUT_EFFECT}
+    if "target" in counted:  # which a study has not
+        counted["target"] = {key: value for key, value in counted["target"].items() if key not in _WITHOUT_EFFECT}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
+def _forget_before(since: float, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Delete the outputs whose files are older than `since`: they are of a run that a later one was to replace.
+
+    A file of which its file system does not know the age counts as present: checkpoints and soft labels are checked
+    against their teachers' hashes anyway.
+    """
+    files = {name: file_of(catalog, name) for name in sorted(pipeline.all_outputs())}
+    written = {name: file.modified() for name, file in files.items() if file}
+    stale = [name for name, moment in written.items() if moment is not None and _is_before(moment, since)]
+    for name in stale:
+        file = files[name]
+        if file:
+            file.system.rm(str(file.path), recursive=True)
+    if stale:
+        logger.warning("%d results of an earlier run are made again, %s among them", len(stale), stale[0])
+
+
+def _is_before(moment: float, since: float) -> bool:
+    # Object stores cut off what comes after the second.
+    return moment < (math.floor(since) if moment.is_integer() else since)

@@ -1,0 +1,57 @@
+"""What a report must say of its run and no node can know: which pipeline, when, on what machine, with which code."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from knowledge_transfer.experiment.current import prefix_of
+from knowledge_transfer.tracking.facts import commit
+
+_LIBRARIES = ("torch", "torchvision", "kedro", "mlflow")
+
+
+class RunFactsHooks:
+    """Writes the dataset `run_facts` before a run that reads it."""
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Save pipeline, environment, start, machine, library versions and git commit."""
+        name = f"{prefix_of(pipeline)}run_facts"
+        if name not in pipeline.inputs():
+            return
+        names = run_params["pipeline_names"] or ["bidirectional"]
+        catalog.save(
+            name,
+            {
+                "pipeline": "+".join(names).replace("__default__", "bidirectional"),
+                "environment": run_params["env"] or "base",
+                "started": time.time(),
+                "machine": _machine(),
+                "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+                "git_commit": commit().get("mlflow.source.git.commit"),
+            },
+        )
+
+
+def _machine() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,118 @@
+"""Fits that are cut short go on: where their snapshots lie, and when they count."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from knowledge_transfer.datasets.storage.store import Store, file_of
+from knowledge_transfer.errors import RunError
+from knowledge_transfer.learning.training import resume
+
+_EVERY, _SECONDS = "KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", 30.0  # at least, between two snapshots of a fit
+
+
+class UnfinishedHooks:
+    """Keeps the last epoch of every fit beside its checkpoint-to-be, until it is there.
+
+    A node that is tried again goes on from it, and so does a run with `--only-missing-outputs`. Any other run starts
+    afresh: between two runs the code may have changed, which no snapshot could tell.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, ExitStack] = {}
+        self._stores: dict[str, _SnapshotFile] = {}  # by checkpoint, until that is safe
+        self._outdated: list[_SnapshotFile] = []
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """See what earlier runs have left, to be forgotten unless this one goes on from it."""
+        _seconds()
+        goes_on = run_params.get("only_missing_outputs")
+        stores = () if goes_on else (_store_of(node, catalog) for node in pipeline.nodes)
+        self._outdated = [store for store in stores if store]
+
+    @hook_impl
+    def on_run_placed(self) -> None:
+        """Forget it, now that the runner has not refused the run."""
+        self._forget()
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
+        """Let the fit of a training node keep snapshots."""
+        self._forget()
+        if store := _store_of(node, catalog):
+            self._stores[_checkpoint_of(node)] = store
+            self._open[node.name] = stack = ExitStack()
+            stack.enter_context(resume.kept_in(store, every=_seconds()))
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Delete the snapshot of a fit whose checkpoint is there."""
+        if store := self._stores.pop(dataset_name, None):
+            store.delete()
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Leave nothing to the next node of this process."""
+        self._close(node)
+
+    @hook_impl
+    def on_node_error(self, node: Node) -> None:
+        """Leave nothing to the next node of this process."""
+        self._close(node)
+
+    def _forget(self) -> None:
+        while self._outdated:
+            self._outdated.pop().delete()
+
+    def _close(self, node: Node) -> None:
+        if stack := self._open.pop(node.name, None):
+            stack.close()
+
+
+@dataclass(frozen=True)
+class _SnapshotFile:
+    """A snapshot at an address of files."""
+
+    address: Store
+
+    def read(self) -> bytes | None:
+        return self.address.read() if self.address.exists() else None
+
+    def write(self, content: bytes) -> None:
+        self.address.write(content)
+
+    def delete(self) -> None:
+        if self.address.exists():
+            self.address.system.rm_file(str(self.address.path))
+
+
+def _store_of(node: Node, catalog: CatalogProtocol) -> _SnapshotFile | None:
+    """Return where the fit of a training node keeps its snapshot; none where its checkpoint is not in a file."""
+    if "training" not in node.tags:
+        return None
+    checkpoint = _checkpoint_of(node)
+    file = file_of(catalog, checkpoint) if checkpoint else None
+    return None if file is None else _SnapshotFile(file.beside(".unfinished"))
+
+
+def _checkpoint_of(node: Node) -> str:
+    """Return the name of the checkpoint that a node makes, the empty string where it makes none."""
+    return next((name for name in node.outputs if name.endswith("_checkpoint")), "")
+
+
+def _seconds() -> float:
+    """Return the least number of seconds between two snapshots. Raises RunError for what is no such number."""
+    given = os.environ.get(_EVERY, _SECONDS)
+    try:
+        return float(given)
+    except ValueError:
+        raise RunError(f"{_EVERY} is a number of seconds, got '{given}'") from None

@@ -1,0 +1,139 @@
+"""When and where each node of a run began and ended, for the report to show where the time went."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from threading import Lock
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractDataset, DataCatalog, DatasetError
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from knowledge_transfer.datasets.storage.store import Store
+from knowledge_transfer.experiment.current import model_name, prefix_of
+from knowledge_transfer.learning.hardware import resolve_device
+from knowledge_transfer.runners.local.devices import CPU
+from knowledge_transfer.runners.local.runner import device_settings
+
+logger = logging.getLogger(__name__)
+
+
+class TimelineHooks:
+    """Keeps the dataset `timeline` of a run that reads it, saved whenever a node begins or ends, wherever it runs."""
+
+    def __init__(self) -> None:
+        self._timeline: _Timeline | None = None
+        self._device = CPU
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Begin a timeline without nodes."""
+        name = f"{prefix_of(pipeline)}timeline"
+        self._timeline = None
+        if name in pipeline.inputs():
+            # Nodes of one process share a device, unless a runner tells otherwise.
+            self._device = _own_device(pipeline, catalog)
+            self._timeline = _Timeline(catalog.get(name), [self._device])
+
+    @hook_impl
+    def on_run_placed(self, places: tuple[str, ...]) -> None:
+        """Note on which places nodes are about to run."""
+        if self._timeline is not None:
+            self._timeline.places = list(places)
+
+    @hook_impl
+    def on_node_started(self, node: Node, places: tuple[str, ...], attempt: int) -> None:
+        """Note that a node has begun in another process."""
+        if self._timeline is not None:
+            self._timeline.begin(node, list(places), attempt)
+
+    @hook_impl
+    def on_node_ended(self, node: Node, status: str) -> None:
+        """Note how a node of another process has ended."""
+        if self._timeline is not None:
+            self._timeline.end(node, status)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Note that a node has begun."""
+        if self._timeline is not None:
+            self._timeline.begin(node, [self._device if "gpu" in node.tags else CPU], 1)
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Note that a node has finished."""
+        if self._timeline is not None:
+            self._timeline.end(node, "finished")
+
+    @hook_impl
+    def on_node_error(self, node: Node) -> None:
+        """Note that a node has failed."""
+        if self._timeline is not None:
+            self._timeline.end(node, "failed")
+
+
+class _Timeline:
+    """The timeline of one run and the dataset that always holds all of it."""
+
+    def __init__(self, dataset: AbstractDataset[Any, Any], places: list[str]) -> None:
+        self.places = places
+        self._dataset = dataset
+        self._process = os.getpid()
+        self._lock = Lock()
+        self._has_warned = False
+        self._began = time.time()
+        self._nodes: list[dict[str, Any]] = []
+        self._running: dict[str, dict[str, Any]] = {}
+        self._save()
+
+    def begin(self, node: Node, places: list[str], attempt: int) -> None:
+        """Add a node that is running."""
+        with self._lock:
+            self._running[node.name] = entry = {
+                "node": node.name,
+                "model": model_name(node) if "training" in node.tags else None,
+                "places": places,
+                "started": time.time(),
+                "ended": None,
+                "status": "running",
+                "attempt": attempt,
+            }
+            self._nodes.append(entry)
+            self._save()
+
+    def end(self, node: Node, status: str) -> None:
+        """Say when and how a node that was running has ended."""
+        with self._lock:
+            if entry := self._running.pop(node.name, None):
+                entry |= {"ended": time.time(), "status": status}
+                self._save()
+
+    def _save(self) -> None:
+        # A forked process has a copy of all this, and would write over what others have added.
+        if os.getpid() == self._process:
+            try:
+                self._write({"began": self._began, "places": self.places, "nodes": self._nodes})
+            except (DatasetError, OSError) as error:  # a full disk, say: what runs matters more than when it ran
+                if not self._has_warned:
+                    logger.warning("the timeline cannot be kept (%s): the run goes on without", error)
+                self._has_warned = True
+
+    def _write(self, content: dict[str, Any]) -> None:
+        # Not through the catalog, which would log that it saves, twice for every node; nor in place: a node that draws
+        # it in another process may be reading.
+        if store := Store.of(self._dataset):
+            store.write(json.dumps(content, indent=2).encode())
+        else:
+            self._dataset.save(content)
+
+
+def _own_device(pipeline: Pipeline, catalog: DataCatalog) -> str:
+    try:
+        return str(resolve_device(device_settings(pipeline, catalog)["devices"]))
+    except ValueError:  # of a cluster, whose devices are not here
+        return CPU

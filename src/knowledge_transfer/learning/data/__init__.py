@@ -1,0 +1,1 @@
+"""Images: sets, domains, splits, views."""

@@ -1,0 +1,117 @@
+"""Mixing: image sets of several domains, of any size and colour, to one set over the union of their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from knowledge_transfer.learning.config import nearest
+from knowledge_transfer.learning.data.domains import ALL, blocks_of, union_names
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.splits import stratified_indices
+
+Shares = Literal["proportional", "equal"] | dict[str, int]
+
+
+def mix(domains: Mapping[str, ImageSet]) -> ImageSet:
+    """Return the images of all domains, one domain after the other, each domain's classes a block of the union.
+
+    Every image gets the largest size that occurs and, where any is coloured, three channels; groups stay apart. A
+    single domain called `all` is returned as it is. Raises ValueError when there is none, or one of a single class.
+    """
+    if not domains:
+        raise ValueError("a mix needs at least one domain")
+    if list(domains) == [ALL]:
+        return domains[ALL]
+    if single := [domain for domain, images in domains.items() if len(images.class_names) < 2]:
+        raise ValueError(f"domain '{single[0]}' has a single class: a student has nothing to tell apart")
+    sets = list(domains.values())
+    size = max(max(images.images.shape[2:]) for images in sets)
+    channels = max(images.images.shape[1] for images in sets)
+    blocks = blocks_of({domain: images.class_names for domain, images in domains.items()})
+    return ImageSet(
+        torch.cat([coloured(resized(images.images, size), channels) for images in sets]),
+        torch.cat([images.labels + block.start for images, block in zip(sets, blocks, strict=True)]),
+        union_names(blocks),
+        _groups(sets),
+        blocks,
+    )
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Return uint8 [N, C, H, W] scaled to squares of `size` pixels, bilinear and free of aliases."""
+    if images.shape[2:] == (size, size):
+        return images
+    # In blocks: a float copy of 60,000 images at once is a quarter of a gigabyte for every ten pixels of side.
+    parts = [
+        F.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True).round().to(torch.uint8)
+        for part in images.split(4096)
+    ]
+    return torch.cat(parts)
+
+
+def coloured(images: Tensor, channels: int) -> Tensor:
+    """Return uint8 [N, channels, H, W], grey repeated. Raises ValueError where C is neither 1 nor `channels`."""
+    if images.shape[1] not in (1, channels):
+        raise ValueError(f"images of {images.shape[1]} and of {channels} channels cannot be mixed")
+    return images.expand(-1, channels, -1, -1)
+
+
+def thin(images: ImageSet, counts: Mapping[str, int], *, seed: int) -> ImageSet:
+    """Return `counts` images of each domain, every class in proportion and present; all of a domain not named.
+
+    Drawn by `seed`, the order kept. Raises ValueError, naming the domain, for one that is not there.
+    """
+    for domain in counts:
+        if domain not in (known := [block.domain for block in images.blocks]):
+            raise ValueError(f"no domain '{domain}' in the mix{nearest(domain, known)}")
+    kept = torch.zeros(len(images), dtype=torch.bool)
+    for position, block in enumerate(images.blocks):
+        rows = (images.domains == position).nonzero().flatten()
+        limit = counts.get(block.domain, len(rows))
+        kept[rows[stratified_indices(images.labels[rows], limit, seed=seed)]] = True
+    return images if kept.all() else images.subset(kept)
+
+
+def shared(images: ImageSet, shares: Shares, *, seed: int) -> ImageSet:
+    """Return the mix with the domains' `shares`.
+
+    These are proportional (all there is), equal (as many of each as the smallest domain has), or numbers of images by
+    domain. Raises ValueError, naming the domain, when more are asked for than there are, or fewer than classes.
+    """
+    if shares == "proportional":
+        return images
+    present = counts_of(images)
+    smallest = min(present, key=lambda domain: present[domain])
+    wanted = dict.fromkeys(present, present[smallest]) if shares == "equal" else shares
+    why = f" (equal: as many as of '{smallest}')" if shares == "equal" else ""
+    for block in images.blocks:
+        count, classes = wanted.get(block.domain), len(block.class_names)
+        if count is not None and not classes <= count <= present[block.domain]:
+            raise ValueError(
+                f"the mix is to hold {count} images of '{block.domain}'{why}, there are {present[block.domain]} of "
+                f"{classes} classes in this set: ask for no more and for one of each class at least"
+            )
+    return thin(images, wanted, seed=seed)
+
+
+def counts_of(images: ImageSet) -> dict[str, int]:
+    """Return how many images there are of each domain."""
+    counts = torch.bincount(images.domains, minlength=len(images.blocks)).tolist()
+    return {block.domain: count for block, count in zip(images.blocks, counts, strict=True)}
+
+
+def _groups(sets: list[ImageSet]) -> Tensor | None:
+    """Return groups that no two domains share; an image without one is a group of its own."""
+    if all(images.groups is None for images in sets):
+        return None
+    groups, first = [], 0
+    for images in sets:
+        own = torch.arange(len(images)) if images.groups is None else images.groups.unique(return_inverse=True)[1]
+        groups.append(own + first)
+        first += len(images)
+    return torch.cat(groups)

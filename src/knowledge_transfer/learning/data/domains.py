@@ -1,0 +1,76 @@
+"""Blocks: a union of label spaces cut into domains, and the losses that know which block an image belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ALL = "all"  # the domain of images that are no mix, and of a model that answers for every class
+
+# For each domain: which images of the batch are its, and which classes.
+Parts = Sequence[tuple[Tensor | slice, slice]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The slice of the label space that belongs to `domain`; `class_names` are the domain's own."""
+
+    domain: str
+    start: int
+    class_names: tuple[str, ...]
+
+    @property
+    def stop(self) -> int:
+        """The first class behind the block."""
+        return self.start + len(self.class_names)
+
+    @property
+    def classes(self) -> slice:
+        """The block's classes, to index the last dimension of logits."""
+        return slice(self.start, self.stop)
+
+
+def blocks_of(label_spaces: Mapping[str, tuple[str, ...]]) -> tuple[Block, ...]:
+    """Return the blocks of the domains, each behind the one before, from the class names of each domain."""
+    blocks: list[Block] = []
+    for domain, class_names in label_spaces.items():
+        blocks.append(Block(domain, blocks[-1].stop if blocks else 0, class_names))
+    return tuple(blocks)
+
+
+def union_names(blocks: Sequence[Block]) -> tuple[str, ...]:
+    """Return the class names of the union: `domain/name`, for two domains may use one name; bare in a single block."""
+    if len(blocks) == 1:
+        return blocks[0].class_names
+    return tuple(f"{block.domain}/{name}" for block in blocks for name in block.class_names)
+
+
+def domains_of(labels: Tensor, blocks: Sequence[Block]) -> Tensor:
+    """Return int64 [N], for each label (int64 [N], of the union) the position of its block."""
+    return torch.bucketize(labels, torch.tensor([block.stop for block in blocks], device=labels.device), right=True)
+
+
+def within_block(logits: Tensor, domains: Tensor, blocks: Sequence[Block]) -> Tensor:
+    """Return `logits` [N, C] with minus infinity outside each image's block: what is said once the domain is known.
+
+    `domains` int64 [N] are positions in `blocks`.
+    """
+    known = torch.full_like(logits, -torch.inf)
+    for position, block in enumerate(blocks):
+        rows = domains == position
+        known[rows, block.classes] = logits[rows, block.classes]
+    return known
+
+
+def parts_of(domains: Tensor, blocks: Sequence[Block], device: torch.device) -> Parts:
+    """Return the parts of a batch from its images' `domains`, int64 [B] on the CPU, with rows on `device`."""
+    if len(blocks) == 1:
+        return [(slice(None), blocks[0].classes)]
+    # Found on the CPU, where the domains are known beforehand: asking the device would wait for it in every step.
+    return [
+        ((domains == position).nonzero().flatten().to(device, non_blocking=True), block.classes)
+        for position, block in enumerate(blocks)
+    ]

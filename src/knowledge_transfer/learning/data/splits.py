@@ -1,0 +1,98 @@
+"""How one image set is cut into disjoint parts, and thinned."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from knowledge_transfer.learning.data.image_set import ImageSet
+
+
+def split(images: ImageSet, fraction: float, *, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Return (rest, part): `part` holds `fraction` of every class's groups, drawn by `seed`, `rest` the others.
+
+    Of a class with few groups, each side has at least one. Images of equal content count as one group, so that no
+    picture falls on both sides. Both keep the original order. Raises ValueError when a class cannot be on both sides,
+    for it has a single group or shares its pictures with other classes.
+    """
+    members = _group_members(images)
+    by_class: dict[int, list[list[int]]] = defaultdict(list)
+    for indices in members:
+        by_class[int(images.labels[indices[0]])].append(indices)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.zeros(len(images), dtype=torch.bool)
+    for label in sorted(by_class):
+        groups = by_class[label]
+        if len(groups) < 2:
+            name = images.class_names[label]
+            raise ValueError(
+                f"class '{name}' has {len(groups)} separable images: too few to be on both sides; give it more images"
+            )
+        # A class of seven filmed signs has no tenth: it gives one of them.
+        take = min(max(round(fraction * len(groups)), 1), len(groups) - 1)
+        for position in torch.randperm(len(groups), generator=generator)[:take].tolist():
+            chosen[groups[position]] = True
+    rest, part = images.subset(~chosen), images.subset(chosen)
+    # A class whose every picture is also another's goes where that one's go.
+    if torn := set(images.labels.tolist()) - (set(rest.labels.tolist()) & set(part.labels.tolist())):
+        names = ", ".join(images.class_names[label] for label in sorted(torn))
+        raise ValueError(f"class {names} cannot be on both sides: its pictures are also those of other classes")
+    return rest, part
+
+
+def stratified_indices(labels: Tensor, limit: int, *, seed: int) -> Tensor:
+    """Return the indices of `limit` of the labels (int64 [N]), every class in proportion and present.
+
+    A limit below the number of classes counts as that number. Groups are thinned by it, not dropped: a class of seven
+    filmed signs keeps seven, each with fewer frames.
+    """
+    if limit >= len(labels):
+        return torch.arange(len(labels))
+    generator = torch.Generator().manual_seed(seed)
+    classes, counts = labels.unique(return_counts=True)
+    kept = []
+    for label, share in zip(classes.tolist(), _apportioned(counts.tolist(), limit), strict=True):
+        indices = (labels == label).nonzero().flatten()
+        kept.append(indices[torch.randperm(len(indices), generator=generator)[:share]])
+    return torch.cat(kept)
+
+
+def _apportioned(counts: list[int], total: int) -> list[int]:
+    """Return shares of `total` in proportion to `counts`, at least 1 each, by largest remainders (first of equals)."""
+    exact = [count * total / sum(counts) for count in counts]
+    shares = [max(1, int(share)) for share in exact]
+    while sum(shares) != max(total, len(counts)):
+        short = sum(shares) < total
+        open_ = range(len(counts)) if short else [place for place, share in enumerate(shares) if share > 1]
+        place = max(open_, key=lambda each: (exact[each] - shares[each]) * (1 if short else -1))
+        shares[place] += 1 if short else -1
+    return shares
+
+
+def without(images: ImageSet, others: ImageSet) -> ImageSet:
+    """Return `images` less those whose pixels also occur in `others`."""
+    known = set(others.content_hashes())
+    kept = torch.tensor([digest not in known for digest in images.content_hashes()], dtype=torch.bool)
+    return images if kept.all() else images.subset(kept)
+
+
+def _group_members(images: ImageSet) -> list[list[int]]:
+    """Return the indices of each inseparable group, in order of first appearance."""
+    parent: dict[object, int] = {}
+    members: list[list[int]] = []
+    groups = images.groups.tolist() if images.groups is not None else [None] * len(images)
+    for index, (digest, group) in enumerate(zip(images.content_hashes(), groups, strict=True)):
+        keys = [digest] if group is None else [digest, group]
+        homes = sorted({parent[key] for key in keys if key in parent})
+        home = homes[0] if homes else len(members)
+        if not homes:
+            members.append([])
+        for other in homes[1:]:
+            members[home] += members[other]
+            members[other] = []
+            parent.update({key: home for key, value in parent.items() if value == other})
+        members[home].append(index)
+        parent.update(dict.fromkeys(keys, home))
+    return [group for group in members if group]

@@ -1,0 +1,1 @@
+"""Soft labels: how teachers give them, how learners use them."""

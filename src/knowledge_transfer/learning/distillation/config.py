@@ -1,0 +1,53 @@
+"""How a learner is taught by soft labels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from knowledge_transfer.learning.config import Knobs, nearest
+from knowledge_transfer.learning.ensembles import fusion
+from knowledge_transfer.learning.losses import distillation
+
+
+class Teaching(Knobs):
+    """How soft labels enter the loss `alpha * soft + (1 - alpha) * cross-entropy`.
+
+    `fusion` makes one teacher of several; `apart` instead takes the mean of the soft losses to each of them, to each
+    from a head of its own where the learner has heads. In a mix of domains the soft loss is taken within each image's
+    block, and `gamma` times the domain loss (-log of the block's probability) is added. `top_k` keeps the k members of
+    each domain that are best on validation (none: all); `student_set` adds the student set to the images that the
+    learner sees; `start` is where a learner's weights come from.
+    """
+
+    alpha: float = Field(default=0.9, ge=0, le=1)
+    gamma: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=4.0, gt=0)
+    loss: str = "kl"
+    loss_options: dict[str, float] = {}
+    fusion: str = "mean_probabilities"
+    top_k: int | None = Field(default=None, ge=1)
+    student_set: bool = False
+    start: Literal["trained", "fresh"] = "trained"
+
+    @field_validator("fusion")
+    @classmethod
+    def _known_fusion(cls, rule: str) -> str:
+        known = (*fusion.FUSION_RULES, *fusion.VOTING_RULES, fusion.APART)
+        if rule not in known:
+            raise ValueError(f"unknown fusion '{rule}'{nearest(rule, known)}")
+        return rule
+
+    @model_validator(mode="after")
+    def _loss_and_options_fit(self) -> Teaching:
+        distillation.resolve(self.loss, {"temperature": self.temperature, **self.loss_options})
+        if "temperature" in self.loss_options:
+            raise ValueError("the temperature is teaching.temperature, for the teacher and the loss alike")
+        if self.loss == "mse" and self.fusion in fusion.VOTING_RULES:
+            raise ValueError(f"loss 'mse' compares logits, '{self.fusion}' elects one class and has none: choose 'kl'")
+        if self.fusion == "stacked" and self.top_k is not None:
+            raise ValueError("fusion 'stacked' is one layer on all members: leave top_k out or choose 'weighted'")
+        if self.loss == "dkd" and self.alpha == 1:
+            raise ValueError("loss 'dkd' reads the labels, alpha 1 withholds them: lower alpha or choose 'kl'")
+        return self

@@ -1,0 +1,178 @@
+"""SoftLabels: what teachers said about every view of a set of images, stored once, read by every learner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.domains import ALL, Block
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.ensembles import fusion
+
+_LIMIT = torch.finfo(torch.float16).max
+
+
+class LabellingFacts(Knobs):
+    """What was labelled, by whom, in which views.
+
+    `teachers` maps each member's key to its weights' hash, `domains` to the domain that it answers for.
+    """
+
+    teachers: dict[str, str]
+    domains: dict[str, str] = {}
+    images_sha256: str
+    class_names: tuple[str, ...]
+    views: int = Field(ge=1)
+    view_seed: int
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True, eq=False)
+class SoftLabels:
+    """Every member's logits, float16 [members, images, views, classes], members in the order of `facts.teachers`.
+
+    Minus infinity is what a member says outside its domain's block, and of images that it was not asked about. Fusion,
+    temperature, weights and the choice of members are applied when they are read, so that one labelling pass serves
+    every fusion rule and every learner.
+    """
+
+    logits: Tensor
+    facts: LabellingFacts
+
+    def __post_init__(self) -> None:
+        facts = self.facts
+        expected = (len(facts.teachers), self.logits.shape[1], facts.views, len(facts.class_names))
+        if tuple(self.logits.shape) != expected:
+            raise ValueError(f"soft labels of shape {list(self.logits.shape)}, their facts say {list(expected)}")
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Keys of the teachers, in the order of the first dimension."""
+        return tuple(self.facts.teachers)
+
+    def require(
+        self, images: ImageSet, teachers: Mapping[str, str], *, views: int, view_seed: int, augmentation: Augmentation
+    ) -> None:
+        """Raise ValueError, saying what changed, unless these are those teachers' labels of those views of `images`."""
+        facts = self.facts
+        stale = [key for key, sha256 in teachers.items() if facts.teachers.get(key) != sha256]
+        if stale or facts.teachers.keys() != teachers.keys():
+            changed = stale or sorted(facts.teachers.keys() - teachers.keys())
+            raise ValueError(f"these soft labels are not from the present {', '.join(changed)}: label again")
+        if facts.images_sha256 != images.sha256:
+            raise ValueError("these soft labels belong to other images: label again")
+        for what, labelled, wanted in (
+            ("views", facts.views, views),
+            ("view seed", facts.view_seed, view_seed),
+            ("augmentation", facts.augmentation, augmentation),
+        ):
+            if labelled != wanted:
+                raise ValueError(
+                    f"these soft labels were made with {what} {labelled}, the learner wants {wanted}: label again"
+                )
+
+    def of(self, images: ImageSet, domain: str) -> SoftLabels:
+        """Return what was said about the images of one domain, and about its classes alone; for `all` everything.
+
+        `images` is the set that was labelled. Raises ValueError when it is not, and when there is no such domain.
+        """
+        if images.sha256 != self.facts.images_sha256:
+            raise ValueError("these soft labels belong to other images: label again")
+        own = images.of(domain)
+        if own is images:
+            return self
+        block = images.block(domain)
+        rows = images.domains == images.blocks.index(block)
+        facts = self.facts.model_copy(update={"images_sha256": own.sha256, "class_names": own.class_names})
+        return SoftLabels(self.logits[:, rows][..., block.classes], facts)
+
+    def only(self, members: Sequence[str]) -> SoftLabels:
+        """Return what these teachers said, in this order. Raises ValueError for one that is not among them."""
+        if missing := [key for key in members if key not in self.members]:
+            raise ValueError(f"{', '.join(missing)} gave none of these soft labels: label again")
+        teachers = {key: self.facts.teachers[key] for key in members}
+        domains = {key: domain for key, domain in self.facts.domains.items() if key in members}
+        facts = self.facts.model_copy(update={"teachers": teachers, "domains": domains})
+        return SoftLabels(self.logits[[self.members.index(key) for key in members]], facts)
+
+    def teachers_of(self, domain: str) -> tuple[str, ...]:
+        """Return the keys of the members that answer for `domain`, be it theirs or one of all."""
+        return tuple(key for key in self.members if self.facts.domains.get(key, ALL) in (domain, ALL))
+
+    def teacher_logits(
+        self,
+        rule: str,
+        images: ImageSet,
+        *,
+        temperature: float,
+        members: Sequence[str] | None = None,
+        weights: Mapping[str, Any] | None = None,
+    ) -> Tensor:
+        """Return float32 [images, views, classes]: the fused teacher's logits within each image's block.
+
+        Their softmax at `temperature` is the fused distribution of the members that answer for the image's domain;
+        outside the block they are minus infinity. `images` is the set that was labelled; `members` chooses some of them
+        (none: all); `weights` by member are their parts in a fitted rule, shares in proportion within each domain.
+        Raises ValueError for a domain that has no teacher.
+        """
+        result = torch.full(self.logits.shape[1:], -torch.inf)
+        for block, rows, keys, said in self._by_block(images, members):
+            parts = None if weights is None else [weights[key] for key in keys]
+            fitted = None if parts is None else simplex(parts) if rule == "weighted" else torch.tensor(parts)
+            fused = fusion.teacher_logits(said.flatten(1, 2), rule, temperature=temperature, weights=fitted)
+            result[rows, :, block.classes] = fused.view(said.shape[1:])
+        return result
+
+    def member_logits(self, images: ImageSet, *, members: Sequence[str] | None = None) -> Tensor:
+        """Return float32 [images, views, members, classes]: what each of an image's teachers says, not fused.
+
+        In a mix the members are those of the image's domain, and their logits outside its block minus infinity. Raises
+        ValueError where one domain has more of them than another.
+        """
+        blocks = list(self._by_block(images, members))
+        counts = {block.domain: len(keys) for block, _, keys, _ in blocks}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"teachers can be kept apart only where every domain has as many: here are {counts}")
+        _, count, views, classes = self.logits.shape
+        result = torch.full((count, views, counts[blocks[0][0].domain], classes), -torch.inf)
+        for block, rows, _, said in blocks:
+            result[rows, ..., block.classes] = said.movedim(0, 2)
+        return result
+
+    def _by_block(
+        self, images: ImageSet, members: Sequence[str] | None
+    ) -> Iterator[tuple[Block, Tensor, list[str], Tensor]]:
+        """Yield each block with its images' rows, the chosen members that answer for it, and what they say within it.
+
+        That is float32 [members, rows, views, classes of the block].
+        """
+        for position, block in enumerate(images.blocks):
+            keys = [key for key in self.teachers_of(block.domain) if members is None or key in members]
+            if not keys:
+                raise ValueError(f"no member answers for the domain '{block.domain}'")
+            rows = _rows(images, position)
+            yield (
+                block,
+                rows,
+                keys,
+                self.logits[[self.members.index(key) for key in keys]][:, rows][..., block.classes].float(),
+            )
+
+
+def simplex(shares: Sequence[float]) -> Tensor:
+    """Return `shares`, none negative, scaled to sum to 1, as float32; equal ones where all are 0."""
+    given = torch.tensor(shares)
+    total = given.sum()
+    return given / total if total > 0 else torch.full_like(given, 1 / len(given))
+
+
+def _rows(images: ImageSet, position: int) -> Tensor:
+    """Return the indices of the images whose domain has that position."""
+    return (images.domains == position).nonzero().flatten()

@@ -1,0 +1,105 @@
+"""Fitting: what the members' answers on the validation set tell the fusion rules that learn from it.
+
+Each fit takes `logits` [M, N, C] and `labels` int64 [N] and gives every member its part: a weight or a layer. Raises
+ValueError when the shapes do not fit. The same answers give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from knowledge_transfer.learning.ensembles.boosting import member_weight
+
+# Standard deviation of a stacked weight about the mean of logits, before validation has been seen. On held-out training
+# images of the digits and of Fashion-MNIST 0.01 to 0.1 are alike, and above 0.3 validation sets of 600 are overfitted.
+_SPREAD = 0.03
+_ITERATIONS = 500
+
+
+def validation_weights(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the weights float32 [M], none negative, summing to 1, of least NLL of the weighted mean of probabilities.
+
+    The NLL is convex in the weights; expectation-maximisation for mixture proportions never increases it, from equal
+    weights on. The result is within 1e-6 nats of the least NLL, or what 10,000 steps reach.
+    """
+    _check(logits, labels)
+    columns = labels.expand(len(logits), -1).unsqueeze(2)
+    right = logits.double().softmax(dim=2).gather(2, columns).squeeze(2).clamp(min=torch.finfo(torch.float64).tiny)
+    weights = torch.full_like(right[:, 0], 1 / len(right))
+    for _ in range(10_000):
+        gain = (right / (weights @ right)).mean(dim=1)
+        # The log of the largest gain bounds the distance to the optimum (Cover 1984, log-optimal portfolios).
+        if gain.max() < 1 + 1e-6:
+            break
+        weights = weights * gain
+    return (weights / weights.sum()).float()
+
+
+def boosting_weights(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return SAMME's weights float32 [M], log((1 - e) / e) + log(C - 1), e the error of a member (Zhu 2009).
+
+    A member that is no better than chance gets 0; no error on N images counts as half an image, e = 1 / 2N.
+    """
+    _check(logits, labels)
+    errors = (logits.argmax(dim=2) != labels).double().mean(dim=1).tolist()
+    return torch.tensor([member_weight(error, logits.shape[2], len(labels)) for error in errors])
+
+
+def stacking_layers(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return each member's part, float32 [M, C + 1, C], of a softmax layer on all their logits (Wolpert 1992).
+
+    `stacked_logits` applies it. It is the layer of least NLL plus half the sum of (w - w0)² / (N `_SPREAD`²), w0 the
+    layer that takes the mean of the logits: the maximum a posteriori under normal weights about that mean. The penalty
+    makes the optimum unique, and of few images what is learned is little more than the mean. Found by L-BFGS in
+    float64.
+    """
+    _check(logits, labels)
+    members, images, classes = logits.shape
+    inputs = _inputs(logits.double())
+    mean = torch.cat([torch.eye(classes), torch.zeros(1, classes)]).double().expand(members, -1, -1) / members
+    layers = mean.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [layers], max_iter=_ITERATIONS, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        penalty = (layers - mean).square().sum() / (2 * images * _SPREAD**2)
+        loss = F.cross_entropy(_apply(inputs, layers), labels) + penalty
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(objective)
+    return layers.detach().float()
+
+
+FITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "weighted": validation_weights,
+    "boosted": boosting_weights,
+    "stacked": stacking_layers,
+}
+FITTED_RULES = tuple(FITS)
+
+
+def stacked_logits(logits: Tensor, layers: Tensor) -> Tensor:
+    """Return the logits [B, C] of the layer whose parts are `layers` [M, C + 1, C], on members' `logits` [M, B, C]."""
+    return _apply(_inputs(logits), layers)
+
+
+def _inputs(logits: Tensor) -> Tensor:
+    """Return [M, B, C + 1]: logits without the shift that no probability depends on, and a one for the bias."""
+    return F.pad(logits - logits.mean(dim=2, keepdim=True), (0, 1), value=1.0)
+
+
+def _apply(inputs: Tensor, layers: Tensor) -> Tensor:
+    return torch.einsum("mbi,mic->bc", inputs, layers)
+
+
+def _check(logits: Tensor, labels: Tensor) -> None:
+    if logits.ndim != 3 or not logits.numel() or labels.shape != logits.shape[1:2]:
+        raise ValueError(f"logits {list(logits.shape)} and labels {list(labels.shape)}, not [M, N, C] and [N]")

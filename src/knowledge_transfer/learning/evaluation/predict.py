@@ -1,0 +1,82 @@
+"""What a trained network answers, how fast, and at what cost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.hardware import answering_batch, autocast
+
+_TIMED = 512
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    images: ImageSet,
+    *,
+    device: torch.device,
+    precision: Literal["auto", "bf16", "fp32"] = "auto",
+) -> Tensor:
+    """Return float32 logits [images, classes] on the CPU, without augmentation; leaves the network in eval mode."""
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    answers = []
+    for batch in images.images.split(answering_batch(device)):
+        with autocast(device, precision):
+            pixels = batch.to(device).to(memory_format=torch.channels_last)
+            answers.append(network(pixels).float())
+    return torch.cat(answers).cpu()
+
+
+def multiply_adds(network: nn.Module, channels: int, image_size: int) -> int:
+    """Return the multiply-adds of one image's forward pass through convolutions and linear layers."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network.eval()(torch.zeros(1, channels, image_size, image_size, dtype=torch.uint8))
+    return int(counter.get_total_flops()) // 2
+
+
+def images_per_second(network: nn.Module, images: ImageSet, *, device: torch.device, repeats: int = 3) -> float:
+    """Return the best of `repeats` rates of `predict` over up to 512 of the images, after a warm-up."""
+    some = images.subset(torch.arange(min(_TIMED, len(images))))
+    predict(network, some, device=device)
+    durations = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        predict(network, some, device=device)
+        durations.append(time.perf_counter() - began)
+    return len(some) / min(durations)
+
+
+@torch.inference_mode()
+def silent_share(network: nn.Module, images: ImageSet, *, device: torch.device) -> float:
+    """Return the share, in [0, 1], of channels that are zero for every image, of the ReLU layer with the most of them.
+
+    Such units learn nothing, for their gradient is zero as well; a layer of them, 1, lets nothing through in either
+    direction: the network is dead. Not a number for a network without ReLUs.
+    """
+    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    fired: dict[tuple[nn.Module, int], Tensor] = {}
+    calls: Counter[nn.Module] = Counter()
+
+    def listen(module: nn.Module, _: object, output: Tensor) -> None:
+        # A block of torchvision's calls one ReLU several times: each call is a layer of its own.
+        layer = module, calls[module]
+        calls[module] += 1
+        now = output.transpose(0, 1).flatten(1).amax(1) > 0
+        fired[layer] = now | fired.get(layer, torch.zeros_like(now))
+
+    handles = [each.register_forward_hook(listen) for each in network.modules() if isinstance(each, nn.ReLU)]
+    for batch in images.images.split(answering_batch(device)):
+        calls.clear()
+        network(batch.to(device).to(memory_format=torch.channels_last))
+    for handle in handles:
+        handle.remove()
+    return max((float((~layer).float().mean()) for layer in fired.values()), default=math.nan)

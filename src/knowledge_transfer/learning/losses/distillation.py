@@ -1,0 +1,224 @@
+"""Soft losses: how far a learner's logits are from its teacher's, each formula once, beside its source.
+
+Every loss takes `student_logits` and `teacher_logits` [B, C], `labels` int64 [B] and a temperature, and returns a
+float32 scalar, the mean over the batch; the gradient reaches the student alone. Raises ValueError when shapes differ.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from knowledge_transfer.learning.config import nearest
+
+
+class SoftLoss(Protocol):
+    """A loss of this module; further keyword options have the published values as defaults."""
+
+    def __call__(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, /, *, temperature: float
+    ) -> Tensor:
+        """Return the mean over the batch, a float32 scalar."""
+
+
+def kl(student_logits: Tensor, teacher_logits: Tensor, _labels: Tensor, *, temperature: float) -> Tensor:
+    """Return T² KL(p ‖ q) in nats, p and q the softmax of z/T (Hinton 2015, arXiv 1503.02531)."""
+    student, teacher = _prepare(student_logits, teacher_logits)
+    return temperature**2 * _kl_per_image(student / temperature, teacher / temperature).mean()
+
+
+def soft_cross_entropy(
+    student_logits: Tensor, teacher_logits: Tensor, _labels: Tensor, *, temperature: float
+) -> Tensor:
+    """Return H(p, q) in nats, p and q the softmax of z/T, without the factor T² (Dewalkar, Sinha, Patidar).
+
+    Its gradient is that of `kl` divided by T²: the two differ by the teacher's entropy, constant in the student.
+    """
+    student, teacher = _prepare(student_logits, teacher_logits)
+    return F.cross_entropy(student / temperature, (teacher / temperature).softmax(dim=1))
+
+
+def mse(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    _labels: Tensor,
+    *,
+    temperature: float,  # noqa: ARG001
+) -> Tensor:
+    """Return ‖z_t - z_s‖² / C, logits centred per image; the temperature plays no part (Kim 2021, arXiv 2105.08919).
+
+    Centred, because a fused teacher's logits are known up to a shift, which no probability depends on.
+    The division by C, as in the authors' code, keeps the scale of `kl`, whose limit for high T and centred logits is
+    half of this.
+    """
+    student, teacher = _prepare(student_logits, teacher_logits)
+    return F.mse_loss(student - student.mean(1, keepdim=True), teacher - teacher.mean(1, keepdim=True))
+
+
+def standardised_kl(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
+    """Return `kl` of logits standardised per image to mean 0 and population deviation 1 (Sun 2024, arXiv 2403.01427).
+
+    Published temperature: 2. Shifting or scaling an image's logits, the teacher's or the student's, changes nothing.
+    """
+    student, teacher = _prepare(student_logits, teacher_logits)
+    return kl(_standardise(student), _standardise(teacher), labels, temperature=temperature)
+
+
+def dkd(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float,
+    target_weight: float = 1.0,
+    other_weight: float = 8.0,
+) -> Tensor:
+    """Return T² (target_weight TCKD + other_weight NCKD) in nats (Zhao 2022, arXiv 2203.08679).
+
+    TCKD is the KL between (p_y, 1 - p_y) of teacher and student, NCKD the KL between their distributions over the
+    other classes. It reads the labels. The weights are the paper's alpha and beta; published with temperature 4.
+    """
+    student, teacher = _prepare(student_logits, teacher_logits)
+    student_target, student_others = _decouple(student / temperature, labels)
+    teacher_target, teacher_others = _decouple(teacher / temperature, labels)
+    tckd = _kl_per_image(student_target, teacher_target)
+    nckd = _kl_per_image(student_others, teacher_others)
+    return temperature**2 * (target_weight * tckd + other_weight * nckd).mean()
+
+
+def dist(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    _labels: Tensor,
+    *,
+    temperature: float,
+    between_weight: float = 1.0,
+    within_weight: float = 1.0,
+) -> Tensor:
+    """Return T² (between_weight (1 - r_image) + within_weight (1 - r_class)) (Huang 2022, arXiv 2205.10536).
+
+    r_image is the mean over images of Pearson's correlation of p and q over the classes, r_class the mean over classes
+    of their correlation over the batch; both are in [-1, 1], and 0 where one side is constant (a batch of one image).
+    The weights are the paper's beta and gamma.
+    """
+    student, teacher = _prepare(student_logits, teacher_logits)
+    q, p = (student / temperature).softmax(dim=1), (teacher / temperature).softmax(dim=1)
+    between, within = 1 - _correlation(q, p, dim=1).mean(), 1 - _correlation(q, p, dim=0).mean()
+    return temperature**2 * (between_weight * between + within_weight * within)
+
+
+def adaptive_confidence(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    _labels: Tensor,
+    *,
+    temperature: float,
+    sharpness: float = 0.5,
+) -> Tensor:
+    """Return the mean of (1 - b) T² KL(p ‖ q) + b CE(q, argmax q) in nats (Guo 2024, arXiv 2402.03749).
+
+    b = e^s / (e^s + e^t) per image, without gradient, where s = CE(q, argmax q) / sharpness and t = CE(q, argmax p) /
+    sharpness, at temperature 1: 1/2 where student and teacher answer alike, less the more sure the student is of
+    another answer. `sharpness` is the authors' threshold: 0.5 on CIFAR-100, 4 on ImageNet.
+    """
+    student, teacher = _prepare(student_logits, teacher_logits)
+    own = F.cross_entropy(student, student.argmax(dim=1), reduction="none")
+    theirs = F.cross_entropy(student, teacher.argmax(dim=1), reduction="none")
+    b = torch.sigmoid((own - theirs) / sharpness).detach()
+    divergence = temperature**2 * _kl_per_image(student / temperature, teacher / temperature)
+    return ((1 - b) * divergence + b * own).mean()
+
+
+SOFT_LOSSES: dict[str, SoftLoss] = {
+    "kl": kl,
+    "soft_cross_entropy": soft_cross_entropy,
+    "mse": mse,
+    "standardised_kl": standardised_kl,
+    "dkd": dkd,
+    "dist": dist,
+    "adaptive_confidence": adaptive_confidence,
+}
+
+
+def resolve(name: str, options: Mapping[str, float]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return the loss called `name`, of student, teacher and labels, with `options` bound, `temperature` among them.
+
+    Raises ValueError for an unknown loss, an option this loss does not take, or a missing temperature.
+    """
+    if name not in SOFT_LOSSES:
+        raise ValueError(f"unknown loss '{name}'{nearest(name, SOFT_LOSSES)}")
+    loss = SOFT_LOSSES[name]
+    parameters = inspect.signature(loss).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"loss '{name}' takes no option '{option}'{nearest(option, known)}")
+    if "temperature" not in options:
+        raise ValueError(f"loss '{name}' needs a temperature")
+    return partial(loss, **options)
+
+
+def per_image(
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor], student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
+) -> Tensor:
+    """Return what `loss`, a mean over images, says of each image alone, [B]. Raises ValueError for `dist`.
+
+    That one compares the images of a batch with each other, and says nothing of one image.
+    """
+    if isinstance(loss, partial) and loss.func is dist:
+        raise ValueError("loss 'dist' compares the images of a batch and cannot weight each of them: choose 'kl'")
+    check_shapes(student_logits, teacher_logits)
+    alone = torch.vmap(lambda student, teacher, label: loss(student[None], teacher[None], label[None]))
+    each: Tensor = alone(student_logits, teacher_logits, labels)
+    return each
+
+
+def combine(soft: Tensor, hard: Tensor, alpha: float) -> Tensor:
+    """Return alpha * soft + (1 - alpha) * hard; alpha 1 and 0 return the one term itself."""
+    # Zero times NaN or infinity is NaN: a term of no weight must not be multiplied in.
+    if alpha == 1:
+        return soft
+    return hard if alpha == 0 else alpha * soft + (1 - alpha) * hard
+
+
+def check_shapes(student_logits: Tensor, teacher_logits: Tensor) -> None:
+    """Raise ValueError unless both are [B, C] of one shape: torch would broadcast a teacher of [B, 1] silently."""
+    if student_logits.ndim != 2 or student_logits.shape != teacher_logits.shape:
+        shapes = f"{list(student_logits.shape)} and {list(teacher_logits.shape)}"
+        raise ValueError(f"student and teacher logits must both be [batch, classes], got {shapes}")
+
+
+def _prepare(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in float32, where half precision would lose small probabilities, the teacher's without gradient."""
+    check_shapes(student_logits, teacher_logits)
+    return student_logits.float(), teacher_logits.detach().float()
+
+
+def _kl_per_image(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return KL(softmax(teacher) ‖ softmax(student)) [B] in nats."""
+    p, q = teacher.log_softmax(dim=1), student.log_softmax(dim=1)
+    # What F.kl_div computes, which has no rule for vmap.
+    return (p.exp() * (p - q)).sum(dim=1)
+
+
+def _standardise(logits: Tensor) -> Tensor:
+    deviation = logits.std(dim=1, correction=0, keepdim=True)
+    return (logits - logits.mean(dim=1, keepdim=True)) / (deviation + 1e-7)
+
+
+def _decouple(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits [B, 2] of the label against the rest, and the rest's own logits [B, C - 1]."""
+    target = labels.unsqueeze(1)
+    columns = torch.arange(logits.shape[1] - 1, device=logits.device)
+    others = logits.gather(1, columns + (columns >= target))
+    return torch.cat([logits.gather(1, target), others.logsumexp(dim=1, keepdim=True)], dim=1), others
+
+
+def _correlation(a: Tensor, b: Tensor, *, dim: int) -> Tensor:
+    return F.cosine_similarity(a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True), dim=dim)

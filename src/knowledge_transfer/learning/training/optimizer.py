@@ -1,0 +1,140 @@
+"""What a recipe makes of a network's parameters: their optimizer and their moving average."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from knowledge_transfer.learning.training.recipe import Recipe
+
+
+class Optimizer(Protocol):
+    """What a fit needs of an optimizer; torch's own have it."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups of parameters, each with its rate `lr`."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+
+    def step(self) -> Any:
+        """Change the parameters by their gradients."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next step depends on."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Stand where the optimizer of `state_dict` stood."""
+
+
+class Muon:
+    """Muon for the weights of convolutions and hidden linear layers, AdamW at the same rate for everything else.
+
+    The momentum of a weight, as a matrix of a row per output, is replaced by the nearest orthogonal one (Jordan 2024,
+    kellerjordan.github.io/posts/muon), and its steps are scaled to the size of AdamW's, 0.2 sqrt(max(rows, columns))
+    (Liu 2025, arXiv 2502.16982), so that one learning rate and one decoupled weight decay serve both.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        linear = [layer.weight for layer in network.modules() if isinstance(layer, nn.Linear)]
+        self._weights = [p for p in network.parameters() if p.ndim > 1 and p is not linear[-1]]
+        own = {id(p) for p in self._weights}
+        rest = [p for p in network.parameters() if id(p) not in own]
+        self._matrices = [nn.Parameter(_matrix(weight.detach(), weight)) for weight in self._weights]
+        self._muon = torch.optim.Muon(
+            self._matrices,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        self._adam = torch.optim.AdamW(_decayed(rest, recipe), lr=recipe.learning_rate, fused=True)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of both."""
+        return [*self._muon.param_groups, *self._adam.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of both."""
+        for weight in self._weights:
+            weight.grad = None
+        self._adam.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        """Change the parameters of both by their gradients."""
+        for matrix, weight in zip(self._matrices, self._weights, strict=True):
+            # Of the weight itself: whoever moved the network since the last step may have given it other memory.
+            matrix.data = _matrix(weight.data, weight)
+            matrix.grad = None if weight.grad is None else _matrix(weight.grad, weight)
+        self._muon.step()
+        self._adam.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the next step of both depends on."""
+        return {"muon": self._muon.state_dict(), "adam": self._adam.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Stand where the optimizer of `state_dict` stood."""
+        self._muon.load_state_dict(state_dict["muon"])
+        self._adam.load_state_dict(state_dict["adam"])
+
+
+def _matrix(values: Tensor, weight: Tensor) -> Tensor:
+    """Return a weight's values as [outputs, all else], its columns in the order of the weight's memory.
+
+    Of the weight itself, contiguous or channels_last, that is a view.
+    """
+    last = weight.movedim(1, -1)
+    return (values.movedim(1, -1) if last.is_contiguous() else values).flatten(1)
+
+
+def _decayed(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, Any]]:
+    """Return parameters in two groups: biases and normalisation are not decayed (He 2019, "bag of tricks")."""
+    return [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def optimizer_of(network: nn.Module, recipe: Recipe) -> Optimizer:
+    """Return the recipe's optimizer; biases and normalisation are not decayed."""
+    if recipe.optimizer == "muon":
+        return Muon(network, recipe)
+    groups, rate = _decayed(list(network.parameters()), recipe), recipe.learning_rate
+    # Fused: one pass over the weights instead of four or more, which shows in networks of millions of them.
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=(recipe.momentum, 0.999), fused=True)
+    nesterov = recipe.nesterov and recipe.momentum > 0
+    return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
+
+
+def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    """Return the moving average of the network's weights; none where the recipe asks for none."""
+    if recipe.ema is None:
+        return None
+    # The running statistics of batch normalisation belong to the weights that made them, so they are averaged too.
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+
+
+def rate_factor(step: int, steps: int, schedule: Literal["one_cycle", "cosine", "constant"], warmup: float) -> float:
+    """Return the factor in (0, 1] for `step` of `steps` (counted from 0).
+
+    All rise linearly over the first `warmup` of the steps; then one_cycle falls linearly towards zero (Smith 2018),
+    cosine falls along half a wave (Loshchilov 2017), constant stays.
+    """
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    progress = (step - rising) / max(1.0, steps - rising)
+    if schedule == "one_cycle":
+        return 1 - progress
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    return 1.0

@@ -1,0 +1,58 @@
+"""Recipe: every knob of one fit, and how a learner is taught."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.data.augmentation import Augmentation
+
+
+class Recipe(Knobs):
+    """Every knob of one fit.
+
+    `label_smoothing` is spread over the classes of an image's own domain; `warmup` is the fraction of all steps over
+    which the rate rises; `ema` the decay of the averaged weights per step (none: the last weights answer); `views` how
+    many different views an image has, cycled over the epochs (none: a new one each epoch); `keep` which epoch's
+    weights are returned, the last or the best on validation; `precision` auto takes bf16 where the hardware multiplies
+    it natively. `muon` is for convolutions and hidden layers, with AdamW for the rest, whose rates suit it. Of a
+    `window` so many images at once are on the device (none: all) and as many read ahead, in blocks from where they are
+    kept; the order is random within a window and among the blocks.
+    """
+
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=128, ge=2)
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
+    learning_rate: float = Field(default=0.1, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(default=5e-4, ge=0)
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    warmup: float = Field(default=0.25, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    gradient_clip: float | None = Field(default=None, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    views: int | None = Field(default=None, ge=1)
+    augmentation: Augmentation = Augmentation()
+    keep: Literal["last", "best"] = "last"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    window: int | None = Field(default=None, ge=2)
+
+    @model_validator(mode="after")
+    def _a_partner_is_in_the_window(self) -> Recipe:
+        if self.window is not None and (self.augmentation.mixup or self.augmentation.cutmix):
+            raise ValueError("a partner of mixup or cutmix may be any image: leave window out, or set both to 0")
+        return self
+
+    @property
+    def view_count(self) -> int:
+        """Number of different views of an image over the whole fit."""
+        return self.views or self.epochs
+
+    def override(self, changes: dict[str, Any]) -> Recipe:
+        """Return this recipe with `changes` applied and validated; nested augmentation knobs change one by one."""
+        merged = {**self.model_dump(), **changes}
+        merged["augmentation"] = {**self.augmentation.model_dump(), **(changes.get("augmentation") or {})}
+        return Recipe(**merged)

@@ -1,0 +1,152 @@
+"""Many networks of one shape trained in one pass: their channels side by side, so that one kernel serves them all.
+
+A GPU spends on a tiny network the time that it takes to be told of it; of M stacked ones it is told once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.hardware import answering_batch, autocast
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import Network
+
+_CPU_MEMBERS, _CPU_CHANNELS = 4, 4
+_OF_NORMALISATION = ("mean", "deviation")
+
+
+def can_stack(architecture: Architecture, images: ImageSet) -> bool:
+    """Return whether networks of that kind can be stacked for such images: a `cnn` of one head, no mix of domains."""
+    return architecture.kind == "cnn" and architecture.heads == 1 and len(images.blocks) == 1
+
+
+def pays(architecture: Architecture, images: ImageSet, members: int, device: torch.device) -> bool:
+    """Return whether so many members train faster stacked than one after another, as far as that was measured.
+
+    On a GPU wherever they can be (not measured); on the CPU narrow ones only (`benchmarks/stacked_students.py`:
+    1.2 to 1.6 times as fast for four to 24 members of two or four channels, 0.9 for 24 of eight).
+    """
+    if members < 2 or not can_stack(architecture, images):
+        return False
+    layers = architecture.layers
+    widest = max(width for block in layers.convolutions for width in block) if layers else 0
+    return device.type != "cpu" or (members >= _CPU_MEMBERS and widest <= _CPU_CHANNELS)
+
+
+class Stacked(nn.Module):
+    """Networks of kind `cnn`, all of one shape, as one: convolutions in groups, linear layers as batched products.
+
+    Its state is theirs, one behind the other along the first dimension of every tensor: an optimizer that goes by
+    element, and weight decay that goes by the number of dimensions, do to each what they would do to it alone.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        super().__init__()
+        self.count = len(networks)
+        first = networks[0]
+        if not isinstance(first.body, nn.Sequential):
+            raise ValueError("only networks of kind 'cnn' can be stacked")
+        self.body = nn.Sequential(*(_stacked(layer, self.count) for layer in first.body))
+        self.register_buffer("mean", first.mean.repeat(1, self.count, 1, 1))
+        self.register_buffer("deviation", first.deviation.repeat(1, self.count, 1, 1))
+        states = [network.state_dict() for network in networks]
+        own = {name: _joined([state[name] for state in states]) for name in states[0] if name not in _OF_NORMALISATION}
+        self.load_state_dict({**self.state_dict(), **own})
+        self._alone = {name: states[0][name].clone() for name in _OF_NORMALISATION}
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits [M, B, classes] of pixels [M, B, C, H, W], each network's own batch."""
+        side_by_side = pixels.transpose(0, 1).flatten(1, 2)
+        if pixels.device.type == "cpu":  # where convolutions in groups were 1.4 to 2.8 times as fast so
+            side_by_side = side_by_side.contiguous(memory_format=torch.channels_last)
+        side_by_side = side_by_side.float()
+        logits: Tensor = self.body((side_by_side - self.mean) / self.deviation)
+        return logits
+
+    def states(self) -> list[dict[str, Tensor]]:
+        """Return each network's state dict, on the CPU."""
+        state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.state_dict().items()}
+        own = {name: _parted(tensor, self.count) for name, tensor in state.items() if name not in _OF_NORMALISATION}
+        return [
+            {name: own[name][number] if name in own else self._alone[name].clone() for name in state}
+            for number in range(self.count)
+        ]
+
+
+class _StackedLinear(nn.Module):
+    """M linear layers: [M, B, in] to [M, B, out]."""
+
+    def __init__(self, layer: nn.Linear, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.weight = nn.Parameter(torch.empty(count * layer.out_features, layer.in_features))
+        # Flat, for whatever has one dimension is a bias to the optimizer.
+        self.bias = nn.Parameter(torch.empty(count * layer.out_features))
+
+    def forward(self, values: Tensor) -> Tensor:
+        weight = self.weight.unflatten(0, (self.count, -1))
+        bias = self.bias.view(self.count, 1, -1)
+        logits: Tensor = torch.baddbmm(bias, values, weight.transpose(1, 2))
+        return logits
+
+
+class _Apart(nn.Module):
+    """From [B, M C, H, W] to [M, B, C H W]: the networks apart, each image flat."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, values: Tensor) -> Tensor:
+        flat: Tensor = values.unflatten(1, (self.count, -1)).flatten(2).transpose(0, 1)
+        return flat
+
+
+def _stacked(layer: nn.Module, count: int) -> nn.Module:
+    """Return the layer that does for `count` networks side by side what `layer` does for one."""
+    if isinstance(layer, nn.Conv2d):
+        return nn.Conv2d(
+            layer.in_channels * count,
+            layer.out_channels * count,
+            layer.kernel_size,  # type: ignore[arg-type]
+            padding=layer.padding,  # type: ignore[arg-type]
+            groups=count,
+            bias=layer.bias is not None,
+        )
+    if isinstance(layer, nn.BatchNorm2d):
+        return nn.BatchNorm2d(layer.num_features * count, layer.eps, layer.momentum)
+    if isinstance(layer, nn.Linear):
+        return _StackedLinear(layer, count)
+    if isinstance(layer, nn.Flatten):
+        return _Apart(count)
+    if isinstance(layer, nn.ReLU | nn.MaxPool2d | nn.ZeroPad2d | nn.Dropout):
+        return copy.deepcopy(layer)
+    raise ValueError(f"a {type(layer).__name__} cannot be stacked")
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors) if tensors[0].ndim else tensors[0]
+
+
+def _parted(tensor: Tensor, count: int) -> list[Tensor]:
+    # Copies: what shares memory cannot be saved.
+    return [part.clone() for part in (tensor.chunk(count) if tensor.ndim else [tensor] * count)]
+
+
+@torch.inference_mode()
+def predict_all(network: Stacked, images: ImageSet, *, device: torch.device, precision: str) -> Tensor:
+    """Return each network's logits float32 [M, images, classes] on the CPU; leaves the network in eval mode."""
+    network = network.to(device).eval()
+    answers = []
+    for batch in images.images.split(answering_batch(device)):
+        with autocast(device, precision):  # type: ignore[arg-type]
+            answers.append(network(batch.to(device).expand(network.count, *batch.shape)).float())
+    return torch.cat(answers, dim=1).cpu()

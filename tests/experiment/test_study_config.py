@@ -1,0 +1,207 @@
+"""What the settings of the studies take, and what they refuse by name."""
+
+import pytest
+
+from knowledge_transfer import settings
+from knowledge_transfer.experiment.loader import ExperimentConfigLoader
+from knowledge_transfer.hooks.parameters import ParametersError, check_parts
+from tests.project import ROOT, Project, merged
+
+ENVIRONMENTS = ("base", "small", "full")
+
+
+def loader(environment="base", **params):
+    return ExperimentConfigLoader(
+        str(ROOT / "conf"), env=environment, runtime_params=params, **settings.CONFIG_LOADER_ARGS
+    )
+
+
+def study(name, changes=None, environment="base", **params):
+    """Return the checked settings of a study, or raise what is wrong with them."""
+    given = loader(environment, **params)["parameters"]
+    found = check_parts({**given, name: merged(given[name], changes or {})})[name]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("name", ["alpha_study", "dark_knowledge"])
+def test_the_shipped_studies_are_valid(name, environment):
+    checked = study(name, environment=environment)
+    assert checked.seeds >= 3
+    assert list(checked.sets) == [{"alpha_study": "digits", "dark_knowledge": "shapes"}[name]] * (
+        environment == "base"
+    ) or list(checked.sets) == ["cifar10"]
+
+
+def test_the_full_alpha_study_is_the_published_one():
+    checked = study("alpha_study", environment="full")
+    of_cifar = checked.sets["cifar10"]
+    assert checked.alphas == (0, 0.5, 1)
+    assert (of_cifar.teacher.architecture.kind, of_cifar.teacher.recipe.epochs) == ("alexnet", 20)
+    layers = of_cifar.learner.architecture.layers
+    assert (len(layers.convolutions), len(layers.hidden) + 1) == (2, 3)
+    assert of_cifar.learner.recipe.optimizer == "sgd"
+    assert of_cifar.learner.recipe.augmentation.crop
+    assert of_cifar.learner.recipe.augmentation.flip
+
+
+def test_the_full_dark_knowledge_study_is_the_published_one():
+    checked = study("dark_knowledge", environment="full")
+    of_cifar = checked.sets["cifar10"]
+    assert checked.weights == "imagenet"
+    assert (checked.teaching.alpha, checked.teaching.temperature, checked.teaching.loss) == (0.5, 1, "kl")
+    assert of_cifar.teacher.architecture.kind == "imagenet_resnet50"
+    assert of_cifar.teacher.architecture.enlarge_to in (None, 224)
+    assert of_cifar.cnn.recipe.epochs == of_cifar.small_cnn.recipe.epochs == 10
+
+
+def test_a_set_without_a_block_is_out():
+    digits = loader()["parameters"]["alpha_study"]["sets"]["digits"]
+    assert list(study("alpha_study", {"sets": {"digits": None, "mine": digits}}).sets) == ["mine"]
+
+
+def test_a_suspect_without_a_block_is_out():
+    suspects = study("dark_knowledge").sets["shapes"].suspects
+    fewer = study("dark_knowledge", {"sets": {"shapes": {"suspects": {"softmax_twice": None}}}}).sets["shapes"].suspects
+    assert list(fewer) == [name for name in suspects if name != "softmax_twice"]
+
+
+def test_seed_and_devices_are_the_main_experiment_s_unless_a_study_has_its_own():
+    assert study("alpha_study").seed == 0
+    assert study("alpha_study", seed=5).seed == 5
+    assert study("alpha_study", seed=5, alpha_study={"seed": 7}).seed == 7
+    assert study("alpha_study", devices="cpu").devices == "cpu"
+    assert study("alpha_study", alpha_study={"seed": 7}).seed == 7
+
+
+def test_arms_differ_in_alpha_alone():
+    arms = study("alpha_study", {"alphas": [0, 0.25, 1]}).arms
+    assert list(arms) == ["alpha0", "alpha0_25", "alpha1"]
+    assert [arm.alpha for arm in arms.values()] == [0, 0.25, 1]
+    assert {arm.temperature for arm in arms.values()} == {4}
+
+
+def test_the_arm_without_the_soft_loss_has_alpha_0_and_nothing_else():
+    arms = study("dark_knowledge").arms
+    assert (arms["taught"].alpha, arms["alone"].alpha) == (0.5, 0)
+    assert arms["alone"].model_copy(update={"alpha": 0.5}) == arms["taught"]
+
+
+RECIPE = {"recipe": {"epochs": 3, "views": 3}}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("alpha_study", {"alphas": [0, 0.5, 0.5]}, "an alpha stands twice"),
+        ("alpha_study", {"alphas": [0, 1.5]}, "alpha_study.alphas.1: .*less than or equal to 1"),
+        ("alpha_study", {"alphas": []}, "alpha_study.alphas"),
+        ("alpha_study", {"alpha": [0, 1]}, "alpha_study: unknown key 'alpha'; did you mean 'alphas'"),
+        (
+            "alpha_study",
+            {"sets": {"digits": {"learnr": {}}}},
+            "alpha_study.sets.digits: unknown key 'learnr'; did you mean 'learner'",
+        ),
+        ("alpha_study", {"sets": {"digits": {"teacher": {"recipe": {"epoch": 1}}}}}, "did you mean 'epochs'"),
+        ("alpha_study", {"sets": {"digits": None}}, "alpha_study.sets"),
+        ("alpha_study", {"seeds": 0}, "alpha_study.seeds"),
+        ("dark_knowledge", {"sets": {"shapes": {"suspect": {}}}}, "unknown key 'suspect'; did you mean 'suspects'"),
+        (
+            "dark_knowledge",
+            {"sets": {"shapes": {"suspects": {"no_normalisation": RECIPE}}}},
+            "no_normalisation would see other views than cnn.*the same views",
+        ),
+        (
+            "dark_knowledge",
+            {"sets": {"shapes": {"small_cnn": {"recipe": {"augmentation": {"flip": True}}}}}},
+            "small_cnn would see other views",
+        ),
+        (
+            "dark_knowledge",
+            {"weights": "imagenet"},
+            r"'imagenet' are of an imagenet_resnet50 of width 1, sets.shapes.teacher is a .*0.125.*weights to null",
+        ),
+        (
+            "dark_knowledge",
+            {"sets": {"shapes": {"suspects": {"a-b": {"architecture": {"kind": "resnet8"}}}}}},
+            "'a-b' names datasets",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_name(name, changes, message):
+    with pytest.raises(ParametersError, match=message):
+        study(name, changes)
+
+
+def test_weights_that_the_catalog_would_not_read_are_refused(tmp_path):
+    """Parameters and catalog must not speak of different files."""
+    project = Project(tmp_path)
+    with project.session({"dark_knowledge": {"weights": None}}, env="full") as session:
+        assert session.load_context().params["dark_knowledge"]["weights"] is None
+    local = project.path / "conf" / "local" / "parameters_dark_knowledge.yml"
+    local.write_text("dark_knowledge: {weights: /somewhere/else.pth}")
+    with pytest.raises(ParametersError, match=r"dark_knowledge.weights \(/somewhere/else.pth\).*globals.yml \(None\)"):
+        project.session(env="local").load_context()
+
+
+def test_weights_of_the_command_line_reach_the_catalog(tmp_path):
+    project = Project(tmp_path)
+    full_width = {"sets": {"shapes": {"teacher": {"architecture": {"width": 1}}}}}
+    params = {"dark_knowledge": {"weights": "/mine.pth", **full_width}}
+    with project.session(params) as session:
+        context = session.load_context()
+        assert context.catalog["dark_knowledge_pretrained_weights"]._describe()["weights"] == "/mine.pth"
+        assert context.params["dark_knowledge"]["weights"] == "/mine.pth"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("alpha_study", {"teaching": {"loss": "dkd"}}, "dkd.*alpha 1 withholds"),
+        (
+            "alpha_study",
+            {"teaching": {"fusion": "stacked"}},
+            "there is one teacher, so no top_k and no fusion 'stacked'",
+        ),
+        (
+            "dark_knowledge",
+            {"teaching": {"fusion": "apart"}},
+            "there is one teacher, so no top_k and no fusion 'apart'",
+        ),
+        ("student_ensemble", {"teaching": {"top_k": 2}}, "there is one teacher, so no top_k"),
+        ("multi_teacher", {"teaching": {"gamma": 3}}, "teaching.gamma is for the stages of the main experiment"),
+        (
+            "alpha_study",
+            {"teaching": {"student_set": True}},
+            "teaching.student_set is for the stages of the main",
+        ),
+        (
+            "multi_teacher",
+            {"sets": {"digits": {"learner": {"architecture": {"heads": 3}}}}},
+            "sets.digits.learner.architecture.heads: mimic_all sets the heads",
+        ),
+        ("alpha_study", {"sets": {"pumpkin_seeds": {}}}, "sets.pumpkin_seeds"),
+        (
+            "alpha_study",
+            {"sets": {"digits": {"learner": {"architecture": {"layers": {"dropout": [0.1] * 9}}}}}},
+            "9 dropouts, 4 blocks and hidden layers: leave some out",
+        ),
+    ],
+)
+def test_what_would_fail_late_or_do_nothing_is_refused_at_once(name, changes, words):
+    with pytest.raises(ParametersError, match=words):
+        study(name, changes)
+
+
+def test_a_set_may_not_be_called_like_the_seed_of_another():
+    digits = loader()["parameters"]["alpha_study"]["sets"]["digits"]
+    with pytest.raises(ParametersError, match=r"'pumpkin_seeds' names datasets: .* not '_seed'"):
+        study("alpha_study", {"sets": {"pumpkin_seeds": digits}})
+
+
+def test_params_of_one_study_do_not_govern_another():
+    both = {"student_ensemble": {"seeds": 2}, "alpha_study": {"seed": 5}}
+    assert study("alpha_study", seed=1, **both).seed == 5
+    assert study("student_ensemble", seed=1, **both).seed == 1

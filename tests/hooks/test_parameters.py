@@ -1,0 +1,146 @@
+import pytest
+
+from knowledge_transfer import settings
+from knowledge_transfer.experiment.loader import ExperimentConfigLoader
+from knowledge_transfer.hooks.parameters import ParametersError, check_parameters, check_parts
+
+
+@pytest.fixture
+def base():
+    return ExperimentConfigLoader("conf", env="base", **settings.CONFIG_LOADER_ARGS)["parameters"]
+
+
+def changed(parameters, path, value):
+    *way, last = path.split(".")
+    block = parameters
+    for key in way:
+        block = block[key]
+    block[last] = value
+    return parameters
+
+
+@pytest.mark.parametrize("environment", ["base", "small", "full"])
+def test_the_shipped_configurations_are_valid(environment):
+    parameters = ExperimentConfigLoader("conf", env=environment, **settings.CONFIG_LOADER_ARGS)["parameters"]
+    checked = check_parameters(parameters)
+    assert list(checked.students) == ["simple_cnn", "resnet8", "resnet50", "squeezenet"]
+    assert checked.target.architecture.kind == "vgg19"
+
+
+def test_the_full_environment_is_the_published_experiment():
+    loader = ExperimentConfigLoader("conf", env="full", **settings.CONFIG_LOADER_ARGS)
+    checked = check_parameters(loader["parameters"])
+    assert checked.data.source == "cifar10"
+    assert checked.data_preparation.transfer_fraction == 0.3
+    for stage in (checked.student_training, checked.target_distillation, checked.reverse_distillation):
+        assert stage.recipe.epochs == 50
+    assert {student.architecture.width for student in checked.students.values()} == {1.0}
+    assert checked.target.architecture.width == 1.0
+
+
+@pytest.mark.parametrize(
+    ("environment", "domains", "epochs"),
+    [
+        ("base", ["digits", "glyphs", "shapes", "road_signs"], None),
+        ("small", ["mnist", "cifar10", "fashion_mnist", "gtsrb"], None),
+        ("full", ["mnist", "cifar10", "fashion_mnist", "gtsrb"], 50),
+    ],
+)
+def test_the_shipped_mixes_are_those_of_the_second_experiment(environment, domains, epochs):
+    loader = ExperimentConfigLoader("conf", env=environment, **settings.CONFIG_LOADER_ARGS)
+    mix = check_parts(loader["parameters"])["heterogeneous"]
+    assert {name: student.domain for name, student in mix.students.items()} == dict(
+        zip(("simple_cnn", "resnet8", "resnet50", "squeezenet"), domains, strict=True)
+    )
+    assert {"labels", "no_labels", "students_continued"} <= set(mix.reference_arms)
+    stages = (mix.student_training, mix.target_distillation, mix.reverse_distillation)
+    assert not any(stage.recipe.augmentation.flip for stage in stages), "neither digits nor road signs may be mirrored"
+    assert epochs is None or {stage.recipe.epochs for stage in stages} == {epochs}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("sed", 1, "unknown key 'sed'; did you mean 'seed'"),
+        ("student_training.recipe.epoch", 1, "student_training.recipe: unknown key 'epoch'; did you mean 'epochs'"),
+        ("target_distillation.teaching.alpha", 2, "target_distillation.teaching.alpha: .*less than or equal to 1"),
+        ("target.architecture.kind", "vgg16", "target.architecture.kind: .*'vgg19'"),
+        ("students.resnet8.recipe", {"epoch": 3}, "students.resnet8: unknown key 'epoch'; did you mean 'epochs'"),
+        ("students.resnet8.reverse_recipe", {"views": 3}, "share one labelling"),
+        ("students", {}, "students is empty"),
+        ("target.name", "resnet8", "both called 'resnet8'"),
+        ("target.name", "vgg-19", "'vgg-19' names datasets"),
+        ("target.name", "resnet8_continued", "'resnet8_continued' is the name of a reference arm"),
+        ("target.name", "ensemble", "not 'ensemble' in front"),
+        ("reverse_distillation.teaching.top_k", 1, "has one teacher"),
+        ("reverse_distillation.teaching.fusion", "stacked", "has one teacher, .* no fusion that is weighted, boosted,"),
+        (
+            "target_distillation.teaching",
+            {"fusion": "stacked", "top_k": 2},
+            "one layer on all members: leave top_k",
+        ),
+        ("target_distillation.teaching.fusion", "staked", "unknown fusion 'staked'; did you mean 'stacked'"),
+        ("students.resnet8.recipe", {"augmentation": {"mixup": 2}}, "less than or equal to 1"),
+        ("target_distillation.teaching.top_k", 5, "top_k is 5, the roster has 4"),
+        ("evaluation.controls", ["label"], "labels"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_name(base, path, value, message):
+    with pytest.raises(ParametersError, match=message):
+        check_parameters(changed(base, path, value))
+
+
+def test_teachers_kept_apart_and_heads_are_as_many(base):
+    base["target"]["architecture"]["heads"] = 3
+    assert check_parameters(base).target.architecture.heads == 3  # of one fused teacher
+    base["target_distillation"]["teaching"]["fusion"] = "apart"
+    with pytest.raises(ParametersError, match="heads is 3, teachers kept apart are 4"):
+        check_parameters(base)
+    base["target_distillation"]["teaching"]["top_k"] = 3
+    check_parameters(base)
+
+
+def test_a_window_of_the_targets_images_is_for_one_device(base):
+    base["target_distillation"]["recipe"]["window"] = 50_000
+    check_parameters(base)
+    base["target"]["devices"] = 2
+    with pytest.raises(ParametersError, match=r"window is for one device: leave it out, or target\.devices"):
+        check_parameters(base)
+
+
+def test_all_faults_are_told_at_once(base):
+    base["student_training"]["recipe"]["epoch"] = 3
+    base["rounds"] = 0
+    with pytest.raises(ParametersError) as refusal:
+        check_parameters(base)
+    assert "'epochs'" in refusal.value.message
+    assert "rounds" in refusal.value.message
+
+
+def test_a_student_without_a_block_is_out(base):
+    base["students"]["resnet50"] = None
+    assert list(check_parameters(base).students) == ["simple_cnn", "resnet8", "squeezenet"]
+
+
+def test_a_student_s_change_is_checked_against_its_stage(base):
+    base["student_training"]["recipe"]["augmentation"] = {"mixup": 0.2}
+    base["students"]["resnet8"]["recipe"] = {"augmentation": {"cutmix": 0.2}}
+    with pytest.raises(ParametersError, match="mixup and cutmix cannot be combined"):
+        check_parameters(base)
+
+
+def test_a_fifth_student_is_one_block(base):
+    base["students"]["wide_resnet8"] = {"architecture": {"kind": "resnet8", "width": 2}, "recipe": {"epochs": 3}}
+    checked = check_parameters(base)
+    assert checked.students["wide_resnet8"].name == "wide_resnet8"
+    assert len(checked.students) == 5
+
+
+def test_where_a_run_computes_does_not_change_what_it_is() -> None:
+    """Results of one GPU can be gone on from with four."""
+    from knowledge_transfer.hooks.resume import _digest
+
+    parameters = {"seed": 0, "devices": "auto", "per_device": 1, "target": {"name": "vgg19", "devices": 1}}
+    elsewhere = {**parameters, "devices": "0 1", "per_device": 2, "target": {"name": "vgg19", "devices": 2}}
+    assert _digest(elsewhere) == _digest(parameters)
+    assert _digest({**parameters, "seed": 1}) != _digest(parameters)

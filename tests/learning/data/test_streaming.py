@@ -1,0 +1,196 @@
+"""Image sets of which a window at a time is on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.data import streaming
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.data.domain_mix import mix
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.streaming import Window, windowed_order
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import Learner, Lesson
+from knowledge_transfer.learning.vectorized.members import learn_members
+from knowledge_transfer.learning.vectorized.network import pays
+from tests.conftest import stripes, two_domains
+
+CPU = torch.device("cpu")
+AUGMENTATION = Augmentation(crop=3, flip=True, cutout=4)
+RECIPE = Recipe(epochs=2, batch_size=20, learning_rate=0.05, precision="fp32", window=40, augmentation=AUGMENTATION)
+TINY = Architecture(kind="resnet8", width=0.5)
+
+
+def trained(images: ImageSet, recipe: Recipe = RECIPE, seed: int = 0) -> Checkpoint:
+    own = Normalisation(mean=(0.5,), deviation=(0.3,))
+    return learn("a", TINY, images, recipe, validation=images, normalisation=own, seed=seed, device=CPU)[0]
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 1000])
+def test_every_image_comes_once(count: int) -> None:
+    assert windowed_order(count, 100).sort().values.tolist() == list(range(count))
+
+
+def test_a_window_holds_neighbours_from_everywhere_in_random_order() -> None:
+    order = windowed_order(163_840, 16_384)
+    for part in order.split(16_384):
+        blocks = (part // 64).unique(return_counts=True)
+        assert (blocks[1] == 64).all(), "a block is read as a whole"
+        assert blocks[0].max() - blocks[0].min() > 1_280, "of all 2,560 blocks, not of neighbouring ones"
+        assert not torch.equal(part, part.sort().values)
+    assert not torch.equal(order, windowed_order(163_840, 16_384))
+
+
+@pytest.mark.parametrize("window", [256, 1_024, 16_384])
+def test_no_batch_has_much_of_one_class_where_images_lie_class_by_class(window: int) -> None:
+    classes = torch.arange(50_000) // 5_000
+
+    def largest(order: torch.Tensor) -> float:
+        batches = classes[order[:49_920]].view(-1, 128)
+        return float(torch.stack([(batches == k).float().mean(1) for k in range(10)]).amax(0).mean())
+
+    torch.manual_seed(0)
+    assert largest(windowed_order(50_000, window)) < largest(torch.randperm(50_000)) + 0.02
+
+
+def test_what_is_learnt_is_in_the_window_and_each_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = stripes(120)
+    read: list[int] = []
+    original = streaming._Read.of_images
+
+    def spy(this: streaming._Read, kept: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+        read.append(len(this.rows))
+        return original(this, kept, room)
+
+    monkeypatch.setattr(streaming._Read, "of_images", spy)
+    trained(images)
+    assert read == [40, 40, 40] * RECIPE.epochs
+
+
+def test_the_pixels_are_those_of_the_whole_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step renders from the window what it would render from all images: so do the teacher's soft labels fit."""
+    images = stripes(120)
+    seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    monkeypatch.setattr("knowledge_transfer.learning.training.trainer.render", _spied(images, seen))
+    trained(images)
+    assert len(seen) == 12
+    assert all(torch.equal(of_window, of_all) for _, of_window, of_all in seen)
+    assert torch.cat([indices for indices, *_ in seen[:6]]).sort().values.tolist() == list(range(120))
+
+
+def _spied(images, seen):
+    from knowledge_transfer.learning.data.augmentation import render
+
+    def spy(pixels, indices, **how):
+        view = render(pixels, indices, **how)
+        seen.append((indices, view.pixels, render(images.images, indices, **how).pixels))
+        return view
+
+    return spy
+
+
+def test_a_fit_in_windows_learns_and_has_the_same_bits_again() -> None:
+    images = stripes(120)
+    one, other = trained(images), trained(images)
+    assert one.sha256 == other.sha256
+    assert one.sha256 != trained(images, RECIPE.override({"window": None})).sha256, "another order"
+    assert trained(images, RECIPE.override({"epochs": 6})).facts.metrics["validation_accuracy"] > 0.95
+
+
+@pytest.mark.parametrize("is_mix", [False, True])
+def test_soft_labels_made_in_windows_are_the_same(is_mix: bool) -> None:
+    images = mix(two_domains()) if is_mix else stripes(120)
+    teacher = learn(
+        "a",
+        TINY,
+        images,
+        RECIPE.override({"window": None}),
+        validation=images,
+        normalisation=Normalisation(mean=(0.5,) * images.images.shape[1], deviation=(0.3,) * images.images.shape[1]),
+        seed=0,
+        device=CPU,
+    )[0]
+    how = {"views": 2, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
+    whole, windowed = label([teacher], images, **how), label([teacher], images, window=32, **how)
+    # Batches of another size sum in another order.
+    torch.testing.assert_close(windowed.logits, whole.logits, rtol=2e-2, atol=2e-2)
+
+
+def test_the_lesson_stays_with_its_image() -> None:
+    """The teacher says of each image its own number's parity: a learner that mixed up images could not repeat it."""
+    images = stripes(120)
+    said = torch.zeros(120, 2, 3)
+    said[torch.arange(120), :, torch.arange(120) % 2] = 9
+    asked: list[bool] = []
+
+    def loss(student, teacher, labels):
+        asked.append(torch.equal(labels, images.labels[taken[-1]]) and torch.equal(teacher.argmax(1), taken[-1] % 2))
+        return distillation.kl(student, teacher, labels, temperature=1.0)
+
+    taken: list[torch.Tensor] = []
+
+    class Spying(Learner):
+        def step(self, indices, *rest):
+            taken.append(indices)
+            return super().step(indices, *rest)
+
+    from knowledge_transfer.learning.train import network_of
+
+    network = network_of(TINY, images, Normalisation(mean=(0.5,), deviation=(0.3,)), 0)
+    Spying(network, images, RECIPE, 0, CPU, "a", Lesson(said, loss, 0.5, view_seed=0), None).epoch(0)
+    assert asked == [True] * 6
+
+
+def test_a_window_is_left_when_a_fit_ends_early() -> None:
+    window = Window(stripes(120).images, CPU, 40)
+    for _ in window.over(torch.arange(120)):
+        break
+    with pytest.raises(IndexError):
+        window[torch.tensor([0])]
+
+
+def test_replicas_take_no_window() -> None:
+    own = Normalisation(mean=(0.5,), deviation=(0.3,))
+    with pytest.raises(ValueError, match="leave window out"):
+        learn("a", TINY, s := stripes(120), RECIPE, validation=s, normalisation=own, seed=0, device=CPU, replicas=2)
+
+
+@pytest.mark.parametrize("changes", [{"window": 40}, {"optimizer": "muon", "window": None}])
+def test_members_that_cannot_be_stacked_are_trained_one_after_another(changes: dict[str, Any]) -> None:
+    images, recipe = stripes(120), RECIPE.override(changes)
+    tiny = Architecture.model_validate({"kind": "cnn", "layers": {"convolutions": [[4], [4]]}})
+    own = Normalisation(mean=(0.5,), deviation=(0.3,))
+    how = {"validation": images, "normalisation": own, "device": CPU}
+    seeds = {f"m{number}": number for number in range(4)}
+    assert pays(tiny, images, len(seeds), CPU), "else this shows nothing"
+    learnt = learn_members("all", seeds, tiny, images, recipe, **how)
+    alone = learn("m3", tiny, images, recipe, seed=3, **how)[0]
+    assert learnt[3][0].sha256 == alone.sha256
+    with pytest.raises(ValueError, match="cannot be stacked"):
+        learn_members("all", seeds, tiny, images, recipe, stack=True, **how)
+
+
+@pytest.mark.parametrize("domain", ["digits", "signs"])
+def test_soft_labels_of_one_domain_of_a_mix_are_made_in_windows_too(domain: str) -> None:
+    images = mix(two_domains())
+    own = Normalisation(mean=(0.5,) * 3, deviation=(0.3,) * 3)
+    its, recipe = images.of(domain), RECIPE.override({"window": None})
+    teacher = learn("a", TINY, its, recipe, validation=its, normalisation=own, seed=0, device=CPU)[0]
+    how = {"views": 1, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
+    whole, windowed = label([teacher], images, **how), label([teacher], images, window=8, **how)
+    torch.testing.assert_close(windowed.logits, whole.logits, rtol=2e-2, atol=2e-2)
+    assert whole.logits.isinf().any()
+
+
+def test_partners_need_the_whole_set() -> None:
+    with pytest.raises(ValidationError, match="leave window out, or set both to 0"):
+        Recipe(window=100, augmentation=Augmentation(mixup=0.2))

@@ -1,0 +1,56 @@
+import pytest
+from pydantic import ValidationError
+
+from knowledge_transfer.learning.data.augmentation import Augmentation
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.training.recipe import Recipe
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"lerning_rate": 0.1}, "unknown key 'lerning_rate'; did you mean 'learning_rate'"),
+        ({"learning_rate": float("inf")}, "finite"),
+        ({"learning_rate": True}, "'learning_rate' is a number, got true"),
+        ({"gradient_clip": True}, "'gradient_clip' is a number, got true"),
+        ({"learning_rate": -1}, "greater than 0"),
+        ({"epochs": 0}, "greater than or equal to 1"),
+        ({"schedule": "linear"}, "one_cycle"),
+        ({"augmentation": {"flop": True}}, "unknown key 'flop'; did you mean 'flip'"),
+        ({"augmentation": {"mixup": 0.2, "cutmix": 0.2}}, "cannot be combined"),
+    ],
+)
+def test_bad_recipes_are_refused_by_name(knobs, message):
+    with pytest.raises(ValidationError, match=message):
+        Recipe(**knobs)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"alpha": 1.5}, "less than or equal to 1"),
+        ({"loss": "lk"}, "unknown loss 'lk'; did you mean 'kl'"),
+        ({"fusion": "mean_probability"}, "did you mean 'mean_probabilities'"),
+        ({"loss_options": {"beta": 8.0}}, "takes no option 'beta'"),
+        ({"loss_options": {"temperature": 1.0}}, "the temperature is teaching.temperature"),
+        ({"loss": "mse", "fusion": "borda"}, "'borda' elects one class"),
+        ({"loss": "dkd", "alpha": 1}, "reads the labels, alpha 1 withholds them"),
+    ],
+)
+def test_bad_teaching_is_refused_by_name(knobs, message):
+    with pytest.raises(ValidationError, match=message):
+        Teaching(**knobs)
+
+
+def test_override_changes_single_knobs_and_checks_them():
+    recipe = Recipe(epochs=3, augmentation=Augmentation(crop=4, flip=True))
+    changed = recipe.override({"learning_rate": 0.5, "augmentation": {"flip": False}})
+    assert (changed.epochs, changed.learning_rate, changed.augmentation.crop) == (3, 0.5, 4)
+    assert not changed.augmentation.flip
+    with pytest.raises(ValidationError, match="did you mean 'epochs'"):
+        recipe.override({"epoch": 3})
+
+
+def test_views_default_to_one_an_epoch():
+    assert Recipe(epochs=7).view_count == 7
+    assert Recipe(epochs=7, views=2).view_count == 2

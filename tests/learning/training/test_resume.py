@@ -1,0 +1,228 @@
+"""A fit that was cut short ends as if nothing had happened; nobody goes on from what is not theirs or not whole."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import build
+from knowledge_transfer.learning.training import events
+from knowledge_transfer.learning.training.loop import fit
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.resume import kept_in
+from knowledge_transfer.learning.training.trainer import Lesson
+from tests.conftest import stripes
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(
+    epochs=4,
+    batch_size=20,
+    learning_rate=0.05,
+    ema=0.8,
+    keep="best",
+    precision="fp32",
+    augmentation={"crop": 3, "mixup": 0.5},
+)
+LESSON = Lesson(
+    torch.randn(60, 4, 3, generator=torch.Generator().manual_seed(0)),
+    distillation.resolve("kl", {"temperature": 2.0}),
+    0.5,
+    view_seed=7,
+)
+
+
+class Memory:
+    """A store that remembers, and counts what is written."""
+
+    def __init__(self, content=None):
+        self.content, self.written = content, 0
+
+    def read(self):
+        return self.content
+
+    def write(self, content):
+        self.content, self.written = content, self.written + 1
+
+
+class KilledError(Exception):
+    """What ends the process, for a test that wants to live on."""
+
+
+def train(images, recipe=RECIPE, *, store=None, stop_in=None, every=0.0, initial=0, **how):
+    """Return the fitted network and the events; `stop_in` the epoch whose end is not survived."""
+    torch.manual_seed(initial)
+    heard = []
+
+    def hear(event):
+        heard.append(event)
+        if isinstance(event, events.EpochEnded) and event.epoch == stop_in:
+            raise KilledError
+
+    network = build(
+        Architecture(kind="squeezenet", width=0.25),  # it draws dropout
+        classes=len(images.class_names),
+        channels=1,
+        image_size=32,
+        mean=(0.5,),
+        deviation=(0.3,),
+    )
+    how = {"validation": images, "seed": 0, "device": CPU, "name": "a", "lesson": LESSON, **how}
+    events.subscribe(hear)
+    try:
+        if store is None:
+            return fit(network, images, recipe, **how), heard
+        with kept_in(store, every=every):
+            return fit(network, images, recipe, **how), heard
+    finally:
+        events.unsubscribe(hear)
+
+
+def cut_short(images, recipe=RECIPE, *, epoch=3, **how):
+    store = Memory()
+    with pytest.raises(KilledError):
+        train(images, recipe, store=store, stop_in=epoch, **how)
+    assert store.content is not None
+    return store
+
+
+def starts_afresh(images, content, **how):
+    """Return whether a fit that finds `content` in its store begins with the first epoch; it is not awaited."""
+    try:
+        train(images, store=Memory(content), stop_in=1, **how)
+    except KilledError:
+        return True
+    return False
+
+
+def curve(history):
+    return [replace(row, images_per_second=0, seconds_left=0) for row in history]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"keep": "last"},
+        {"optimizer": "adamw", "learning_rate": 0.002, "schedule": "cosine", "gradient_clip": 1.0},
+        {"ema": None, "views": 2},
+        {"optimizer": "muon", "learning_rate": 0.005},
+        {"window": 40, "augmentation": {"mixup": 0}},
+    ],
+)
+def test_a_fit_that_was_cut_short_ends_with_the_same_bits(images, changes):
+    recipe = RECIPE.override(changes)
+    whole, _ = train(images, recipe)
+    store = cut_short(images, recipe)
+    again, heard = train(images, recipe, store=store)
+    assert [type(event).__name__ for event in heard] == ["FitStarted", "FitResumed", "EpochEnded", "EpochEnded"]
+    assert heard[1] == events.FitResumed("a", 2)
+    assert curve(again.history) == curve(whole.history)
+    assert curve([again.kept]) == curve([whole.kept])
+    assert again.state.keys() == whole.state.keys()
+    assert all(torch.equal(again.state[name], whole.state[name]) for name in whole.state)
+    assert store.content is not None, "it stays until somebody knows that the result is safe"
+
+
+def test_the_best_epoch_before_the_interruption_is_still_the_best(images):
+    """At this rate the first epochs answer better than the last, so what is kept comes out of the snapshot."""
+    recipe = RECIPE.override({"schedule": "constant", "learning_rate": 3.0, "ema": None, "warmup": 0})
+    whole, _ = train(images, recipe)
+    assert whole.kept.epoch < 3
+    again, _ = train(images, recipe, store=cut_short(images, recipe, epoch=4))
+    assert again.kept.epoch == whole.kept.epoch
+    assert all(torch.equal(again.state[name], whole.state[name]) for name in whole.state)
+
+
+def test_it_can_be_cut_short_again_and_again(images):
+    store = cut_short(images, epoch=2)
+    with pytest.raises(KilledError):
+        train(images, store=store, stop_in=4)
+    again, heard = train(images, store=store)
+    assert heard[1] == events.FitResumed("a", 3)
+    assert curve(again.history) == curve(train(images)[0].history)
+
+
+OTHERS = {
+    "recipe": {"recipe": RECIPE.override({"learning_rate": 0.04})},
+    "seed": {"seed": 1},
+    "name": {"name": "b"},
+    "initial weights": {"initial": 1},
+    "validation": {"validation": stripes(30, seed=1)},
+    "no lesson": {"lesson": None},
+    "teacher": {"lesson": replace(LESSON, teacher_logits=LESSON.teacher_logits + 1)},
+    "temperature": {"lesson": replace(LESSON, soft_loss=distillation.resolve("kl", {"temperature": 3.0}))},
+    "loss": {"lesson": replace(LESSON, soft_loss=distillation.resolve("mse", {"temperature": 2.0}))},
+    "alpha": {"lesson": replace(LESSON, alpha=0.6)},
+    "gamma": {"lesson": replace(LESSON, gamma=0.6)},
+    "views": {"lesson": replace(LESSON, view_seed=8)},
+    "images": {"images": stripes(60, seed=1), "validation": stripes(60)},
+}
+
+
+@pytest.fixture(scope="module")
+def snapshot():
+    return cut_short(stripes(60), epoch=2).content
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_fit_starts_afresh(images, snapshot, other):
+    assert starts_afresh(**{"images": images, "content": snapshot, **OTHERS[other]})
+
+
+def flip(content, position):
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"not a snapshot",
+        lambda content: content[: len(content) // 2],
+        lambda content: content + b"\0",
+        lambda content: flip(content, 5),
+        lambda content: flip(content, len(content) // 2),
+    ],
+    ids=["empty", "text", "half", "longer", "digest", "one bit"],
+)
+def test_what_is_damaged_is_ignored(images, snapshot, damage):
+    assert starts_afresh(images, damage(snapshot))
+    assert not starts_afresh(images, snapshot)
+
+
+@pytest.mark.parametrize(("every", "written"), [(0.0, 3), (1e9, 0)])
+def test_snapshots_are_as_far_apart_as_asked_and_none_follows_the_last_epoch(images, every, written):
+    store = Memory()
+    train(images, store=store, every=every)
+    assert store.written == written
+
+
+def test_a_store_that_fails_does_not_cost_the_fit(images, caplog):
+    class Full(Memory):
+        def write(self, content):
+            raise OSError("no space left on device")
+
+    fitted, _ = train(images, store=Full())
+    assert curve(fitted.history) == curve(train(images)[0].history)
+    told = [record.message for record in caplog.records if "snapshot" in record.message]
+    assert told == ["no snapshot can be kept (no space left on device): a fit that is cut short now starts afresh"]
+
+
+def test_the_time_left_is_told_by_the_epochs_of_this_process(images, snapshot, monkeypatch):
+    """Each look at the clock is a second later; epoch 1 was another process's, epoch 2 took three looks."""
+    clock = iter(range(1000))
+    monkeypatch.setattr("knowledge_transfer.learning.training.loop.time.perf_counter", lambda: float(next(clock)))
+    _, heard = train(images, store=Memory(snapshot))
+    assert heard[2].epoch == 2
+    assert heard[2].seconds_left == 3 * 2
+
+
+def test_without_a_store_nothing_is_computed_for_snapshots(images, monkeypatch):
+    asked = []
+    monkeypatch.setattr("knowledge_transfer.learning.training.loop.identity", lambda *_: asked.append(1) or "")
+    train(images, RECIPE.override({"epochs": 1}))
+    assert not asked
+    train(images, RECIPE.override({"epochs": 1}), store=Memory())
+    assert asked

@@ -1,0 +1,323 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from knowledge_transfer.learning.data.domain_mix import mix
+from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.evaluation.predict import predict
+from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import build
+from knowledge_transfer.learning.models.weights import cpu_state
+from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.training import events, loop
+from knowledge_transfer.learning.training.loop import fit
+from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import Lesson, TrainingDivergedError
+from tests.conftest import stripes, two_domains
+
+CPU = torch.device("cpu")
+QUICK = Recipe(epochs=2, batch_size=20, learning_rate=0.05, precision="fp32")
+TINY = Architecture(kind="resnet8", width=0.5)
+
+
+def network(images, seed=0, kind="resnet8"):
+    torch.manual_seed(seed)
+    return build(
+        Architecture(kind=kind, width=0.5),
+        classes=len(images.class_names),
+        channels=images.images.shape[1],
+        image_size=32,
+        mean=(0.5,),
+        deviation=(0.3,),
+    )
+
+
+def train(images, recipe=QUICK, seed=0, kind="resnet8", lesson=None):
+    return fit(
+        network(images, kind=kind), images, recipe, validation=images, seed=seed, device=CPU, name="a", lesson=lesson
+    )
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_it_learns(images):
+    fitted = train(images, QUICK.override({"epochs": 6}))
+    assert fitted.history[-1].validation_accuracy > 0.95
+    assert fitted.history[-1].loss < fitted.history[0].loss
+
+
+@pytest.mark.parametrize("kind", ["resnet8", "squeezenet"])  # squeezenet draws dropout
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_same_seed_same_bits(images, kind, precision):
+    recipe = QUICK.override(
+        {"precision": precision, "augmentation": {"crop": 3, "flip": True, "mixup": 0.5}, "ema": 0.9}
+    )
+    one, other = train(images, recipe, kind=kind), train(images, recipe, kind=kind)
+    assert same(one.state, other.state)
+    assert not same(one.state, train(images, recipe, seed=1, kind=kind).state)
+
+
+def test_a_fit_leaves_the_global_generator_alone(images):
+    fresh = network(images)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    fit(fresh, images, QUICK, validation=images, seed=0, device=CPU, name="a")
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_alpha_one_never_reads_a_label(images):
+    """Knowledge through images alone: other labels, same weights."""
+    teacher = torch.randn(60, 2, 3)
+    lesson = Lesson(teacher, distillation.resolve("kl", {"temperature": 2.0}), 1.0, view_seed=7)
+    relabelled = type(images)(images.images, images.labels.flip(0), images.class_names)
+    assert same(train(images, lesson=lesson).state, train(relabelled, lesson=lesson).state)
+
+
+def test_alpha_zero_is_learning_from_labels(images):
+    lesson = Lesson(
+        torch.full((60, 2, 3), torch.nan), distillation.resolve("kl", {"temperature": 2.0}), 0.0, view_seed=0
+    )
+    assert same(train(images, lesson=lesson).state, train(images).state)
+
+
+def test_the_learner_reads_the_soft_label_of_the_view_it_sees(images):
+    """Each view's soft label is one class; after training, the learner says the class of the view."""
+    recipe = QUICK.override({"epochs": 2, "views": 2})
+    asked = []
+
+    def spy(student_logits, teacher_logits, labels):
+        asked.append(teacher_logits.argmax(1).unique().tolist())
+        return distillation.kl(student_logits, teacher_logits, labels, temperature=1.0)
+
+    teacher = torch.zeros(60, 2, 3)
+    teacher[:, 0, 1] = teacher[:, 1, 2] = 9
+    train(images, recipe, lesson=Lesson(teacher, spy, 0.5, view_seed=0))
+    assert asked == [[1]] * 3 + [[2]] * 3
+
+
+def test_divergence_stops_the_fit_and_says_where(images):
+    lesson = Lesson(
+        torch.full((60, 2, 3), torch.nan), distillation.resolve("kl", {"temperature": 2.0}), 0.5, view_seed=0
+    )
+    with pytest.raises(TrainingDivergedError, match=r"a: the loss is nan at epoch 1, step 1 \(learning rate .*lower"):
+        train(images, lesson=lesson)
+
+
+def test_every_epoch_is_announced(images):
+    heard = []
+    events.subscribe(heard.append)
+    try:
+        train(images, QUICK.override({"epochs": 3}))
+    finally:
+        events.unsubscribe(heard.append)
+    assert isinstance(heard[0], events.FitStarted)
+    assert [event.epoch for event in heard[1:]] == [1, 2, 3]
+    assert heard[-1].seconds_left == 0
+    train(images)
+    assert len(heard) == 4
+
+
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 2), ("last", 3)])
+def test_the_epoch_that_the_recipe_keeps_is_returned_with_its_metrics(images, keep, epoch, monkeypatch):
+    right, states = iter([10, 50, 20]), []
+
+    def scripted(answering, images, **_):
+        states.append(cpu_state(answering))
+        answers = images.labels.clone()
+        answers[next(right) :] += 1
+        return torch.nn.functional.one_hot(answers % 3, 3).float()
+
+    monkeypatch.setattr(loop, "predict", scripted)
+    fitted = train(images, QUICK.override({"epochs": 3, "keep": keep}))
+    assert same(fitted.state, states[epoch - 1])
+    assert not same(states[1], states[2])
+    assert fitted.metrics["validation_accuracy"] == fitted.history[epoch - 1].validation_accuracy
+
+
+def test_without_a_teacher_the_views_can_be_those_of_another_learner(images):
+    recipe = QUICK.override({"augmentation": {"crop": 3}})
+    lesson = Lesson(torch.zeros(60, 2, 3), distillation.resolve("kl", {"temperature": 1.0}), 0.0, view_seed=9)
+    how = {"validation": images, "seed": 0, "device": CPU, "name": "a"}
+    alone = fit(network(images), images, recipe, view_seed=9, **how).state
+    assert same(alone, fit(network(images), images, recipe, lesson=lesson, **how).state)
+    assert not same(alone, fit(network(images), images, recipe, **how).state)
+
+
+def test_fits_in_threads_do_not_disturb_each_other(images):
+    """Dropout and order draw from one generator: without a lock, two fits at once would share its numbers."""
+    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
+
+    def one(seed):
+        how = {"validation": images, "normalisation": normalisation, "seed": seed, "device": CPU}
+        return learn("a", Architecture(kind="squeezenet", width=0.25), images, QUICK, **how)[0].sha256
+
+    alone = [one(seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(one, range(3))) == alone
+
+
+def test_options_change_the_weights(images):
+    plain = train(images).state
+    for option in (
+        {"label_smoothing": 0.1},
+        {"gradient_clip": 0.01},
+        {"ema": 0.5},
+        {"optimizer": "adamw", "learning_rate": 0.001},
+        {"weight_decay": 0.1},
+        {"nesterov": False},
+        {"schedule": "cosine"},
+    ):
+        assert not same(plain, train(images, QUICK.override(option)).state), option
+
+
+def test_a_set_smaller_than_a_batch_still_trains():
+    fitted = train(stripes(9), QUICK.override({"batch_size": 64}))
+    assert len(fitted.history) == 2
+
+
+def test_learn_says_what_the_checkpoint_is(images):
+    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
+    how = {"validation": images, "normalisation": normalisation, "seed": 1, "device": CPU}
+    first, history = learn("a", TINY, images, QUICK, **how)
+    second, _ = learn("a", TINY, images, QUICK, round_=1, start=first, **how)
+    assert first.facts.key == "a@0"
+    assert first.facts.parents == {}
+    assert second.facts.parents == {"a@0": first.sha256}
+    assert first.facts.sha256 == first.sha256 != second.sha256
+    assert first.facts.metrics["validation_accuracy"] == history[-1].validation_accuracy
+    assert first.facts.images_sha256 == images.sha256
+
+
+def test_a_start_of_another_architecture_or_label_space_is_refused(images):
+    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
+    how = {"validation": images, "normalisation": normalisation, "seed": 1, "device": CPU}
+    start, _ = learn("a", TINY, images, QUICK.override({"epochs": 1}), **how)
+    with pytest.raises(ValueError, match=r"a@0 is a resnet8 \(width 0.5\), not a simple_cnn"):
+        learn("a", Architecture(kind="simple_cnn"), images, QUICK, start=start, **how)
+    renamed = type(images)(images.images, images.labels, ("x", "y", "z"))
+    with pytest.raises(ValueError, match=r"answers with the classes \['class 0'.*the images have \['x'"):
+        learn("a", TINY, renamed, QUICK, start=start, **how)
+
+
+def lesson_of(teacher, alpha, gamma, temperature=2.0):
+    return Lesson(teacher, distillation.resolve("kl", {"temperature": temperature}), alpha, view_seed=7, gamma=gamma)
+
+
+def test_the_loss_of_a_mix_is_its_formula():
+    """(1 - alpha) CE + alpha T² KL within the block - gamma log of the block's probability, image by image."""
+    mixed = mix(two_domains(6, 4))
+    teacher = torch.randn(10, 1, 5, generator=torch.Generator().manual_seed(0)) * 3
+    fitted = train(mixed, QUICK.override({"epochs": 1}), lesson=lesson_of(teacher, alpha=0.3, gamma=0.5))
+    with torch.no_grad():
+        answers = network(mixed).train()(mixed.images)
+    terms = []
+    for z, taught, label_ in zip(answers, teacher[:, 0], mixed.labels, strict=True):
+        block = slice(0, 3) if label_ < 3 else slice(3, 5)
+        p, q = (taught[block] / 2).softmax(0), (z[block] / 2).softmax(0)
+        whole = z.softmax(0)
+        terms.append(-0.7 * whole[label_].log() + 0.3 * 4 * (p * (p / q).log()).sum() - 0.5 * whole[block].sum().log())
+    assert fitted.history[0].loss == pytest.approx(float(torch.stack(terms).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("alpha", "gamma", "untouched"), [(1.0, 0.0, True), (1.0, 0.1, False), (0.9, 0.0, False)])
+def test_a_soft_label_teaches_nothing_about_the_classes_of_another_domain(alpha, gamma, untouched):
+    """Where no image of the signs is seen, their outputs move by labels or by the domain loss alone."""
+    digits = mix(two_domains()).subset(torch.arange(30))
+    teacher = torch.randn(30, 2, 5, generator=torch.Generator().manual_seed(0))
+    fitted = train(digits, QUICK.override({"weight_decay": 0}), lesson=lesson_of(teacher, alpha, gamma))
+    *_, weights, biases = fitted.state.values()
+    *_, first_weights, first_biases = network(digits).state_dict().values()
+    assert not torch.equal(weights[:3], first_weights[:3])
+    assert torch.equal(weights[3:], first_weights[3:]) is untouched
+    assert torch.equal(biases[3:], first_biases[3:]) is untouched
+
+
+def test_the_domain_is_learned_without_a_label():
+    """Teachers that know nothing, labels withheld: what is left is which domain an image is of."""
+    mixed = mix(two_domains())
+    shuffled = mixed.labels.clone()
+    for own in (mixed.domains == 0, mixed.domains == 1):
+        shuffled[own] = mixed.labels[own].flip(0)
+    assert not (shuffled == mixed.labels)[mixed.domains == 1].any()
+    relabelled = type(mixed)(mixed.images, shuffled, mixed.class_names, blocks=mixed.blocks)
+    lesson = lesson_of(torch.zeros(50, 12, 5), alpha=1.0, gamma=1.0)
+    recipe = QUICK.override({"epochs": 12, "batch_size": 10, "learning_rate": 0.02})
+    fitted = train(mixed, recipe, lesson=lesson)
+    assert same(fitted.state, train(relabelled, recipe, lesson=lesson).state)
+    trained = network(mixed)
+    trained.load_state_dict(fitted.state)
+    probabilities = predict(trained, mixed, device=CPU).softmax(1)
+    assert ((probabilities[:, 3:].sum(1) > 0.5) == (mixed.domains == 1)).float().mean() > 0.9
+
+
+def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
+    named = mix({"digits": images})
+    recipe = QUICK.override({"augmentation": {"crop": 3, "mixup": 0.5}})
+    chain = []
+    for each in (images, named):
+        how = {
+            "validation": each,
+            "normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)),
+            "seed": 1,
+            "device": CPU,
+        }
+        student, _ = learn("a", TINY, each, recipe, **how)
+        soft = label([student], each, views=2, view_seed=3, augmentation=recipe.augmentation, device=CPU)
+        target, _ = learn("t", TINY, each, recipe, soft_labels=soft, teaching=Teaching(), **how)
+        chain.append((student, soft, target))
+    (student, soft, target), (same_student, same_soft, same_target) = chain
+    assert student.sha256 == same_student.sha256
+    assert torch.equal(soft.logits, same_soft.logits)
+    assert target.sha256 == same_target.sha256
+    assert [one.facts.domain for one in (student, target, same_student, same_target)] == ["all"] * 2 + ["digits"] * 2
+
+
+def test_the_whole_way_of_a_mix():
+    """Students of one domain each, a target of both, and back: each has its own classes and its teachers' names."""
+    mixed = mix(two_domains())
+    recipe = QUICK.override({"epochs": 1, "augmentation": {"cutmix": 1.0}})
+    how = {"normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)), "seed": 1, "device": CPU}
+    seen = {"views": 1, "view_seed": 3, "augmentation": recipe.augmentation, "device": CPU}
+    students = [
+        learn(domain, TINY, mixed.of(domain), recipe, validation=mixed.of(domain), **how)[0]
+        for domain in ("digits", "signs")
+    ]
+    teaching = Teaching(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
+    soft = label(students, mixed, **seen)
+    target, history = learn(
+        "t", TINY, mixed, recipe, validation=mixed, round_=1, soft_labels=soft, teaching=teaching, **how
+    )
+    assert target.facts.class_names == mixed.class_names
+    assert target.facts.parents == {student.facts.key: student.sha256 for student in students}
+    assert history[0].loss < 100, "minus infinity outside the blocks is not read"
+    back = label([target], mixed, **seen)
+    for student in students:
+        own = mixed.of(student.facts.domain)
+        again, _ = learn(
+            student.facts.name,
+            TINY,
+            own,
+            recipe,
+            validation=own,
+            round_=1,
+            start=student,
+            soft_labels=back.of(mixed, student.facts.domain),
+            teaching=teaching,
+            **how,
+        )
+        assert again.facts.domain == student.facts.domain
+        assert again.facts.class_names == student.facts.class_names
+        assert again.facts.parents == {student.facts.key: student.sha256, "t@1": target.sha256}
+
+
+def test_muon_learns_and_has_the_same_bits_again(images):
+    recipe = QUICK.override({"optimizer": "muon", "epochs": 4, "learning_rate": 0.01, "momentum": 0.9})
+    one, other = train(images, recipe), train(images, recipe)
+    assert same(one.state, other.state)
+    assert one.history[-1].validation_accuracy > 0.95

@@ -1,0 +1,545 @@
+"""What stands in MLflow after a run, however the run ends. Started as a script, this file is a run to interrupt."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline, node
+from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.network import build
+from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
+from knowledge_transfer.learning.training import events
+from knowledge_transfer.tracking import MlflowHooks
+from knowledge_transfer.tracking.server import Server
+
+MEAN, DEVIATION = (0.5,), (0.25,)
+PARAMETERS = {
+    "students": {"resnet8": {"width": 0.25}},
+    "long": "x" * 9000,
+    "many": {f"knob{number}": number for number in range(150)},
+}
+SUMMARY_ROW = {"round": 1, "parameters": 1, "macs": None, "images_per_second": None}
+
+
+def make_checkpoint(name: str, **facts: Any) -> Checkpoint:
+    architecture = Architecture(kind="simple_cnn", width=0.25)
+    network = build(architecture, classes=2, channels=1, image_size=32, mean=MEAN, deviation=DEVIATION)
+    state = cpu_state(network)
+    told = {
+        "name": name,
+        "round": 0,
+        "architecture": architecture,
+        "class_names": ("a", "b"),
+        "channels": 1,
+        "image_size": 32,
+        "mean": MEAN,
+        "deviation": DEVIATION,
+        "parameters": 1,
+        "seed": 0,
+        "images_sha256": "0" * 64,
+        "recipe": {"epochs": 2, "augmentation": {"crop": 4}},
+        "sha256": weights_sha256(state),
+    }
+    return Checkpoint(Facts(**{**told, **facts}), state)
+
+
+def emit_epoch(name: str, epoch: int, epochs: int = 2) -> None:
+    events.emit(events.EpochEnded(name, epoch, epochs, 1 / epoch, 0.5, 0.7, 0.6, 0.1, 1000.0, 1.0))
+
+
+def train(name: str, meanwhile: Callable[[], None] = lambda: None, **facts: Any) -> Callable[..., Checkpoint]:
+    def fit(*_: Any) -> Checkpoint:
+        events.emit(events.FitStarted(name, 2, 8, 1))
+        emit_epoch(name, 1)
+        meanwhile()
+        emit_epoch(name, 2)
+        return make_checkpoint(name, **facts)
+
+    return fit
+
+
+def training_node(name: str, function: Callable[..., Checkpoint], *tags: str) -> Any:
+    return node(
+        function,
+        ["student_images", "validation_images"],
+        f"{name}_round0_checkpoint",
+        name=f"train_{name}",
+        namespace="student_training",
+        tags=["training", *tags],
+    )
+
+
+def make_images(seed: int) -> ImageSet:
+    generator = np.random.default_rng(seed)
+    pixels = torch.from_numpy(generator.integers(0, 256, (4, 1, 32, 32), dtype=np.uint8))
+    return ImageSet(pixels, torch.tensor([0, 1, 0, 1]), ("a", "b"))
+
+
+def kedro_run(project: Path, pipeline: Pipeline, hooks: MlflowHooks | None = None, **datasets: Any) -> None:
+    """Do what a Kedro session does: the same hooks in the same order."""
+    catalog = DataCatalog(
+        {
+            "parameters": MemoryDataset(PARAMETERS),
+            "student_images": MemoryDataset(make_images(1), copy_mode="assign"),
+            "validation_images": MemoryDataset(make_images(2), copy_mode="assign"),
+            **datasets,
+        }
+    )
+    manager = _create_hook_manager()
+    manager.register(hooks or MlflowHooks())
+    told = {"run_params": run_params(project), "pipeline": pipeline, "catalog": catalog}
+    manager.hook.before_pipeline_run(**told)
+    try:
+        result = SequentialRunner().run(pipeline, catalog, manager, run_id="now")
+    except Exception as error:
+        manager.hook.on_pipeline_error(error=error, **told)
+        raise
+    manager.hook.after_pipeline_run(run_result=result, **told)
+
+
+def run_params(project: Path) -> dict[str, Any]:
+    return {"project_path": str(project), "env": "base", "pipeline_names": ["student_training"]}
+
+
+def store(project: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{project}/mlflow.db")
+
+
+def tracked(project: Path) -> tuple[Run, dict[str, Run]]:
+    """Return the newest pipeline run and its models' runs by name."""
+    client = store(project)
+    experiment = client.get_experiment_by_name("student_training")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return parent, {run.info.run_name: run for run in children}
+
+
+def statuses(project: Path) -> list[str]:
+    parent, children = tracked(project)
+    return [parent.info.status, *(child.info.status for child in children.values())]
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that a first run has made: MLflow takes seconds for that."""
+    folder = tmp_path_factory.mktemp("store")
+    Server(f"sqlite:///{folder}/mlflow.db").send("create the tables", lambda client: None)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def mlflow_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What MLflow would write to the console; its loggers do not propagate."""
+    monkeypatch.setattr(logging.getLogger("mlflow"), "handlers", [caplog.handler])
+    return caplog
+
+
+def warnings_in(log: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
+
+
+def test_every_model_has_a_run_of_the_same_shape_below_the_pipelines(
+    project: Path, mlflow_log: pytest.LogCaptureFixture
+) -> None:
+    taught = {"teaching": {"alpha": 0.9}, "parents": {"vgg19@0": "f" * 64}}
+    kedro_run(
+        project,
+        Pipeline(
+            [training_node("resnet8", train("resnet8")), training_node("squeezenet", train("squeezenet", **taught))]
+        ),
+    )
+    parent, children = tracked(project)
+    assert parent.info.run_name == "student_training base"
+    assert parent.data.tags["environment"] == "base"
+    assert parent.data.params["students.resnet8.width"] == "0.25"
+    assert parent.data.params["long"] == "x" * 6000
+    assert parent.data.params["many.knob149"] == "149"
+    assert statuses(project) == ["FINISHED"] * 3
+
+    plain, other = children["resnet8"].data, children["squeezenet"].data
+    assert plain.metrics.keys() == other.metrics.keys()
+    assert plain.metrics["validation_accuracy"] == 0.6
+    assert {
+        "architecture",
+        "width",
+        "stage",
+        "round",
+        "recipe.augmentation.crop",
+        "parameters",
+        "seed",
+    } <= plain.params.keys()
+    assert {key for key in plain.params if "." not in key} == {key for key in other.params if "." not in key}
+    assert plain.params["teaching.alpha"] == "None"
+    assert other.params["teaching.alpha"] == "0.9"
+    assert other.tags["parent.vgg19_round0"] == "f" * 64
+    assert other.tags["stage"] == "student_training"
+    assert not warnings_in(mlflow_log)
+
+
+def test_the_image_sets_of_a_model_are_its_inputs(project: Path) -> None:
+    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8"))]))
+    inputs = tracked(project)[1]["resnet8"].inputs.dataset_inputs
+    found = {one.dataset.name: (one.dataset.digest, one.tags[0].value) for one in inputs}
+    assert found == {
+        "student_images": (make_images(1).sha256[:36], "train"),
+        "validation_images": (make_images(2).sha256[:36], "validation"),
+    }
+
+
+def test_an_epoch_can_be_read_while_the_node_still_runs(project: Path) -> None:
+    seen = []
+
+    def look() -> None:
+        run = tracked(project)[1]["resnet8"]
+        seen.append((run.info.status, run.data.metrics["loss"]))
+
+    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", look))]))
+    assert seen == [("RUNNING", 1.0)]
+    run = tracked(project)[1]["resnet8"]
+    curve = store(project).get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in curve] == [(1, 1.0), (2, 0.5)]
+
+
+def test_only_training_nodes_have_runs_and_hooks_change_nothing(project: Path) -> None:
+    made: list[Checkpoint] = []
+
+    def fit(student: ImageSet, validation: ImageSet) -> Checkpoint:
+        assert (student.sha256, validation.sha256) == (make_images(1).sha256, make_images(2).sha256)
+        made.append(make_checkpoint("resnet8"))
+        return made[0]
+
+    def look(checkpoint: Checkpoint) -> None:
+        assert checkpoint.sha256 == made[0].facts.sha256
+
+    final = training_node("resnet8", fit, "final")
+    kedro_run(project, Pipeline([final, node(look, "resnet8_round0_checkpoint", None, name="look")]))
+    assert list(tracked(project)[1]) == ["resnet8"]
+
+
+def test_a_node_error_fails_model_and_pipeline_and_says_why(project: Path) -> None:
+    def diverge() -> None:
+        raise RuntimeError("the loss is nan at step 7")
+
+    with pytest.raises(RuntimeError, match="step 7"):
+        kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", diverge))]))
+    parent, children = tracked(project)
+    assert statuses(project) == ["FAILED", "FAILED"]
+    assert children["resnet8"].data.tags["error"] == "RuntimeError: the loss is nan at step 7"
+    assert parent.data.tags["error"] == children["resnet8"].data.tags["error"]
+    assert children["resnet8"].data.metrics["loss"] == 1.0
+    emit_epoch("resnet8", 2)
+    assert tracked(project)[1]["resnet8"].data.metrics["loss"] == 1.0, "nobody listens to later fits"
+
+
+def test_a_process_of_its_own_finds_the_run_in_its_environment(project: Path) -> None:
+    driver, worker = MlflowHooks(), MlflowHooks()
+    catalog = DataCatalog({})
+    driver.before_pipeline_run(run_params=run_params(project), pipeline=Pipeline([]), catalog=catalog)
+    one = training_node("resnet8", train("resnet8"))
+    worker.before_node_run(node=one, inputs={"student_images": make_images(1)})
+    worker.after_node_run(node=one, outputs={"resnet8_round0_checkpoint": one.func()})
+    assert statuses(project) == ["RUNNING", "FINISHED"]
+    lost = training_node("squeezenet", train("squeezenet"))
+    worker.before_node_run(node=lost, inputs={})
+    driver.after_pipeline_run(pipeline=Pipeline([one]), catalog=catalog)
+    assert sorted(statuses(project)) == ["FINISHED", "FINISHED", "KILLED"], "a worker that vanished"
+    assert not {"KNOWLEDGE_TRANSFER_RUN", "MLFLOW_TRACKING_URI"} & os.environ.keys()
+    MlflowHooks().before_node_run(node=one, inputs={})
+    assert len(statuses(project)) == 3, "no pipeline, no run"
+    worker.on_node_error(error=RuntimeError("only to leave no listener to the tests that follow"), node=lost)
+
+
+def test_the_last_model_of_a_name_is_registered_and_answers_the_same_when_loaded(
+    project: Path, monkeypatch: pytest.MonkeyPatch, mlflow_log: pytest.LogCaptureFixture
+) -> None:
+    made: list[Checkpoint] = []
+
+    def fit(*_: Any) -> Checkpoint:
+        made.append(train("resnet8")())
+        return made[-1]
+
+    pipeline = Pipeline([training_node("resnet8", fit, "final"), training_node("simple_cnn", train("simple_cnn"))])
+    kedro_run(project, pipeline)
+    kedro_run(project, pipeline)
+    client = store(project)
+    assert [model.name for model in client.search_registered_models()] == ["student_training.resnet8"]
+    version = client.get_model_version("student_training.resnet8", "2")
+    run = tracked(project)[1]["resnet8"]
+    model_id = run.outputs.model_outputs[0].model_id
+    assert (version.run_id, version.source) == (run.info.run_id, f"models:/{model_id}")
+    logged = client.get_logged_model(model_id)
+    assert logged.experiment_id == run.info.experiment_id
+    assert {metric.key: metric.value for metric in logged.metrics}["loss"] == 0.5
+    assert not list((project / "mlartifacts").rglob("*.pkl")) + list((project / "mlartifacts").rglob("*.pth"))
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+    loaded = mlflow.pytorch.load_model("models:/student_training.resnet8/2")
+    served = mlflow.pyfunc.load_model("models:/student_training.resnet8/2")
+    for batch in (1, 5):
+        pixels = torch.randint(0, 256, (batch, 1, 32, 32), dtype=torch.uint8)
+        logits = made[-1].build()(pixels)
+        torch.testing.assert_close(loaded(pixels), logits)
+        torch.testing.assert_close(torch.from_numpy(served.predict(pixels.numpy())), logits)
+    assert not warnings_in(mlflow_log)
+
+
+def test_reports_and_summary_are_on_the_pipelines_run(project: Path) -> None:
+    reporting = project / "data" / "08_reporting"
+    rows = [
+        {"model": "resnet8", "stage": "after", "accuracy": 0.75, "nll": 0.5, "ece": None, **SUMMARY_ROW},
+        {"model": "all (mean)", "stage": "ensemble", "accuracy": 0.8, "nll": None, "ece": 0.1, **SUMMARY_ROW},
+    ]
+    kedro_run(
+        project,
+        Pipeline(
+            [
+                node(lambda _: {"rows": rows}, "student_images", "summary", name="evaluate"),
+                node(lambda _: [1], "summary", "curve_figure", name="draw"),
+                node(lambda _: [2], "summary", "scratch", name="think"),
+            ]
+        ),
+        summary=JSONDataset(filepath=str(reporting / "summary.json")),
+        curve_figure=JSONDataset(filepath=str(reporting / "figures" / "curve.json")),
+        scratch=JSONDataset(filepath=str(project / "data" / "07_model_output" / "scratch.json")),
+    )
+    parent, _ = tracked(project)
+    assert parent.data.metrics == {
+        "accuracy.after.resnet8": 0.75,
+        "nll.after.resnet8": 0.5,
+        "accuracy.ensemble.all_mean": 0.8,
+        "ece.ensemble.all_mean": 0.1,
+    }
+    client, run_id = store(project), parent.info.run_id
+    files = [file.path for folder in (None, "figures") for file in client.list_artifacts(run_id, folder)]
+    assert sorted(files) == ["figures", "figures/curve.json", "summary.json"]
+
+
+def git(project: Path, *command: str) -> str:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    return subprocess.run(["git", *identity, *command], cwd=project, check=True, capture_output=True, text=True).stdout
+
+
+def test_runs_name_the_commit_they_ran(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline([training_node("resnet8", train("resnet8"))])
+    kedro_run(project, pipeline)
+    assert "mlflow.source.git.commit" not in tracked(project)[0].data.tags
+
+    git(project, "init", "-q")
+    (project / "a.py").write_text("a = 1\n")
+    git(project, "add", "a.py")
+    git(project, "commit", "-qm", "a")
+    git(project, "tag", "-a", "v1", "-m", "a tag must not stand for the hash")
+    commit = git(project, "rev-parse", "HEAD").strip()
+    for content, dirty in (("a = 1\n", "false"), ("a = 2\n", "true")):
+        (project / "a.py").write_text(content)
+        kedro_run(project, pipeline)
+        parent, children = tracked(project)
+        for run in (parent, children["resnet8"]):
+            assert (run.data.tags["mlflow.source.git.commit"], run.data.tags["git.dirty"]) == (commit, dirty)
+
+    monkeypatch.setenv("PATH", "")
+    kedro_run(project, pipeline)
+    assert "mlflow.source.git.commit" not in tracked(project)[0].data.tags
+
+
+Interrupted = tuple[Path, "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def halfway(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Interrupted]]:
+    """Runs in other processes, each in the middle of its fit; all at once, for each imports torch for seconds."""
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    runs: dict[str, Interrupted] = {}
+    with ExitStack() as stack:
+        for name in ("SIGINT", "SIGTERM", "SIGKILL"):
+            project = tmp_path_factory.mktemp(name)
+            shutil.copy(empty_store, project)
+            command = [sys.executable, __file__, str(project)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            process = stack.enter_context(subprocess.Popen(command, env=environment, **pipes))
+            stack.callback(process.kill)
+            runs[name] = project, process
+        for _, process in runs.values():
+            assert "in the middle\n" in iter(process.stdout.readline, ""), "the run ended before its fit"
+        yield runs
+
+
+@pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
+def test_an_interrupted_run_ends_as_killed(halfway: dict[str, Interrupted], name: str, exit_code: int) -> None:
+    project, process = halfway[name]
+    assert statuses(project) == ["RUNNING", "RUNNING"]
+    process.send_signal(signal.Signals[name])
+    assert process.wait(30) == exit_code
+    assert statuses(project) == ["KILLED", "KILLED"]
+
+
+def test_the_next_run_ends_those_whose_process_is_gone_and_no_others(halfway: dict[str, Interrupted]) -> None:
+    project, process = halfway["SIGKILL"]
+    before = [run.info.run_id for run in (tracked(project)[0], *tracked(project)[1].values())]
+
+    def found_by_the_next_run() -> list[str]:
+        kedro_run(project, Pipeline([training_node("resnet8", train("resnet8"))]))
+        return [store(project).get_run(run_id).info.status for run_id in before]
+
+    assert found_by_the_next_run() == ["RUNNING", "RUNNING"]
+    process.kill()
+    process.wait(30)
+    assert found_by_the_next_run() == ["KILLED", "KILLED"]
+
+
+def test_a_killed_worker_does_not_end_the_run_that_goes_on(project: Path) -> None:
+    hooks, seen = MlflowHooks(), []
+
+    def lose_a_worker() -> None:
+        hooks.on_node_ended(status="killed")
+        seen.append(tracked(project)[0].info.status)
+
+    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", lose_a_worker))]), hooks)
+    assert seen[0] == "RUNNING"
+
+
+@pytest.mark.parametrize("reloaded", [False, True], ids=["same hooks", "reloaded"])
+def test_a_run_abandoned_in_a_notebook_ends_when_the_next_one_starts(project: Path, reloaded: bool) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    hooks = MlflowHooks()
+    with pytest.raises(KeyboardInterrupt):
+        kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", interrupt))]), hooks)
+    abandoned = [run.info.run_id for run in (tracked(project)[0], *tracked(project)[1].values())]
+    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8"))]), MlflowHooks() if reloaded else hooks)
+    assert statuses(project) == ["FINISHED", "FINISHED"]
+    client = store(project)
+    assert [client.get_run(run_id).info.status for run_id in abandoned] == ["KILLED", "KILLED"]
+    if not reloaded:
+        assert len(client.get_metric_history(abandoned[1], "loss")) == 1, "it hears nothing of the next fit"
+    hooks.on_pipeline_error(error=RuntimeError("only to leave no listener to the tests that follow"))
+
+
+def test_sigterm_belongs_to_whoever_had_it_and_is_given_back(project: Path) -> None:
+    def theirs(*_: object) -> None: ...
+
+    for handler in (theirs, signal.SIG_DFL):
+        seen = []
+        before = signal.signal(signal.SIGTERM, handler)
+        try:
+            look = lambda: seen.append(signal.getsignal(signal.SIGTERM))  # noqa: B023, E731
+            kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", look))]))
+            assert signal.getsignal(signal.SIGTERM) is handler
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        assert (seen == [theirs]) is (handler is theirs)
+
+
+def test_a_server_that_nobody_answers_for_costs_a_warning_and_no_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound, not listening: every connection is refused
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{closed.getsockname()[1]}")
+        started = time.monotonic()
+        kedro_run(project, Pipeline([training_node("resnet8", train("resnet8"), "final")]))
+        assert time.monotonic() - started < 60, "by default every call takes four minutes"
+    warnings = warnings_in(caplog)
+    assert len(warnings) == 2
+    assert "out of reach; the run goes on" in warnings[0]
+    assert "only in its history CSV files" in warnings[1]
+    assert "secret" not in caplog.text
+
+
+def test_what_waited_is_sent_in_order_once_the_server_is_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = project / "server"
+    away.write_text("a file, where the database's folder should be")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{away}/mlflow.db")
+
+    def come_back() -> None:
+        away.unlink()
+        away.mkdir()
+        shutil.copy(project / "mlflow.db", away)
+
+    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", come_back), "final")]))
+    parent, children = tracked(away)
+    assert statuses(away) == ["FINISHED", "FINISHED"]
+    curve = store(away).get_metric_history(children["resnet8"].info.run_id, "loss")
+    assert [point.value for point in curve] == [1.0, 0.5]
+    assert curve[0].timestamp <= curve[1].timestamp <= children["resnet8"].info.end_time <= parent.info.end_time
+
+
+def test_a_server_that_is_away_is_tried_again_after_a_while(
+    project: Path, monkeypatch: pytest.MonkeyPatch, mlflow_log: pytest.LogCaptureFixture
+) -> None:
+    tries: list[object] = []
+
+    def log(client: MlflowClient) -> None:
+        tries.append(client)
+        client.search_experiments()
+
+    server = Server(f"sqlite:///{project}/mlflow.db")
+    server.send("connect", lambda client: None)
+    with closing(sqlite3.connect(project / "mlflow.db")) as database:
+        database.execute("ALTER TABLE experiments RENAME TO away")
+    server.send("log", log)
+    server.send("log", log)
+    assert len(tries) == 1
+    later = time.monotonic() + 301
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    server.send("log", log)
+    assert len(tries) == 2
+    assert [message.partition(" is ")[2][:12] for message in warnings_in(mlflow_log)] == ["out of reach"]
+
+
+def test_a_call_that_fails_by_itself_is_reported_and_stops_no_other(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, done = Server(f"sqlite:///{project}/mlflow.db"), []
+    server.send("register resnet8", lambda client: 1 / 0)
+    server.send("go on", done.append)
+    server.close()
+    assert len(done) == 1
+    assert [record.getMessage().partition(" could not ")[2] for record in caplog.records] == [
+        "register resnet8: division by zero"
+    ]
+
+
+def _wait_for_a_signal() -> None:
+    print("in the middle", flush=True)
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    kedro_run(Path(sys.argv[1]), Pipeline([training_node("resnet8", train("resnet8", _wait_for_a_signal))]))
