@@ -20,7 +20,7 @@ from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
 
 MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-ALPHA, TEMPERATURE = 0.9, 4.0  # of the soft loss, as `Teaching` has them
+ALPHA, TEMPERATURE = 0.9, 4.0  # of the soft loss, as `DistillationConfig` has them
 VIEWS, EPOCHS = 8, 50  # the ratio in which labelling is shared out among epochs
 AUGMENTATION = Augmentation(crop=4, flip=True)
 

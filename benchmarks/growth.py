@@ -27,10 +27,10 @@ from benchmarks.common import DEVIATION, MEAN, machine, random_images, resident_
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn, prepare_lesson, rank
+from knowledge_transfer.learning.train import Normalisation, distillation_objective, learn, rank
 from knowledge_transfer.learning.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -69,7 +69,7 @@ def grow_images(count: int) -> dict[str, float]:
     timed("images: hash", lambda: ours.sha256)
     teacher, _ = timed("images: learning from labels", lambda: _learn("teacher", ours, held_out))
     labels = timed("images: labelling a view", lambda: _label([teacher], ours))
-    timed("images: fusing", lambda: prepare_lesson(labels, ours, Teaching(), None))
+    timed("images: fusing", lambda: distillation_objective(labels, ours, DistillationConfig(), None))
     timed("images: learning from soft labels", lambda: _learn("learner", ours, held_out, soft_labels=labels))
     del seconds["images: drawing"]
     return seconds
@@ -83,11 +83,18 @@ def grow_members(count: int) -> dict[str, float]:
     members = timed(
         "members: learning", lambda: [_learn(f"m{number}", images, images, seed=number)[0] for number in range(count)]
     )
-    standings = timed("members: ranking", lambda: rank(members, images, device=CPU))
+    validation_scores = timed("members: ranking", lambda: rank(members, images, device=CPU))
     labels = timed("members: labelling a view", lambda: _label(members, images))
     for rule in FUSIONS:
-        timed(f"members: fusing, {rule}", partial(prepare_lesson, labels, images, Teaching(fusion=rule), standings))
-    taught = {"soft_labels": labels, "teaching": Teaching(fusion="mean_probabilities"), "standings": standings}
+        timed(
+            f"members: fusing, {rule}",
+            partial(distillation_objective, labels, images, DistillationConfig(fusion=rule), validation_scores),
+        )
+    taught = {
+        "soft_labels": labels,
+        "distillation": DistillationConfig(fusion="mean_probabilities"),
+        "validation_scores": validation_scores,
+    }
     timed("members: teaching one", lambda: _learn("taught", images, images, **taught))
     return seconds
 
@@ -107,7 +114,7 @@ class _Timed:
 
 
 def _learn(name: str, images: ImageSet, validation: ImageSet, seed: int = 0, **how: Any) -> Any:
-    taught = {"teaching": Teaching(), **how} if "soft_labels" in how else how
+    taught = {"distillation": DistillationConfig(), **how} if "soft_labels" in how else how
     return learn(
         name, TINY, images, RECIPE, validation=validation, normalisation=NORMALISATION, seed=seed, device=CPU, **taught
     )

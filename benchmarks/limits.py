@@ -35,9 +35,9 @@ from knowledge_transfer.learning.data.domains import parts_of
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.evaluation.predict import multiply_adds, predict
 from knowledge_transfer.learning.hardware import autocast, has_native_bf16, resolve_device
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Learner, Lesson
+from knowledge_transfer.learning.training.trainer import DistillationObjective, Trainer
 
 MODELS = ("simple_cnn", "resnet8", "squeezenet", "vgg19", "resnet50")
 BACKWARD = 3  # a training step is a forward pass, and a gradient by inputs and by weights of the same cost each
@@ -72,16 +72,16 @@ def bare_pass(kind: str, batch_size: int, device: torch.device) -> Callable[[], 
 
 def learner_of(
     kind: str, batch_size: int, device: torch.device, *, width: float = 1.0, batches: int = VIEWS
-) -> Learner:
+) -> Trainer:
     """Return a learner of so many batches of images that is taught by stored soft labels, 8 views of each image."""
     images = random_images(batches * batch_size)
     said = torch.randn(len(images), VIEWS, 10)
-    lesson = Lesson(said, distillation.resolve("kl", {"temperature": TEMPERATURE}), ALPHA, view_seed=0)
+    objective = DistillationObjective(said, losses.resolve("kl", {"temperature": TEMPERATURE}), ALPHA, view_seed=0)
     recipe = Recipe(epochs=EPOCHS, batch_size=batch_size, learning_rate=1e-3, views=VIEWS, augmentation=AUGMENTATION)
-    return Learner(network(kind, width), images, recipe, 0, device, kind, lesson, None)
+    return Trainer(network(kind, width), images, recipe, 0, device, kind, objective, None)
 
 
-def step_of(learner: Learner) -> Callable[[], None]:
+def step_of(learner: Trainer) -> Callable[[], None]:
     """Return a step of a learner, on other images each time, as an epoch takes it."""
     learner.network.train()
     order = torch.randperm(len(learner.labels))

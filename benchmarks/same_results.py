@@ -19,8 +19,8 @@ import pandas as pd
 from safetensors import safe_open
 
 TIMED = {"seconds", "seconds_left", "images_per_second", "since", "started"}
-OF_THE_RUN = ("timeline", "run_facts", "run_info", "device_use", "made_with", "provenance")
-RENAMED = {"standings": "validation_scores"}  # in the names of files, since a release
+OF_THE_RUN = ("timeline", "run_info", "run_info", "device_use", "provenance", "provenance")
+RENAMED = {"validation_scores": "validation_scores"}  # in the names of files, since a release
 
 
 def tensors(file: Path) -> dict[str, str]:

@@ -55,7 +55,7 @@ run = Node.run
 def ran(self, *given, **named):
     note("catalog, checks and tracking")
     if "learner" not in times:
-        from knowledge_transfer.learning.training.trainer import Learner
+        from knowledge_transfer.learning.training.trainer import Trainer
         times["learner"] = None
         def step(self, *given, **named):
             note("first step")
@@ -63,7 +63,7 @@ def ran(self, *given, **named):
             print(json.dumps(times))
             sys.stdout.flush()
             os._exit(0)
-        Learner.step = step
+        Trainer.step = step
     return run(self, *given, **named)
 Node.run = ran
 sys.argv = ["kedro", "run", "--pipelines=bidirectional", *sys.argv[1:]]

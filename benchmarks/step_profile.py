@@ -13,10 +13,10 @@ import torch
 from benchmarks.gpu.measure import breakdown, synchronise
 from knowledge_transfer.learning.data.domains import parts_of
 from knowledge_transfer.learning.training import trainer
-from knowledge_transfer.learning.training.trainer import Learner
+from knowledge_transfer.learning.training.trainer import Trainer
 
 
-def step_profile(learner: Learner, count: int = 10) -> tuple[dict[str, float], dict[str, float]]:
+def step_profile(learner: Trainer, count: int = 10) -> tuple[dict[str, float], dict[str, float]]:
     """Return the shares in [0, 1] of a step's time by phase, and by operator, the largest first.
 
     The phases are views (pixels and targets), the model forwards and backwards, the loss, the optimizer, and the rest.
@@ -40,7 +40,7 @@ def step_profile(learner: Learner, count: int = 10) -> tuple[dict[str, float], d
 
 
 @contextmanager
-def _phases(learner: Learner) -> Iterator[dict[str, float]]:
+def _phases(learner: Trainer) -> Iterator[dict[str, float]]:
     """Collect the seconds that each phase takes while the context lasts."""
     spent: dict[str, float] = {}
 

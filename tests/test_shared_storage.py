@@ -70,7 +70,7 @@ def test_the_whole_experiment(memory: AbstractFileSystem, tmp_path: Path, capsys
 def what_lies_in(memory: AbstractFileSystem) -> dict[str, datetime]:
     """Return every file and when it was written; what a run says of itself it writes whatever it makes."""
     files = {file: memory.modified(file) for file in memory.find("/experiment")}
-    return {file: moment for file, moment in files.items() if not file.endswith(("run_facts.json", "timeline.json"))}
+    return {file: moment for file, moment in files.items() if not file.endswith(("run_info.json", "timeline.json"))}
 
 
 PARAMETERS: dict[str, Any] = {"seed": 0, "target": {}}
@@ -82,12 +82,12 @@ def forgotten(folder: str, age: float | None, monkeypatch: pytest.MonkeyPatch) -
     catalog = DataCatalog(
         {
             "parameters": MemoryDataset(dict(PARAMETERS)),
-            "made_with": JSONDataset(filepath=f"{folder}/made_with.json", credentials=KEY),
+            "provenance": JSONDataset(filepath=f"{folder}/provenance.json", credentials=KEY),
             "a_images": ImageSetDataset(filepath=f"{folder}/a.safetensors", credentials=KEY),
         }
     )
     monkeypatch.setattr(resume, "parameters_of", lambda parameters, _: parameters)
-    catalog.save("made_with", {"parameters_sha256": resume._digest(PARAMETERS), "since": began})
+    catalog.save("provenance", {"parameters_sha256": resume._digest(PARAMETERS), "since": began})
     catalog.save("a_images", stripes(6))
     if age is None:
         monkeypatch.setattr(Bucket, "modified", AbstractFileSystem.modified)

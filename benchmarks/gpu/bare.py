@@ -16,7 +16,7 @@ from knowledge_transfer.learning.hardware import autocast
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed about the step; the default is what `Learner` does.
+    """What is changed about the step; the default is what `Trainer` does.
 
     `compile` is torch.compile's mode. An optimizer that is not fused is torch's own choice: `foreach` on a GPU.
     """

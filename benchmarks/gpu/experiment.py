@@ -18,7 +18,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.train import Normalisation, Standing, learn, rank, transfer_through
+from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, rank, transfer_through
 from knowledge_transfer.learning.training.events import EpochEnded
 
 _BEFORE, _AFTER = "ensemble before", "ensemble after"
@@ -53,7 +53,7 @@ class Walk:
     refined: dict[str, Checkpoint] = field(default_factory=dict)
     target: Checkpoint | None = None
     soft_labels: SoftLabels | None = None
-    standings: dict[str, Standing] | None = None
+    validation_scores: dict[str, ValidationScore] | None = None
 
     def cut(self) -> dict[str, Any]:
         """Cut the published images into the sets."""
@@ -81,8 +81,8 @@ class Walk:
     def rank(self) -> dict[str, Any]:
         """Ask the members about the validation set, for the fusion rules that are fitted to it."""
         device = self.bench.device
-        self.standings = rank(list(self.students.values()), self.sets["validation"], device=device)
-        return {"accuracy": {key: standing.accuracy for key, standing in self.standings.items()}}
+        self.validation_scores = rank(list(self.students.values()), self.sets["validation"], device=device)
+        return {"accuracy": {key: score.accuracy for key, score in self.validation_scores.items()}}
 
     def label_by_ensemble(self) -> dict[str, Any]:
         """Let every student say what it sees in the target's views."""
@@ -98,8 +98,8 @@ class Walk:
             stage.recipe,
             round_=1,
             soft_labels=self.soft_labels,
-            teaching=stage.teaching,
-            standings=self.standings,
+            distillation=stage.distillation,
+            validation_scores=self.validation_scores,
         )
         return row
 
@@ -117,9 +117,9 @@ class Walk:
             self._images(stage),
             stage.recipe.override(student.reverse_recipe),
             round_=1,
-            start=self.students[name] if stage.teaching.start == "trained" else None,
+            start=self.students[name] if stage.distillation.start == "trained" else None,
             soft_labels=self.soft_labels,
-            teaching=stage.teaching,
+            distillation=stage.distillation,
         )
         return row
 
@@ -135,7 +135,7 @@ class Walk:
         return {"images": len(images), "accuracy": right}
 
     def _images(self, stage: Stage) -> ImageSet:
-        return transfer_through(self.sets["transfer"], self.sets["students"], stage.teaching)
+        return transfer_through(self.sets["transfer"], self.sets["students"], stage.distillation)
 
     def _label(self, teachers: list[Checkpoint], name: str, stage: Stage) -> dict[str, Any]:
         images, recipe = self._images(stage), stage.recipe

@@ -31,16 +31,16 @@ from benchmarks.usual import MeanOfProbabilities, PilImages
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.augmentation import render
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.models.network import folded
-from knowledge_transfer.learning.train import prepare_lesson
+from knowledge_transfer.learning.train import distillation_objective
 from knowledge_transfer.learning.training.optimizer import optimizer_of
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Learner
+from knowledge_transfer.learning.training.trainer import Trainer
 
 _PAIRS = {
     "vgg19 → simple_cnn": (("vgg19",), "simple_cnn"),
@@ -105,11 +105,11 @@ def _labelled(bench: Bench, images: ImageSet, teachers: list[Checkpoint], views:
 
 
 def _learning(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]) -> Callable[[], object]:
-    teaching = Teaching(alpha=ALPHA, temperature=TEMPERATURE)
-    lesson = prepare_lesson(_labelled(bench, images, teachers), images, teaching, None)
+    distillation = DistillationConfig(alpha=ALPHA, temperature=TEMPERATURE)
+    objective = distillation_objective(_labelled(bench, images, teachers), images, distillation, None)
     recipe = Recipe(epochs=EPOCHS, batch_size=_batch(bench), learning_rate=1e-3, views=1, augmentation=AUGMENTATION)
     net = network(kind, bench.sizes.width)
-    learner = Learner(net, images, recipe, 0, bench.device, kind, lesson=lesson, view_seed=None)
+    learner = Trainer(net, images, recipe, 0, bench.device, kind, objective=objective, view_seed=None)
     return lambda: learner.epoch(0)
 
 
@@ -149,8 +149,8 @@ def _in_step(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoin
                 with torch.no_grad():
                     teacher_logits = asked(seen).float()
                 student_logits = student(seen).float()
-            soft = distillation.kl(student_logits, teacher_logits, on_device[indices], temperature=TEMPERATURE)
-            loss = distillation.combine(soft, F.cross_entropy(student_logits, on_device[indices]), ALPHA)
+            soft = losses.kl(student_logits, teacher_logits, on_device[indices], temperature=TEMPERATURE)
+            loss = losses.combine(soft, F.cross_entropy(student_logits, on_device[indices]), ALPHA)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.bench import Sizes
-from knowledge_transfer.learning.config import Knobs
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.config import Config
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.training.recipe import Recipe
 
@@ -21,12 +21,12 @@ WANTED: dict[str, Any] = {
     "target": {"name", "architecture"},
     "data_preparation": {"transfer_fraction", "validation_fraction"},
     "student_training": {"recipe"},
-    "target_distillation": {"recipe", "teaching"},
-    "reverse_distillation": {"recipe", "teaching"},
+    "target_distillation": {"recipe", "distillation"},
+    "reverse_distillation": {"recipe", "distillation"},
 }
 
 
-class Student(Knobs):
+class Student(Config):
     """A member of the roster; its recipes change single knobs of the stages'."""
 
     architecture: Architecture
@@ -34,28 +34,28 @@ class Student(Knobs):
     reverse_recipe: dict[str, Any] = {}
 
 
-class Target(Knobs):
+class Target(Config):
     """The large network."""
 
     name: str
     architecture: Architecture
 
 
-class Cut(Knobs):
+class Cut(Config):
     """The shares of the transfer set, and of the validation set in what is left."""
 
     transfer_fraction: float
     validation_fraction: float
 
 
-class Stage(Knobs):
+class Stage(Config):
     """A stage's recipe, and how soft labels enter where there are any."""
 
     recipe: Recipe
-    teaching: Teaching = Teaching()
+    distillation: DistillationConfig = DistillationConfig()
 
 
-class Plan(Knobs):
+class Plan(Config):
     """The published experiment, in the names of its configuration."""
 
     seed: int

@@ -20,7 +20,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.train import Normalisation, network_of
-from knowledge_transfer.learning.training.trainer import Learner
+from knowledge_transfer.learning.training.trainer import Trainer
 
 
 def rows(bench: Bench) -> Rows:
@@ -62,16 +62,16 @@ def _measured(bench: Bench, *, compiled: bool) -> dict[str, Any]:
     }
 
 
-def _learner(bench: Bench, training: ImageSet) -> Learner:
+def _learner(bench: Bench, training: ImageSet) -> Trainer:
     plan, sizes = published().at(bench.sizes), bench.sizes
     recipe = plan.target_distillation.recipe.override({"epochs": sizes.target_epochs, "views": None})
     mean, deviation = training.statistics()
     seed = seed_for(plan.seed, plan.target.name)
     network = network_of(plan.target.architecture, training, Normalisation(mean=mean, deviation=deviation), seed)
-    return Learner(network, training, recipe, seed, bench.device, plan.target.name, lesson=None, view_seed=None)
+    return Trainer(network, training, recipe, seed, bench.device, plan.target.name, objective=None, view_seed=None)
 
 
-def _warm_up(learner: Learner, *, compiled: bool) -> None:
+def _warm_up(learner: Trainer, *, compiled: bool) -> None:
     """Take two steps, with the forward pass compiled if so asked, and stand at the start again."""
     fresh = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
     empty = learner.optimizer.state_dict()

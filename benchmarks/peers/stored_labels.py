@@ -5,13 +5,13 @@ from __future__ import annotations
 from benchmarks.common import ALPHA, AUGMENTATION, TEMPERATURE
 from benchmarks.peers.course import Course, now
 from benchmarks.peers.task import Task
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.train import prepare_lesson
+from knowledge_transfer.learning.train import distillation_objective
 from knowledge_transfer.learning.training.loop import fit
 
 PRECISION = "bf16"
-TEACHING = Teaching(alpha=ALPHA, temperature=TEMPERATURE)
+TEACHING = DistillationConfig(alpha=ALPHA, temperature=TEMPERATURE)
 
 
 def distil(task: Task, course: Course) -> None:
@@ -25,7 +25,7 @@ def distil(task: Task, course: Course) -> None:
         augmentation=AUGMENTATION,
         device=task.device,
     )
-    lesson = prepare_lesson(soft_labels, task.images, TEACHING, None)
+    objective = distillation_objective(soft_labels, task.images, TEACHING, None)
     course.labelling_seconds = now(task.device) - began
     fitted = fit(
         task.student,
@@ -35,7 +35,7 @@ def distil(task: Task, course: Course) -> None:
         seed=task.seed,
         device=task.device,
         name="student",
-        lesson=lesson,
+        objective=objective,
     )
     seen = task.steps * task.batch
     course.seconds = [seen / row.images_per_second for row in fitted.history]

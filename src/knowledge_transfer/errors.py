@@ -14,7 +14,7 @@ class RunError(click.ClickException):
     """A run that cannot be done or go on; the message says what, where and what to do."""
 
 
-def is_refusal(error: Exception) -> bool:
+def is_user_error(error: Exception) -> bool:
     """Return whether the words of `error` are meant for the user: the project itself refuses or gives up."""
     if isinstance(error, DatasetError | TrainingDivergedError | RunError) or _is_out_of_memory(error):
         return True

@@ -16,7 +16,7 @@ from benchmarks.peers.tables import header, seconds_to, tables, with_labelling
 from benchmarks.peers.task import Task
 from benchmarks.usual import MeanOfProbabilities
 from knowledge_transfer.learning.ensembles import fusion
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 
 PEERS = [side for side, (_, package) in SIDES.items() if package is not None]
 WIDTH = 1 / 32
@@ -120,8 +120,8 @@ def logits():
 
 def expected():
     student, teacher, labels = logits()
-    soft = distillation.resolve("kl", {"temperature": TEMPERATURE})(student, teacher, labels)
-    return distillation.combine(soft, torch.nn.functional.cross_entropy(student, labels), ALPHA)
+    soft = losses.resolve("kl", {"temperature": TEMPERATURE})(student, teacher, labels)
+    return losses.combine(soft, torch.nn.functional.cross_entropy(student, labels), ALPHA)
 
 
 def test_the_tutorials_loss_is_ours():

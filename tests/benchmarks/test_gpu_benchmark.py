@@ -179,7 +179,7 @@ def test_the_walk_makes_what_the_nodes_make(bench):
     )
     assert trained.sha256 == walk.students["simple_cnn"].sha256
 
-    stage = config.Distillation(**of["target_distillation"])
+    stage = config.DistillationStage(**of["target_distillation"])
     said = label_by_ensemble(transfer, student_set, stage, *last, trained)
     ranks = rank_members(validation, "cpu", trained)
     target_ = config.Target(**of["target"])
@@ -188,7 +188,7 @@ def test_the_walk_makes_what_the_nodes_make(bench):
     )
     assert taught.sha256 == walk.target.sha256
 
-    back = config.Distillation(**of["reverse_distillation"])
+    back = config.DistillationStage(**of["reverse_distillation"])
     said = label_by_target(transfer, student_set, back, *last, taught)
     refined, _, _ = distil_student(
         transfer, student_set, validation, normalisation, said, target_facts, member, back, *last, trained

@@ -51,7 +51,7 @@ def test_the_full_dark_knowledge_study_is_the_published_one():
     checked = study("dark_knowledge", environment="full")
     of_cifar = checked.sets["cifar10"]
     assert checked.weights == "imagenet"
-    assert (checked.teaching.alpha, checked.teaching.temperature, checked.teaching.loss) == (0.5, 1, "kl")
+    assert (checked.distillation.alpha, checked.distillation.temperature, checked.distillation.loss) == (0.5, 1, "kl")
     assert of_cifar.teacher.architecture.kind == "imagenet_resnet50"
     assert of_cifar.teacher.architecture.enlarge_to in (None, 224)
     assert of_cifar.cnn.recipe.epochs == of_cifar.small_cnn.recipe.epochs == 10
@@ -159,23 +159,27 @@ def test_weights_of_the_command_line_reach_the_catalog(tmp_path):
 @pytest.mark.parametrize(
     ("name", "changes", "words"),
     [
-        ("alpha_study", {"teaching": {"loss": "dkd"}}, "dkd.*alpha 1 withholds"),
+        ("alpha_study", {"distillation": {"loss": "dkd"}}, "dkd.*alpha 1 withholds"),
         (
             "alpha_study",
-            {"teaching": {"fusion": "stacked"}},
+            {"distillation": {"fusion": "stacked"}},
             "there is one teacher, so no top_k and no fusion 'stacked'",
         ),
         (
             "dark_knowledge",
-            {"teaching": {"fusion": "apart"}},
-            "there is one teacher, so no top_k and no fusion 'apart'",
+            {"distillation": {"fusion": "separate"}},
+            "there is one teacher, so no top_k and no fusion 'separate'",
         ),
-        ("student_ensemble", {"teaching": {"top_k": 2}}, "there is one teacher, so no top_k"),
-        ("multi_teacher", {"teaching": {"gamma": 3}}, "teaching.gamma is for the stages of the main experiment"),
+        ("student_ensemble", {"distillation": {"top_k": 2}}, "there is one teacher, so no top_k"),
+        (
+            "multi_teacher",
+            {"distillation": {"gamma": 3}},
+            "distillation.gamma is for the stages of the main experiment",
+        ),
         (
             "alpha_study",
-            {"teaching": {"student_set": True}},
-            "teaching.student_set is for the stages of the main",
+            {"distillation": {"student_set": True}},
+            "distillation.student_set is for the stages of the main",
         ),
         (
             "multi_teacher",

@@ -63,7 +63,11 @@ def test_the_shipped_mixes_are_those_of_the_second_experiment(environment, domai
     [
         ("sed", 1, "unknown key 'sed'; did you mean 'seed'"),
         ("student_training.recipe.epoch", 1, "student_training.recipe: unknown key 'epoch'; did you mean 'epochs'"),
-        ("target_distillation.teaching.alpha", 2, "target_distillation.teaching.alpha: .*less than or equal to 1"),
+        (
+            "target_distillation.distillation.alpha",
+            2,
+            "target_distillation.distillation.alpha: .*less than or equal to 1",
+        ),
         ("target.architecture.kind", "vgg16", "target.architecture.kind: .*'vgg19'"),
         ("students.resnet8.recipe", {"epoch": 3}, "students.resnet8: unknown key 'epoch'; did you mean 'epochs'"),
         ("students.resnet8.reverse_recipe", {"views": 3}, "share one labelling"),
@@ -72,16 +76,20 @@ def test_the_shipped_mixes_are_those_of_the_second_experiment(environment, domai
         ("target.name", "vgg-19", "'vgg-19' names datasets"),
         ("target.name", "resnet8_continued", "'resnet8_continued' is the name of a reference arm"),
         ("target.name", "ensemble", "not 'ensemble' in front"),
-        ("reverse_distillation.teaching.top_k", 1, "has one teacher"),
-        ("reverse_distillation.teaching.fusion", "stacked", "has one teacher, .* no fusion that is weighted, boosted,"),
+        ("reverse_distillation.distillation.top_k", 1, "has one teacher"),
         (
-            "target_distillation.teaching",
+            "reverse_distillation.distillation.fusion",
+            "stacked",
+            "has one teacher, .* no fusion that is weighted, boosted,",
+        ),
+        (
+            "target_distillation.distillation",
             {"fusion": "stacked", "top_k": 2},
             "one layer on all members: leave top_k",
         ),
-        ("target_distillation.teaching.fusion", "staked", "unknown fusion 'staked'; did you mean 'stacked'"),
+        ("target_distillation.distillation.fusion", "staked", "unknown fusion 'staked'; did you mean 'stacked'"),
         ("students.resnet8.recipe", {"augmentation": {"mixup": 2}}, "less than or equal to 1"),
-        ("target_distillation.teaching.top_k", 5, "top_k is 5, the roster has 4"),
+        ("target_distillation.distillation.top_k", 5, "top_k is 5, the roster has 4"),
         ("evaluation.controls", ["label"], "labels"),
     ],
 )
@@ -93,10 +101,10 @@ def test_what_cannot_be_run_is_refused_by_name(base, path, value, message):
 def test_teachers_kept_apart_and_heads_are_as_many(base):
     base["target"]["architecture"]["heads"] = 3
     assert check_parameters(base).target.architecture.heads == 3  # of one fused teacher
-    base["target_distillation"]["teaching"]["fusion"] = "apart"
+    base["target_distillation"]["distillation"]["fusion"] = "separate"
     with pytest.raises(ParametersError, match="heads is 3, teachers kept apart are 4"):
         check_parameters(base)
-    base["target_distillation"]["teaching"]["top_k"] = 3
+    base["target_distillation"]["distillation"]["top_k"] = 3
     check_parameters(base)
 
 

@@ -47,11 +47,11 @@ def table(project, name):
 
 def test_every_learner_has_its_alpha_and_all_else_is_equal(project):
     learners = {name: checkpoint(project, name).facts for name in LEARNERS}
-    assert {name: facts.teaching["alpha"] for name, facts in learners.items()} == {
+    assert {name: facts.distillation["alpha"] for name, facts in learners.items()} == {
         name: {"alpha0": 0, "alpha0_5": 0.5, "alpha1": 1}[name.split("_", 1)[1].rpartition("_seed")[0]]
         for name in LEARNERS
     }
-    assert len({str({**facts.teaching, "alpha": None}) for facts in learners.values()}) == 1
+    assert len({str({**facts.distillation, "alpha": None}) for facts in learners.values()}) == 1
     assert len({facts.architecture for facts in learners.values()}) == 1
     assert len({str(facts.recipe) for facts in learners.values()}) == 1
     # Of one seed all start alike, of another otherwise.

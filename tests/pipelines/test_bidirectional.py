@@ -177,7 +177,7 @@ def test_the_roster_is_configuration(tmp_path):
             "rounds": 2,
             "students": {"second_resnet8": fifth},
             "evaluation": {"controls": False},
-            "target_distillation": {"teaching": {"fusion": "stacked"}},
+            "target_distillation": {"distillation": {"fusion": "stacked"}},
         }
     )
     rows = json.loads(project.file("08_reporting/summary.json").read_text())["rows"]

@@ -70,9 +70,9 @@ def test_arms_of_one_seed_differ_in_the_soft_loss_alone(project):
     for name in LEARNERS:
         if "_taught_" in name:
             taught, alone = (checkpoint(project, each).facts for each in (name, name.replace("_taught_", "_alone_")))
-            assert (taught.teaching["alpha"], alone.teaching["alpha"]) == (0.5, 0)
-            assert {**alone.teaching, "alpha": 0.5} == taught.teaching
-            assert taught.teaching["temperature"] == 1
+            assert (taught.distillation["alpha"], alone.distillation["alpha"]) == (0.5, 0)
+            assert {**alone.distillation, "alpha": 0.5} == taught.distillation
+            assert taught.distillation["temperature"] == 1
             assert (taught.seed, taught.recipe, taught.images_sha256) == (
                 alone.seed,
                 alone.recipe,

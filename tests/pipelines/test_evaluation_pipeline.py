@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from knowledge_transfer.experiment import current
-from knowledge_transfer.experiment.config import Distillation, Evaluation, Experiment, Student, Target, seed_for
+from knowledge_transfer.experiment.config import DistillationStage, Evaluation, Experiment, Student, Target, seed_for
 from knowledge_transfer.learning.data.augmentation import Augmentation
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import Normalisation, learn
@@ -27,8 +27,8 @@ TRANSFER, STUDENTS, VALIDATION = stripes(20, seed=1), stripes(30, seed=2), strip
 SETS = (TRANSFER, STUDENTS, VALIDATION, NORMALISATION)
 
 
-def distillation(**teaching: object) -> Distillation:
-    return Distillation(recipe=RECIPE, teaching=Teaching(**teaching))
+def distillation(**distillation: object) -> DistillationStage:
+    return DistillationStage(recipe=RECIPE, distillation=DistillationConfig(**distillation))
 
 
 @pytest.mark.parametrize("student_set", [False, True])
@@ -40,7 +40,7 @@ def test_labels_on_the_images_of_the_distillation_for_all_its_rounds(student_set
     assert checkpoint.facts.key == "big_labels@3"
     assert checkpoint.facts.images_sha256 == images.sha256
     assert checkpoint.facts.recipe == RECIPE.override({"epochs": 3}).model_dump(mode="json")
-    assert checkpoint.facts.teaching is None
+    assert checkpoint.facts.distillation is None
     assert checkpoint.facts.parents == {}
     assert len(history) == 3
     assert facts["sha256"] == checkpoint.sha256
@@ -86,7 +86,7 @@ def test_teachers_alone_never_tell_a_label():
             "cpu",
         )
         assert (checkpoint.facts.key, checkpoint.facts.parents) == ("big_no_labels@2", {"cnn@0": teacher.sha256})
-        assert (checkpoint.facts.recipe["epochs"], checkpoint.facts.teaching["alpha"]) == (2, 1)
+        assert (checkpoint.facts.recipe["epochs"], checkpoint.facts.distillation["alpha"]) == (2, 1)
         weights.append(checkpoint.sha256)
     assert weights[0] == weights[1]
 
@@ -121,7 +121,9 @@ def test_a_student_goes_on_from_its_trained_weights_by_its_own_reverse_recipe():
 
 
 def test_divergence_names_the_arm():
-    wild = Distillation(recipe=RECIPE.override({"learning_rate": 1e30, "epochs": 3}), teaching=Teaching())
+    wild = DistillationStage(
+        recipe=RECIPE.override({"learning_rate": 1e30, "epochs": 3}), distillation=DistillationConfig()
+    )
     with pytest.raises(TrainingDivergedError, match="big_labels"):
         nodes.learn_from_labels(*SETS, TARGET, wild, 1, 7, "cpu")
 

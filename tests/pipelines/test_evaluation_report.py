@@ -96,7 +96,7 @@ def page() -> str:
          "dropped_because_in_test_set": 0},
         {"big@1": {"sha256": "f" * 64, "parents": {"cnn@0": "e" * 64}, "images_sha256": "d" * 64, "seed": 3}},
         TIMELINE,
-        {"data": {"source": "<script>folder</script>"}, "target_distillation": {"teaching": {"alpha": 0.9}},
+        {"data": {"source": "<script>folder</script>"}, "target_distillation": {"distillation": {"alpha": 0.9}},
          "students": {"cnn": Student(name="cnn", architecture={"kind": "resnet8"})},
          "heterogeneous": {"seed": 77}},
         agreement=square(["cnn@0", "big@1"], "model").replace(8, 1.0),
@@ -152,7 +152,7 @@ def test_where_the_time_went_is_told(page):
 
 def test_the_page_has_the_numbers(page):
     assert "+3.4 ± 1.2" in page
-    assert "target_distillation.teaching.alpha: 0.9" in page
+    assert "target_distillation.distillation.alpha: 0.9" in page
     assert "students.cnn.architecture.width: 1.0" in page
     assert "heterogeneous" not in page, "another experiment's parameters"
     assert "91.0 ± 1.0" in page

@@ -97,7 +97,7 @@ def test_the_target_answers_for_all_classes_and_descends_from_all_students(finis
     assert len(facts.class_names) == sum(CLASSES.values())
     assert set(facts.parents) == {f"{name}@0" for name in DOMAINS}
     alone = checkpoint(finished_mix, "heterogeneous_vgg19_no_labels_round1").facts
-    assert (alone.teaching["alpha"], alone.teaching["gamma"]) == (1, 1)
+    assert (alone.distillation["alpha"], alone.distillation["gamma"]) == (1, 1)
 
 
 def test_the_summary_tells_domain_and_joint_accuracy(finished_mix):
@@ -260,7 +260,7 @@ def test_several_students_of_one_domain_and_two_rounds(tmp_path):
                 "heterogeneous": {
                     "rounds": 2,
                     "students": students,
-                    "target_distillation": {"teaching": {"fusion": "weighted", "top_k": 1}},
+                    "target_distillation": {"distillation": {"fusion": "weighted", "top_k": 1}},
                     "evaluation": {"controls": ["no_labels"]},
                 }
             },
@@ -276,8 +276,8 @@ def test_several_students_of_one_domain_and_two_rounds(tmp_path):
     }  # fmt: skip
     alone = checkpoint(project, "heterogeneous_vgg19_no_labels_round2").facts
     assert set(alone.parents) == {"simple_cnn@0", "resnet8@0", "squeezenet@0"}, "later teachers learned the labels"
-    standings = project.file("07_model_output/heterogeneous_ensemble_round2_standings.json")
-    assert {each["domain"] for each in json.loads(standings.read_text()).values()} == {"digits", "glyphs"}
+    validation_scores = project.file("07_model_output/heterogeneous_ensemble_round2_validation_scores.json")
+    assert {each["domain"] for each in json.loads(validation_scores.read_text()).values()} == {"digits", "glyphs"}
 
 
 @pytest.mark.parametrize(
@@ -290,11 +290,14 @@ def test_several_students_of_one_domain_and_two_rounds(tmp_path):
         ({"data_preparation": {"test_mix": {"glyph": 3}}}, "no student learns 'glyph'; did you mean 'glyphs'"),
         ({"data_preparation": {"transfer_mix": {"glyphs": 3000}}}, r"3000 images of 'glyphs', there are \d+"),
         ({"data_preparation": {"transfer_mix": {"glyphs": 0}}}, "0 images of 'glyphs', .* of 12 classes"),
-        ({"target_distillation": {"teaching": {"top_k": 2}}}, "top_k is 2, no domain has more students than 1"),
-        ({"target_distillation": {"teaching": {"gamma": 0}}}, "no_labels at gamma 0 never learns which domain"),
+        ({"target_distillation": {"distillation": {"top_k": 2}}}, "top_k is 2, no domain has more students than 1"),
+        ({"target_distillation": {"distillation": {"gamma": 0}}}, "no_labels at gamma 0 never learns which domain"),
         ({"domains": {"pets": {"source": "folder"}}}, "domains.pets: source 'folder' needs a path"),
         ({"data_preparation": {"transfer_mix": "even"}}, "heterogeneous.data_preparation.transfer_mix"),
-        ({"target_distillation": {"teaching": {"gamma": -1}}}, "heterogeneous.target_distillation.teaching.gamma"),
+        (
+            {"target_distillation": {"distillation": {"gamma": -1}}},
+            "heterogeneous.target_distillation.distillation.gamma",
+        ),
         ({"devices": "cudaa"}, "'cudaa' is no device"),
     ],
 )

@@ -113,10 +113,12 @@ def test_only_mimics_have_heads(project):
 
 
 def test_stacking_was_fitted_on_validation(project):
-    standings = json.loads(project.file("07_model_output/multi_teacher_digits_seed0_standings.json").read_text())
-    assert {arm: len(team) for arm, team in standings.items()} == {"stacked_k2": 2, "stacked_k3": 3}
-    assert all(len(each["layer"]) == 11 for team in standings.values() for each in team.values())
-    assert checkpoint(project, "stacked_k2_seed0").facts.teaching["fusion"] == "stacked"
+    validation_scores = json.loads(
+        project.file("07_model_output/multi_teacher_digits_seed0_validation_scores.json").read_text()
+    )
+    assert {arm: len(team) for arm, team in validation_scores.items()} == {"stacked_k2": 2, "stacked_k3": 3}
+    assert all(len(each["layer"]) == 11 for team in validation_scores.values() for each in team.values())
+    assert checkpoint(project, "stacked_k2_seed0").facts.distillation["fusion"] == "stacked"
 
 
 def test_every_rule_was_asked_of_the_same_teachers(rules):
@@ -175,8 +177,8 @@ def settings(**changes):
         ({"members": [2, 2]}, "members: something stands twice"),
         ({"members": [1]}, "greater than or equal to 2"),
         ({"methods": ["output_average"]}, "output_avg"),
-        ({"teaching": {"top_k": 1}}, "leave it out"),
-        ({"teaching": {"loss": "dkd"}, "alphas": [1]}, "alpha 1 withholds"),
+        ({"distillation": {"top_k": 1}}, "leave it out"),
+        ({"distillation": {"loss": "dkd"}, "alphas": [1]}, "alpha 1 withholds"),
         ({"fractions": [1]}, "less than 1"),
     ],
 )

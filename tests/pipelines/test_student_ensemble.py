@@ -97,7 +97,7 @@ def test_nothing_that_was_trained_is_lost(study):
         assert each.facts.parents.keys() == {"digits_teacher@0"}
     assert len({each.sha256 for each in kept}) == 4
     untaught = load(study, "digits_labels_conv2_kernel3_linear4_checkpoints")
-    assert all(not each.facts.parents and each.facts.teaching is None for each in untaught)
+    assert all(not each.facts.parents and each.facts.distillation is None for each in untaught)
     assert [each.facts.seed for each in untaught] == [each.facts.seed for each in kept]
 
 

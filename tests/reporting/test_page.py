@@ -25,7 +25,7 @@ DATA = {
 
 def page(*sections: Section, lead: tuple[str, ...] = ("It works.",)) -> str:
     return write_page(
-        "What it does", lead, sections, sources={"digits": DATA}, run_facts=FACTS, parameters={"seed": 0, "sets": {}}
+        "What it does", lead, sections, sources={"digits": DATA}, run_info=FACTS, parameters={"seed": 0, "sets": {}}
     )
 
 

@@ -40,7 +40,7 @@ def test_epochs_and_images_count() -> None:
     catalog["params:b"] = MemoryDataset(Student(architecture={"kind": "resnet8"}, recipe={"epochs": 30}))
     costs = expected_costs(pipeline, catalog)
     assert costs["b"] == 3 * costs["a"]
-    back = {"recipe": {"epochs": 10}, "teaching": {"student_set": True}}
+    back = {"recipe": {"epochs": 10}, "distillation": {"student_set": True}}
     catalog["params:training"] = MemoryDataset(back)
     both = expected_costs(pipeline, catalog)
     assert both["a"] == 2 * costs["a"]

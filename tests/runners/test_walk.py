@@ -118,26 +118,26 @@ def test_a_killed_node_that_waits_for_room_is_not_overtaken(monkeypatch: pytest.
     assert crew.expected[-1] == 0
 
 
-@pytest.mark.parametrize("is_refusal", [True, False])
-def test_after_a_failure_nothing_starts_and_no_process_is_kept_for_later(is_refusal: bool) -> None:
-    crew = OnPaper(2, lambda order: Failed("no", "in trace", is_refusal) if order.node.name == "a" else None)
-    kind = RunError if is_refusal else NodeError
+@pytest.mark.parametrize("is_user_error", [True, False])
+def test_after_a_failure_nothing_starts_and_no_process_is_kept_for_later(is_user_error: bool) -> None:
+    crew = OnPaper(2, lambda order: Failed("no", "in trace", is_user_error) if order.node.name == "a" else None)
+    kind = RunError if is_user_error else NodeError
     with pytest.raises(kind, match="a on somewhere failed: no") as caught:
         walk(fits(a="x", b="x", c="x", d="b"), crew, dict.fromkeys("abcd", 1)).go()
     assert crew.started == ["a", "b"]
     assert crew.expected[0] == 2
     assert crew.expected[-1] == 0
-    assert ("in trace" in str(caught.value)) is not is_refusal
+    assert ("in trace" in str(caught.value)) is not is_user_error
 
 
 def test_two_failures_are_both_told() -> None:
-    crew = OnPaper(2, lambda _: Failed("no", "", is_refusal=True))
+    crew = OnPaper(2, lambda _: Failed("no", "", is_user_error=True))
     with pytest.raises(RunError, match="a on somewhere failed: no\nb on somewhere failed: no"):
         walk(fits(a="x", b="x"), crew, dict.fromkeys("ab", 1)).go()
 
 
 def test_one_failure_of_several_that_takes_a_developer_has_its_traceback_told() -> None:
-    crew = OnPaper(2, lambda order: Failed("no", "in trace", is_refusal=order.node.name == "b"))
+    crew = OnPaper(2, lambda order: Failed("no", "in trace", is_user_error=order.node.name == "b"))
     with pytest.raises(NodeError, match=r"a on somewhere failed: no\nin trace\nb on somewhere failed: no$"):
         walk(fits(a="x", b="x"), crew, dict.fromkeys("ab", 1)).go()
 

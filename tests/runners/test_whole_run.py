@@ -78,7 +78,7 @@ def test_mlflow_has_a_child_for_every_model_with_its_device(side_by_side: Projec
 
 
 def test_what_was_made_by_other_processes_is_stamped(side_by_side: Project) -> None:
-    assert json.loads(side_by_side.file("08_reporting/made_with.json").read_text())["parameters_sha256"]
+    assert json.loads(side_by_side.file("08_reporting/provenance.json").read_text())["parameters_sha256"]
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def warnings_in(log: pytest.LogCaptureFixture) -> list[str]:
 def test_every_model_has_a_run_of_the_same_shape_below_the_pipelines(
     project: Path, mlflow_log: pytest.LogCaptureFixture
 ) -> None:
-    taught = {"teaching": {"alpha": 0.9}, "parents": {"vgg19@0": "f" * 64}}
+    taught = {"distillation": {"alpha": 0.9}, "parents": {"vgg19@0": "f" * 64}}
     kedro_run(
         project,
         Pipeline(
@@ -204,8 +204,8 @@ def test_every_model_has_a_run_of_the_same_shape_below_the_pipelines(
         "seed",
     } <= plain.params.keys()
     assert {key for key in plain.params if "." not in key} == {key for key in other.params if "." not in key}
-    assert plain.params["teaching.alpha"] == "None"
-    assert other.params["teaching.alpha"] == "0.9"
+    assert plain.params["distillation.alpha"] == "None"
+    assert other.params["distillation.alpha"] == "0.9"
     assert other.tags["parent.vgg19_round0"] == "f" * 64
     assert other.tags["stage"] == "student_training"
     assert not warnings_in(mlflow_log)

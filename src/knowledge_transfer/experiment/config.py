@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from knowledge_transfer.learning.config import Knobs, nearest
+from knowledge_transfer.learning.config import Config, did_you_mean
 from knowledge_transfer.learning.data.domain_mix import Shares
 from knowledge_transfer.learning.data.domains import ALL
-from knowledge_transfer.learning.distillation.config import Teaching
-from knowledge_transfer.learning.ensembles.fusion import APART, FITTED_RULES
+from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, SEPARATE
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.training.recipe import Recipe
 
@@ -37,7 +37,7 @@ def _as_one_text(given: Any) -> Any:
 Devices = Annotated[str, BeforeValidator(_as_one_text)]
 
 
-class DataSource(Knobs):
+class DataSource(Config):
     """Which images; `globals.yml` sets it, for the catalog reads it too."""
 
     source: str
@@ -45,7 +45,7 @@ class DataSource(Knobs):
     image_size: int = Field(ge=32)
 
 
-class Domain(Knobs):
+class Domain(Config):
     """What a domain of a mix is, when it is not a source of that name: none of a value, the mix's own."""
 
     source: str
@@ -58,7 +58,7 @@ class Domain(Knobs):
         return self
 
 
-class DataPreparation(Knobs):
+class DataPreparation(Config):
     """How the published images are cut; limits are numbers of images of each domain, none for all.
 
     `transfer_mix` and `test_mix` are the shares of the domains in those sets of a mix: proportional, equal, or numbers
@@ -73,7 +73,7 @@ class DataPreparation(Knobs):
     test_mix: Shares = "proportional"
 
 
-class Student(Knobs):
+class Student(Config):
     """One member of the roster; `recipe` and `reverse_recipe` change single knobs of the stages' recipes for it.
 
     `domain` is the data it learns, by the name of its source or of an entry of `domains`; `all` where there is no mix.
@@ -98,7 +98,7 @@ class Student(Knobs):
         return self
 
 
-class Target(Knobs):
+class Target(Config):
     """The large network; on more than one of the devices it is trained data-parallel, with the same result."""
 
     name: str
@@ -106,27 +106,27 @@ class Target(Knobs):
     devices: int = Field(default=1, ge=1)
 
 
-class Training(Knobs):
+class Training(Config):
     """A stage that learns from labels alone."""
 
     recipe: Recipe
 
 
-class Distillation(Knobs):
+class DistillationStage(Config):
     """A stage that learns from soft labels."""
 
     recipe: Recipe
-    teaching: Teaching
+    distillation: DistillationConfig
 
 
-class Evaluation(Knobs):
+class Evaluation(Config):
     """What is measured beside the models: `controls` are the reference arms, all, none or some of them."""
 
     controls: bool | tuple[ReferenceArm, ...] = True
     label_smoothing: float = Field(default=0.1, gt=0, lt=1)
 
 
-class Experiment(Knobs):
+class Experiment(Config):
     """Every parameter of a run.
 
     Students of one domain each make a mix, over the union of whose label spaces the target learns.
@@ -144,8 +144,8 @@ class Experiment(Knobs):
     target: Target
     data_preparation: DataPreparation
     student_training: Training
-    target_distillation: Distillation
-    reverse_distillation: Distillation
+    target_distillation: DistillationStage
+    reverse_distillation: DistillationStage
     evaluation: Evaluation
 
     @model_validator(mode="before")
@@ -205,13 +205,13 @@ class Experiment(Knobs):
 
     @property
     def _reads_labels(self) -> bool:
-        return self.target_distillation.teaching.loss == "dkd"
+        return self.target_distillation.distillation.loss == "dkd"
 
     @model_validator(mode="after")
     def _arms_can_learn(self) -> Experiment:
         if self._reads_labels and "no_labels" in self.reference_arms:
             raise ValueError("evaluation.controls: no_labels withholds the labels that loss 'dkd' reads: leave it out")
-        if len(self.mix) > 1 and not self.target_distillation.teaching.gamma and "no_labels" in self.reference_arms:
+        if len(self.mix) > 1 and not self.target_distillation.distillation.gamma and "no_labels" in self.reference_arms:
             raise ValueError(
                 "evaluation.controls: no_labels at gamma 0 never learns which domain is which: leave it out"
             )
@@ -230,7 +230,7 @@ class Experiment(Knobs):
             for domain in shares if isinstance(shares, dict) else ():
                 if domain not in self.mix:
                     raise ValueError(
-                        f"data_preparation.{name}: no student learns '{domain}'{nearest(domain, self.mix)}"
+                        f"data_preparation.{name}: no student learns '{domain}'{did_you_mean(domain, self.mix)}"
                     )
         return self
 
@@ -249,17 +249,17 @@ class Experiment(Knobs):
 
     @model_validator(mode="after")
     def _members_can_be_chosen(self) -> Experiment:
-        reverse = self.reverse_distillation.teaching
+        reverse = self.reverse_distillation.distillation
         if reverse.top_k is not None or reverse.fusion in FITTED_RULES:
             fitted = ", ".join(FITTED_RULES)
             raise ValueError(f"reverse_distillation has one teacher, the target: no top_k, no fusion that is {fitted}")
-        top_k = self.target_distillation.teaching.top_k
+        top_k = self.target_distillation.distillation.top_k
         learners = [student.domain for student in self.students.values()]
         most = max(learners.count(domain) for domain in self.mix)
         if top_k is not None and top_k > most:
             of = "the roster has" if len(self.mix) == 1 else "no domain has more students than"
-            raise ValueError(f"target_distillation.teaching.top_k is {top_k}, {of} {most}")
-        apart, heads = self.target_distillation.teaching.fusion == APART, self.target.architecture.heads
+            raise ValueError(f"target_distillation.distillation.top_k is {top_k}, {of} {most}")
+        apart, heads = self.target_distillation.distillation.fusion == SEPARATE, self.target.architecture.heads
         if apart and heads not in (1, members := min(top_k or most, most)):
             raise ValueError(f"target.architecture.heads is {heads}, teachers kept apart are {members}")
         return self

@@ -7,14 +7,14 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.experiment.config import Devices
-from knowledge_transfer.learning.config import Knobs
-from knowledge_transfer.learning.distillation.config import Teaching
-from knowledge_transfer.learning.ensembles.fusion import APART, FITTED_RULES
+from knowledge_transfer.learning.config import Config
+from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, SEPARATE
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.training.recipe import Recipe
 
 
-class StudyData(Knobs):
+class StudyData(Config):
     """How a study's published images are cut; limits are numbers of images, none for all."""
 
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
@@ -22,20 +22,20 @@ class StudyData(Knobs):
     test_limit: int | None = Field(default=None, ge=1)
 
 
-class Model(Knobs):
+class Model(Config):
     """A network and how it is trained."""
 
     architecture: Architecture
     recipe: Recipe = Recipe()
 
 
-class StudySet(Knobs):
+class StudySet(Config):
     """One data set of a study, by the name of its source or of an entry of `domains`; subclasses add what it trains."""
 
     data: StudyData = StudyData()
 
 
-class Study(Knobs):
+class Study(Config):
     """What the settings of every study have; seed and devices are the main experiment's unless it has its own.
 
     `seeds` is how many times every arm is trained, with other initial weights and another order of the images each
@@ -49,11 +49,11 @@ class Study(Knobs):
 
     @model_validator(mode="after")
     def _no_knob_is_idle(self) -> Study:
-        teaching = getattr(self, "teaching", None)
-        for knob in ("start", "student_set", "gamma") if teaching is not None else ():
-            if getattr(teaching, knob) != Teaching.model_fields[knob].default:
+        distillation = getattr(self, "distillation", None)
+        for knob in ("start", "student_set", "gamma") if distillation is not None else ():
+            if getattr(distillation, knob) != DistillationConfig.model_fields[knob].default:
                 raise ValueError(
-                    f"teaching.{knob} is for the stages of the main experiment, no study has it: leave it out"
+                    f"distillation.{knob} is for the stages of the main experiment, no study has it: leave it out"
                 )
         return self
 
@@ -76,9 +76,9 @@ def present(given: Any) -> Any:
     return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
 
 
-def require_one_teacher(teaching: Teaching) -> None:
+def require_one_teacher(distillation: DistillationConfig) -> None:
     """Raise ValueError for a teaching that takes several teachers, or what validation says of them."""
-    if teaching.top_k is not None or teaching.fusion in (*FITTED_RULES, APART):
+    if distillation.top_k is not None or distillation.fusion in (*FITTED_RULES, SEPARATE):
         raise ValueError(
-            f"teaching: there is one teacher, so no top_k and no fusion '{teaching.fusion}': leave both out"
+            f"distillation: there is one teacher, so no top_k and no fusion '{distillation.fusion}': leave both out"
         )

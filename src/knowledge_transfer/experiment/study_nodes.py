@@ -15,7 +15,7 @@ from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domain_mix import counts_of, thin
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import resolve_device
@@ -103,7 +103,7 @@ def label_images(images: ImageSet, recipe: Recipe, seed: int, device: str, *teac
 def teach(
     name: str,
     repeat: int,
-    teaching: Teaching,
+    distillation: DistillationConfig,
     images: ImageSet,
     validation: ImageSet,
     normalisation: dict[str, Any],
@@ -134,7 +134,7 @@ def teach(
         seed=seed_for(seed, f"repeat {repeat}"),
         device=resolve_device(device),
         soft_labels=soft_labels,
-        teaching=teaching,
+        distillation=distillation,
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")
 
@@ -152,17 +152,17 @@ def ask(images: ImageSet, training_images: ImageSet, device: str, *models: Check
     return label(list(models), images, views=1, view_seed=0, augmentation=Augmentation(), device=resolve_device(device))
 
 
-def summarise(rows: pd.DataFrame, run_facts: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def summarise(rows: pd.DataFrame, run_info: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return what MLflow, the console and other programs are told of a study, in strict JSON.
 
     `rows` have a model, its stage (a word for its part in the study, the data set's name first where there are
     several), and of `NUMBERS` those that were measured; what was not is null.
     """
     return {
-        "pipeline": run_facts["pipeline"],
-        "environment": run_facts["environment"],
+        "pipeline": run_info["pipeline"],
+        "environment": run_info["environment"],
         "seed": seed,
-        "seconds": round(time.time() - run_facts["started"], 1),
+        "seconds": round(time.time() - run_info["started"], 1),
         "rows": [
             {
                 "model": row["model"],

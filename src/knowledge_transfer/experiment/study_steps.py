@@ -11,7 +11,7 @@ from kedro.pipeline import node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment.study_nodes import ask, cut, label_images, summarise, teach, train
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 
 
 def cutting(name: str) -> Node:
@@ -78,9 +78,9 @@ def labelling(labels: str, teachers: Sequence[str], *, source: str, recipe: str)
     )
 
 
-def teaching(
+def distilling(
     learner: str,
-    how: Teaching,
+    how: DistillationConfig,
     labels: str,
     teachers: Sequence[str],
     *,
@@ -127,7 +127,7 @@ def asking(models: Sequence[str], part: str, *, source: str) -> Node:
 
 def summing_up() -> Node:
     """Return the node that makes the study's `summary` of its `rows_table`."""
-    return node(summarise, ["rows_table", "run_facts", "params:seed"], "summary", name="summarise")
+    return node(summarise, ["rows_table", "run_info", "params:seed"], "summary", name="summarise")
 
 
 def learning(source: str) -> dict[str, str]:

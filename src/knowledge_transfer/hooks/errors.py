@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.framework.hooks import hook_impl
 
-from knowledge_transfer.errors import RunError, is_refusal, told
+from knowledge_transfer.errors import RunError, is_user_error, told
 
 
 class ErrorHooks:
@@ -13,5 +13,5 @@ class ErrorHooks:
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """Raise RunError in place of an unusable file, a diverged fit, or anything else that this project refuses."""
-        if is_refusal(error) and not isinstance(error, RunError):
+        if is_user_error(error) and not isinstance(error, RunError):
             raise RunError(told(error)) from error

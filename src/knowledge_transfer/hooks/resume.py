@@ -19,12 +19,12 @@ from knowledge_transfer.experiment.config import STUDIES, parameters_of
 from knowledge_transfer.experiment.current import prefix_of
 
 logger = logging.getLogger(__name__)
-_STAMP = "made_with"
+_STAMP = "provenance"
 _WITHOUT_EFFECT = ("devices", "per_device")  # on what is made
 
 
 class ResumingHooks:
-    """Keeps in `made_with` which parameters are in use and since when, and refuses to mix two sets of them."""
+    """Keeps in `provenance` which parameters are in use and since when, and refuses to mix two sets of them."""
 
     def __init__(self) -> None:
         self._pending: tuple[str, dict[str, Any], CatalogProtocol] | None = None

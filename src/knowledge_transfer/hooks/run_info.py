@@ -18,12 +18,12 @@ _LIBRARIES = ("torch", "torchvision", "kedro", "mlflow")
 
 
 class RunFactsHooks:
-    """Writes the dataset `run_facts` before a run that reads it."""
+    """Writes the dataset `run_info` before a run that reads it."""
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Save pipeline, environment, start, machine, library versions and git commit."""
-        name = f"{prefix_of(pipeline)}run_facts"
+        name = f"{prefix_of(pipeline)}run_info"
         if name not in pipeline.inputs():
             return
         names = run_params["pipeline_names"] or ["bidirectional"]

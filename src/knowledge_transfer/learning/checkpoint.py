@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.domains import ALL, Block
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.architecture import Architecture
@@ -19,7 +19,7 @@ from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import weights_sha256
 
 
-class Facts(Knobs):
+class Facts(Config):
     """What a checkpoint is; the sidecar file beside its weights and one row of a run's inventory.
 
     `name` is the identity of the model in this run, `round` the round that made it (0: before any transfer);
@@ -43,7 +43,7 @@ class Facts(Knobs):
     seed: int
     images_sha256: str
     recipe: dict[str, Any]
-    teaching: dict[str, Any] | None = None
+    distillation: dict[str, Any] | None = None
     parents: dict[str, str] = {}
     metrics: dict[str, float] = {}
     sha256: str

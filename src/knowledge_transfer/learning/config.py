@@ -9,14 +9,14 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, model_validator
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known word closest to `word`, or the list of known words."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
 
 
-class Knobs(BaseModel):
+class Config(BaseModel):
     """Frozen settings that refuse unknown keys (naming the nearest known one), infinities, and booleans as numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
@@ -28,7 +28,7 @@ class Knobs(BaseModel):
             return given
         for key, value in given.items():
             if key not in cls.model_fields:
-                raise ValueError(f"unknown key '{key}'{nearest(str(key), cls.model_fields)}")
+                raise ValueError(f"unknown key '{key}'{did_you_mean(str(key), cls.model_fields)}")
             kind = cls.model_fields[key].annotation
             numeric = {kind, *get_args(kind)} & {int, float}
             if isinstance(value, bool) and numeric and bool not in {kind, *get_args(kind)}:

@@ -11,35 +11,35 @@ from pydantic import Field
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
-from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.ensembles import fusion
 from knowledge_transfer.learning.ensembles.fusion_weights import FITS
 from knowledge_transfer.learning.evaluation.predict import predict
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses.distillation import resolve
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
 from knowledge_transfer.learning.training.events import EpochEnded
 from knowledge_transfer.learning.training.loop import Fitted
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Lesson
+from knowledge_transfer.learning.training.trainer import DistillationObjective
 
 GENERATOR = threading.Lock()  # of torch, from which fits draw: one at a time in a process
 
 
-class Normalisation(Knobs):
+class Normalisation(Config):
     """Channel means and deviations of the student set, pixels scaled to [0, 1]."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
 
-class Standing(Knobs):
+class ValidationScore(Config):
     """What validation says of one member: its accuracy, and its part in the fusions that are fitted to its domain.
 
     `weight` is its share in `weighted`, `boost` its weight in `boosted`, `layer` its part of the layer of `stacked`,
@@ -70,8 +70,8 @@ def learn(
     round_: int = 0,
     start: Checkpoint | Pretrained | None = None,
     soft_labels: SoftLabels | None = None,
-    teaching: Teaching | None = None,
-    standings: dict[str, Standing] | None = None,
+    distillation: DistillationConfig | None = None,
+    validation_scores: dict[str, ValidationScore] | None = None,
     view_seed: int | None = None,
     replicas: int = 1,
     image_weights: Tensor | None = None,
@@ -79,18 +79,18 @@ def learn(
     """Return the checkpoint of `name` after `round_`, and its learning curve.
 
     It starts from `start` (none: fresh weights drawn by `seed`; of pretrained weights all but the last layer). With
-    `soft_labels` and `teaching` it learns from the teachers as well; `standings` (by member) are what fitted fusion
-    rules and `top_k` go by. `view_seed` is for a learner without a teacher that is to see the views of one with.
+    `soft_labels` and `distillation` it learns from the teachers as well; fitted fusion rules and `top_k` go by
+    `validation_scores`, by member. `view_seed` is for a learner without a teacher that is to see the views of one with.
     `replicas` devices train it together, to the same weights up to rounding (`launcher.fit`). `image_weights`
     float [N], of mean 1, weigh each image's loss. Fits in threads of one process wait for each other.
 
     Raises ValueError when `start` is another architecture, or a checkpoint that answers with other classes, or when
     there are too few devices or images in a batch for the replicas.
     """
-    lesson = None
-    if soft_labels is not None and teaching is not None:
-        lesson = prepare_lesson(soft_labels, images, teaching, standings)
-        _require_heads(architecture, lesson)
+    objective = None
+    if soft_labels is not None and distillation is not None:
+        objective = distillation_objective(soft_labels, images, distillation, validation_scores)
+        _require_heads(architecture, objective)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
         network = network_of(architecture, images, normalisation, seed, start)
@@ -103,7 +103,7 @@ def learn(
             seed=seed,
             device=device,
             name=name,
-            lesson=lesson,
+            objective=objective,
             view_seed=view_seed,
             image_weights=image_weights,
         )
@@ -118,7 +118,7 @@ def learn(
         seed=seed,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         round_=round_,
-        teaching=teaching,
+        distillation=distillation,
         parents=parents,
     )
     return checkpoint, fitted.history
@@ -135,7 +135,7 @@ def record(
     seed: int,
     parameters: int,
     round_: int = 0,
-    teaching: Teaching | None = None,
+    distillation: DistillationConfig | None = None,
     parents: dict[str, str] | None = None,
 ) -> Checkpoint:
     """Return the checkpoint of a fit, with all that is known of how it came about."""
@@ -153,7 +153,7 @@ def record(
         seed=seed,
         images_sha256=images.sha256,
         recipe=recipe.model_dump(mode="json"),
-        teaching=None if teaching is None else teaching.model_dump(mode="json"),
+        distillation=None if distillation is None else distillation.model_dump(mode="json"),
         parents=parents or {},
         metrics=fitted.metrics,
         sha256=weights_sha256(fitted.state),
@@ -161,48 +161,51 @@ def record(
     return Checkpoint(facts, fitted.state)
 
 
-def prepare_lesson(
-    soft_labels: SoftLabels, images: ImageSet, teaching: Teaching, standings: dict[str, Standing] | None
-) -> Lesson:
-    """Return the lesson that `teaching` makes of the soft labels of `images`, fused once for all epochs.
+def distillation_objective(
+    soft_labels: SoftLabels,
+    images: ImageSet,
+    distillation: DistillationConfig,
+    validation_scores: dict[str, ValidationScore] | None,
+) -> DistillationObjective:
+    """Return the objective that `distillation` makes of the soft labels of `images`, fused once for all epochs.
 
-    Raises ValueError when a fitted rule or `top_k` is asked for and there are no standings.
+    Raises ValueError when a fitted rule or `top_k` is asked for and there are no validation_scores.
     """
     members, weights = soft_labels.members, None
-    is_fitted = teaching.fusion in fusion.FITTED_RULES
-    if teaching.top_k is not None or is_fitted:
-        if standings is None:
-            raise ValueError(f"top_k and the {teaching.fusion} fusion need the members' standings on validation")
-        members = best_members(standings, teaching.top_k)
-        weights = {key: standings[key].part_in(teaching.fusion) for key in members} if is_fitted else None
-    if teaching.fusion == fusion.APART:
+    is_fitted = distillation.fusion in fusion.FITTED_RULES
+    if distillation.top_k is not None or is_fitted:
+        if validation_scores is None:
+            raise ValueError(f"top_k and the {distillation.fusion} fusion need the members' validation scores")
+        members = best_members(validation_scores, distillation.top_k)
+        weights = {key: validation_scores[key].part_in(distillation.fusion) for key in members} if is_fitted else None
+    if distillation.fusion == fusion.SEPARATE:
         teacher_logits = soft_labels.member_logits(images, members=members)
     else:
         teacher_logits = soft_labels.teacher_logits(
-            teaching.fusion, images, temperature=teaching.temperature, members=members, weights=weights
+            distillation.fusion, images, temperature=distillation.temperature, members=members, weights=weights
         )
-    return Lesson(
+    return DistillationObjective(
         teacher_logits=teacher_logits,
-        soft_loss=distillation.resolve(teaching.loss, {"temperature": teaching.temperature, **teaching.loss_options}),
-        alpha=teaching.alpha,
+        soft_loss=resolve(distillation.loss, {"temperature": distillation.temperature, **distillation.loss_options}),
+        alpha=distillation.alpha,
         view_seed=soft_labels.facts.view_seed,
-        gamma=teaching.gamma,
+        gamma=distillation.gamma,
     )
 
 
-def _require_heads(architecture: Architecture, lesson: Lesson) -> None:
-    members = lesson.teacher_logits.shape[2] if lesson.teacher_logits.ndim == 4 else None
+def _require_heads(architecture: Architecture, objective: DistillationObjective) -> None:
+    members = objective.teacher_logits.shape[2] if objective.teacher_logits.ndim == 4 else None
     if members is not None and architecture.heads not in (1, members):
         raise ValueError(f"{members} teachers kept apart, but {architecture.heads} heads: set heads to {members} or 1")
 
 
-def best_members(standings: dict[str, Standing], top_k: int | None) -> tuple[str, ...]:
+def best_members(validation_scores: dict[str, ValidationScore], top_k: int | None) -> tuple[str, ...]:
     """Return the keys of each domain's `top_k` members (none: all) that are best on validation, in roster order."""
     chosen: set[str] = set()
-    for domain in {standing.domain for standing in standings.values()}:
-        rivals = [key for key in standings if standings[key].domain == domain]
-        chosen |= set(sorted(rivals, key=lambda key: -standings[key].accuracy)[:top_k])
-    return tuple(key for key in standings if key in chosen)
+    for domain in {score.domain for score in validation_scores.values()}:
+        rivals = [key for key in validation_scores if validation_scores[key].domain == domain]
+        chosen |= set(sorted(rivals, key=lambda key: -validation_scores[key].accuracy)[:top_k])
+    return tuple(key for key in validation_scores if key in chosen)
 
 
 def _parent(start: Checkpoint | Pretrained | None) -> dict[str, str]:
@@ -237,28 +240,28 @@ def network_of(
     return network
 
 
-def transfer_through(transfer_images: ImageSet, student_images: ImageSet, teaching: Teaching) -> ImageSet:
+def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distillation: DistillationConfig) -> ImageSet:
     """Return the images through which knowledge passes: the transfer set, joined by the student set if so taught."""
-    return transfer_images.join(student_images) if teaching.student_set else transfer_images
+    return transfer_images.join(student_images) if distillation.student_set else transfer_images
 
 
-def rank(members: list[Checkpoint], validation: ImageSet, *, device: torch.device) -> dict[str, Standing]:
-    """Return each member's standing on the validation images of its domain, by key, in the given order."""
-    standings: dict[str, Standing] = {}
+def rank(members: list[Checkpoint], validation: ImageSet, *, device: torch.device) -> dict[str, ValidationScore]:
+    """Return each member's score on the validation images of its domain, by key, in the given order."""
+    validation_scores: dict[str, ValidationScore] = {}
     for domain in dict.fromkeys(member.facts.domain for member in members):
         rivals, images = [member for member in members if member.facts.domain == domain], validation.of(domain)
         logits = torch.stack([predict(member.build(), images, device=device) for member in rivals])
-        named = standings_of([member.facts.key for member in rivals], logits, images.labels)
-        standings |= {key: standing.model_copy(update={"domain": domain}) for key, standing in named.items()}
-    return {member.facts.key: standings[member.facts.key] for member in members}
+        named = score_members([member.facts.key for member in rivals], logits, images.labels)
+        validation_scores |= {key: score.model_copy(update={"domain": domain}) for key, score in named.items()}
+    return {member.facts.key: validation_scores[member.facts.key] for member in members}
 
 
-def standings_of(keys: Sequence[str], logits: Tensor, labels: Tensor) -> dict[str, Standing]:
-    """Return the standing of each member by its key, from their `logits` [M, N, C] on validation images."""
+def score_members(keys: Sequence[str], logits: Tensor, labels: Tensor) -> dict[str, ValidationScore]:
+    """Return the score of each member by its key, from their `logits` [M, N, C] on validation images."""
     weights, boosts, layers = (fit(logits, labels).tolist() for fit in FITS.values())
     accuracies = (logits.argmax(2) == labels).float().mean(1).tolist()
     return {
-        key: Standing(accuracy=accuracy, weight=min(weight, 1.0), boost=boost, layer=layer)
+        key: ValidationScore(accuracy=accuracy, weight=min(weight, 1.0), boost=boost, layer=layer)
         for key, accuracy, weight, boost, layer in zip(keys, accuracies, weights, boosts, layers, strict=True)
     }
 

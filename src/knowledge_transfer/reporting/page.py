@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
-from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.config import Config
 from knowledge_transfer.reporting.formats import p_value, percent, points
 from knowledge_transfer.reporting.style import inline_svg
 
@@ -106,7 +106,7 @@ def write_page(
     sections: Sequence[Section],
     *,
     sources: Mapping[str, Mapping[str, Any]],
-    run_facts: Mapping[str, Any],
+    run_info: Mapping[str, Any],
     parameters: Mapping[str, Any],
 ) -> str:
     """Return the page as HTML: no script, nothing fetched from anywhere.
@@ -120,9 +120,9 @@ def write_page(
         lead=lead,
         sections=sections,
         sources=sources,
-        run=run_facts,
-        date=datetime.fromtimestamp(run_facts["started"], timezone.utc),
-        seconds=time.time() - run_facts["started"],
+        run=run_info,
+        date=datetime.fromtimestamp(run_info["started"], timezone.utc),
+        seconds=time.time() - run_info["started"],
         parameters=dict(flat(parameters)),
         css=STYLE,
     )
@@ -132,7 +132,7 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
     """Yield every leaf under its dotted key, both as `kedro run --params` spells them."""
     for key, value in nested.items():
         # What a node takes as a checked model is one in the parameters, too.
-        plain = value.model_dump(mode="json") if isinstance(value, Knobs) else value
+        plain = value.model_dump(mode="json") if isinstance(value, Config) else value
         if isinstance(plain, Mapping) and plain:
             yield from flat(plain, f"{prefix}{key}.")
         else:

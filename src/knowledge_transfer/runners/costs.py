@@ -69,13 +69,13 @@ def _plain(value: Any) -> Any:
 
 
 def _epochs(model: Mapping[str, Any], stage: Mapping[str, Any]) -> int:
-    changes = model.get("reverse_recipe" if "teaching" in stage else "recipe") or {}
+    changes = model.get("reverse_recipe" if "distillation" in stage else "recipe") or {}
     return int(changes.get("epochs", stage["recipe"]["epochs"]))
 
 
 def _images(stage: Mapping[str, Any]) -> int:
     """Return of how many image sets a fit sees every image."""
-    return 2 if stage.get("teaching", {}).get("student_set") else 1
+    return 2 if stage.get("distillation", {}).get("student_set") else 1
 
 
 @cache

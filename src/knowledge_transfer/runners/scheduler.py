@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import AbstractRunner
 
-from knowledge_transfer.errors import RunError, is_refusal
+from knowledge_transfer.errors import RunError, is_user_error
 from knowledge_transfer.experiment.current import model_name
 from knowledge_transfer.runners.messages import Order, order_of
 from knowledge_transfer.runners.reports import Crew, Report, Started
@@ -59,7 +59,7 @@ class Walk:
         self._waiting = set(self._needs)
         self._loads = Counter(chain.from_iterable(node.inputs for node in self.pipeline.nodes))
         self._made: dict[str, Any] = {}  # data that is nowhere but in memory, while anyone needs it
-        self._is_mendable = True
+        self._is_user_error = True
 
     def go(self) -> None:
         """Run every node. Raises RunError, or NodeError where it takes a developer, naming what failed and where."""
@@ -69,7 +69,7 @@ class Walk:
                 self._take(report)
         if self.failures:
             text = "\n".join(self.failures)
-            raise RunError(text) if self._is_mendable else NodeError(text)
+            raise RunError(text) if self._is_user_error else NodeError(text)
         for name, data in self._made.items():
             self.catalog.save(name, self.crew.fetch(data))
 
@@ -113,7 +113,7 @@ class Walk:
                 node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async
             )
         except Exception as error:  # whatever a dataset raises that is read here, because it is only in memory
-            self._fail(node, str(error), traceback.format_exc(), is_mendable=is_refusal(error))
+            self._fail(node, str(error), traceback.format_exc(), is_user_error=is_user_error(error))
         else:
             self._give(order)
 
@@ -127,10 +127,10 @@ class Walk:
         try:
             places = self.crew.start(order)
         except OSError as error:
-            self._take(Report(order, Failed(f"cannot get a process of its own: {error}", "", is_refusal=True)))
+            self._take(Report(order, Failed(f"cannot get a process of its own: {error}", "", is_user_error=True)))
         except Exception as error:  # what cannot be pickled raises whatever it likes
             message = f"cannot be sent to another process ({error}): its function must be one that can be imported"
-            self._take(Report(order, Failed(message, "", is_refusal=True)))
+            self._take(Report(order, Failed(message, "", is_user_error=True)))
         else:
             if places:
                 self._take(Report(order, Started(places)))
@@ -146,13 +146,13 @@ class Walk:
             case Done():
                 self._finish(node, what)
             case Failed():
-                self._fail(node, what.message, what.traceback, is_mendable=what.is_refusal)
+                self._fail(node, what.message, what.traceback, is_user_error=what.is_user_error)
             case Killed() if order.attempt < _TRIES:
                 logger.warning("%s %s: it is tried once more", self._told(node), what.how)
                 self._end(node, "killed", None)
                 self.again.append(order.again())
             case Killed():
-                self._fail(node, f"its process {what.how}, twice", "", is_mendable=True, status="killed")
+                self._fail(node, f"its process {what.how}, twice", "", is_user_error=True, status="killed")
             case _:
                 self.hooks.hook.on_node_told(node=node, event=what)
 
@@ -165,9 +165,9 @@ class Walk:
             if self._loads[name] < 1:
                 del self._made[name]
 
-    def _fail(self, node: Node, message: str, trace: str, *, is_mendable: bool, status: str = "failed") -> None:
-        self.failures.append(f"{self._told(node)} failed: {message}" + ("" if is_mendable else f"\n{trace}"))
-        self._is_mendable &= is_mendable
+    def _fail(self, node: Node, message: str, trace: str, *, is_user_error: bool, status: str = "failed") -> None:
+        self.failures.append(f"{self._told(node)} failed: {message}" + ("" if is_user_error else f"\n{trace}"))
+        self._is_user_error &= is_user_error
         self._end(node, status, message)
         if rest := self.running.keys() - {node}:
             names = ", ".join(sorted(each.name for each in rest))

@@ -15,7 +15,7 @@ from kedro.framework.project import configure_logging, configure_project, settin
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import Task
 
-from knowledge_transfer.errors import is_refusal, told
+from knowledge_transfer.errors import is_user_error, told
 from knowledge_transfer.learning.distributed.worker import RankKilledError
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.runners.messages import Order, Setting, built
@@ -43,11 +43,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The node raised. `is_refusal`: its message is meant for the user, who needs no traceback."""
+    """The node raised. `is_user_error`: its message is meant for the user, who needs no traceback."""
 
     message: str
     traceback: str
-    is_refusal: bool
+    is_user_error: bool
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def execute(order: Order, tell: Tell) -> Done | Failed | Killed:
     except RankKilledError as error:
         return Killed(f"lost a process of its own: {error}")
     except Exception as error:
-        message = told(error) if is_refusal(error) else f"{type(error).__name__}: {error}"
-        return Failed(message, traceback.format_exc(), is_refusal(error))
+        message = told(error) if is_user_error(error) else f"{type(error).__name__}: {error}"
+        return Failed(message, traceback.format_exc(), is_user_error(error))
     finally:
         events.unsubscribe(tell)
         hooks.unregister(saving)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from knowledge_transfer.learning.checkpoint import Facts
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.training.events import EpochEnded
 
 _EPOCH_METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "images_per_second")
@@ -28,7 +28,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def model_parameters(facts: Facts, stage: str) -> dict[str, Any]:
-    """Return how a model was made; one that nobody taught has every key of teaching, too."""
+    """Return how a model was made; one that nobody taught has every key of distillation, too."""
     return flatten(
         {
             "architecture": facts.architecture.kind,
@@ -37,7 +37,7 @@ def model_parameters(facts: Facts, stage: str) -> dict[str, Any]:
             "round": facts.round,
             "domain": facts.domain,
             "recipe": facts.recipe,
-            "teaching": facts.teaching or dict.fromkeys(Teaching.model_fields),
+            "distillation": facts.distillation or dict.fromkeys(DistillationConfig.model_fields),
             "parameters": facts.parameters,
             "seed": facts.seed,
         }

@@ -40,7 +40,7 @@ def checkpoint(seed: int = 0, **facts: Any) -> Checkpoint:
         "seed": seed,
         "images_sha256": "abc",
         "recipe": {"learning_rate": 0.1, "augmentation": {"crop": 3}, "milestones": (1, 2)},
-        "teaching": {"alpha": 0.9},
+        "distillation": {"alpha": 0.9},
         "parents": {"vgg19@0": "def"},
         "metrics": {"validation_accuracy": 1 / 3},
         "sha256": weights_sha256(state),

@@ -16,7 +16,7 @@ from knowledge_transfer.learning.data.domains import (
     union_names,
     within_block,
 )
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.by_domain import domain_loss, smoothed_cross_entropy, soft_loss_by_block
 
 CPU = torch.device("cpu")
@@ -27,8 +27,8 @@ PARTS = parts_of(DOMAINS, BLOCKS, CPU)
 OUTSIDE = torch.stack([torch.tensor([0, 0, 1, 1, 1]), torch.tensor([1, 1, 0, 0, 0])])[DOMAINS].bool()
 
 
-def bound(name: str) -> distillation.SoftLoss:
-    return distillation.resolve(name, {"temperature": 2.0})
+def bound(name: str) -> losses.SoftLoss:
+    return losses.resolve(name, {"temperature": 2.0})
 
 
 def random_pair(classes: int = 5) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ def test_kl_within_the_blocks_worked_number():
     )
     labels = torch.tensor([0, 4, 2, 3])
     value = soft_loss_by_block(
-        distillation.resolve("kl", {"temperature": 3.0}),
+        losses.resolve("kl", {"temperature": 3.0}),
         3 * torch.tensor(student).log(),
         3 * torch.tensor(teacher).log(),
         labels,
@@ -74,7 +74,7 @@ def test_kl_within_the_blocks_worked_number():
     assert value.item() == pytest.approx(9 * expected / 4, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", distillation.SOFT_LOSSES)
+@pytest.mark.parametrize("name", losses.SOFT_LOSSES)
 def test_a_soft_loss_judges_each_domain_by_itself(name):
     """Labels too: `dkd` counts them from the block's first class."""
     student, teacher = random_pair()
@@ -86,7 +86,7 @@ def test_a_soft_loss_judges_each_domain_by_itself(name):
 
 
 @pytest.mark.parametrize("anything", [1e9, math.inf, -math.inf, math.nan])
-@pytest.mark.parametrize("name", distillation.SOFT_LOSSES)
+@pytest.mark.parametrize("name", losses.SOFT_LOSSES)
 def test_what_is_said_outside_the_block_is_not_read_and_gets_no_gradient(name, anything):
     student, teacher = random_pair()
     plain = soft_loss_by_block(bound(name), student, teacher, LABELS, PARTS)
@@ -102,7 +102,7 @@ def test_what_is_said_outside_the_block_is_not_read_and_gets_no_gradient(name, a
         assert torch.autograd.grad(value, learner)[0].equal(gradient)
 
 
-@pytest.mark.parametrize("name", distillation.SOFT_LOSSES)
+@pytest.mark.parametrize("name", losses.SOFT_LOSSES)
 def test_with_one_block_it_is_the_plain_loss_bit_for_bit(name):
     student, teacher = random_pair()
     parts = parts_of(torch.zeros(6).long(), (Block(ALL, 0, tuple("vwxyz")),), CPU)
@@ -112,7 +112,7 @@ def test_with_one_block_it_is_the_plain_loss_bit_for_bit(name):
     assert torch.autograd.grad(value, student)[0].equal(torch.autograd.grad(plain, student)[0])
 
 
-@pytest.mark.parametrize("name", distillation.SOFT_LOSSES)
+@pytest.mark.parametrize("name", losses.SOFT_LOSSES)
 def test_a_batch_may_lack_a_domain(name):
     student, teacher = random_pair()
     labels = LABELS % 2

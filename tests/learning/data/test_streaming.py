@@ -15,13 +15,13 @@ from knowledge_transfer.learning.data.domain_mix import mix
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Learner, Lesson
+from knowledge_transfer.learning.training.trainer import DistillationObjective, Trainer
 from knowledge_transfer.learning.vectorized.members import learn_members
-from knowledge_transfer.learning.vectorized.network import pays
+from knowledge_transfer.learning.vectorized.network import is_faster
 from tests.conftest import stripes, two_domains
 
 CPU = torch.device("cpu")
@@ -134,11 +134,11 @@ def test_the_lesson_stays_with_its_image() -> None:
 
     def loss(student, teacher, labels):
         asked.append(torch.equal(labels, images.labels[taken[-1]]) and torch.equal(teacher.argmax(1), taken[-1] % 2))
-        return distillation.kl(student, teacher, labels, temperature=1.0)
+        return losses.kl(student, teacher, labels, temperature=1.0)
 
     taken: list[torch.Tensor] = []
 
-    class Spying(Learner):
+    class Spying(Trainer):
         def step(self, indices, *rest):
             taken.append(indices)
             return super().step(indices, *rest)
@@ -146,7 +146,7 @@ def test_the_lesson_stays_with_its_image() -> None:
     from knowledge_transfer.learning.train import network_of
 
     network = network_of(TINY, images, Normalisation(mean=(0.5,), deviation=(0.3,)), 0)
-    Spying(network, images, RECIPE, 0, CPU, "a", Lesson(said, loss, 0.5, view_seed=0), None).epoch(0)
+    Spying(network, images, RECIPE, 0, CPU, "a", DistillationObjective(said, loss, 0.5, view_seed=0), None).epoch(0)
     assert asked == [True] * 6
 
 
@@ -171,7 +171,7 @@ def test_members_that_cannot_be_stacked_are_trained_one_after_another(changes: d
     own = Normalisation(mean=(0.5,), deviation=(0.3,))
     how = {"validation": images, "normalisation": own, "device": CPU}
     seeds = {f"m{number}": number for number in range(4)}
-    assert pays(tiny, images, len(seeds), CPU), "else this shows nothing"
+    assert is_faster(tiny, images, len(seeds), CPU), "else this shows nothing"
     learnt = learn_members("all", seeds, tiny, images, recipe, **how)
     alone = learn("m3", tiny, images, recipe, seed=3, **how)[0]
     assert learnt[3][0].sha256 == alone.sha256

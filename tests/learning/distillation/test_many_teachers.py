@@ -8,14 +8,14 @@ from torch import Tensor
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domains import parts_of
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import teacher_logits
 from knowledge_transfer.learning.evaluation.predict import predict
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import answer_of, build, folded
+from knowledge_transfer.learning.models.network import build, folded, mean_of_heads
 from knowledge_transfer.learning.train import Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import soft_loss_to
@@ -34,7 +34,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 def gradient(said: Tensor, teacher: Tensor, name: str, temperature: float) -> tuple[float, Tensor]:
     """The soft loss and its gradient by the learner's logits."""
     said = said.clone().requires_grad_()
-    loss = distillation.resolve(name, {"temperature": temperature})
+    loss = losses.resolve(name, {"temperature": temperature})
     batch = len(said)
     parts = parts_of(torch.zeros(batch, dtype=torch.int64), stripes(3).blocks, CPU)
     value = soft_loss_to(loss, said, teacher, torch.zeros(batch, dtype=torch.int64), parts)
@@ -85,14 +85,14 @@ def test_mimic_all_differs_from_loss_avg() -> None:
 def test_one_fused_teacher_teaches_the_answer_of_all_heads() -> None:
     heads, teacher = draw(8, 2, 3), draw(8, 3, seed=1)
     fused = gradient(heads, teacher, "kl", 1.0)[0]
-    assert fused == pytest.approx(gradient(answer_of(heads), teacher, "kl", 1.0)[0])
+    assert fused == pytest.approx(gradient(mean_of_heads(heads), teacher, "kl", 1.0)[0])
 
 
 def test_the_answer_is_the_mean_of_what_the_heads_say() -> None:
     heads = draw(5, 3, 4)
-    torch.testing.assert_close(answer_of(heads).exp(), heads.softmax(2).mean(1))
-    assert answer_of(1e4 * heads).isfinite().all()
-    assert torch.equal(answer_of(heads[:, 0]), heads[:, 0])
+    torch.testing.assert_close(mean_of_heads(heads).exp(), heads.softmax(2).mean(1))
+    assert mean_of_heads(1e4 * heads).isfinite().all()
+    assert torch.equal(mean_of_heads(heads[:, 0]), heads[:, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,7 +135,7 @@ def test_heads_learn_to_speak_like_their_teachers(teachers: list[Checkpoint], la
         Architecture(kind="simple_cnn", width=0.5, heads=2),
         recipe=RECIPE.override({"epochs": 30, "learning_rate": 0.05, "views": 1}),
         soft_labels=labels,
-        teaching=Teaching(fusion="apart", alpha=1, temperature=1),
+        distillation=DistillationConfig(fusion="separate", alpha=1, temperature=1),
     )
     network = student.build()
     with torch.no_grad():
@@ -155,7 +155,7 @@ def test_as_many_heads_as_teachers(labels: SoftLabels) -> None:
             "student",
             Architecture(kind="simple_cnn", width=0.25, heads=3),
             soft_labels=labels,
-            teaching=Teaching(fusion="apart"),
+            distillation=DistillationConfig(fusion="separate"),
         )
 
 

@@ -6,7 +6,7 @@ import torch
 
 from knowledge_transfer.learning.data.augmentation import Augmentation, render
 from knowledge_transfer.learning.data.domain_mix import mix
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import fuse
@@ -15,12 +15,12 @@ from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import (
     Normalisation,
-    Standing,
+    ValidationScore,
     best_members,
+    distillation_objective,
     learn,
-    prepare_lesson,
     rank,
-    standings_of,
+    score_members,
 )
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes, two_domains
@@ -125,34 +125,40 @@ def test_reading_fuses_the_chosen_members(labels):
     torch.testing.assert_close((one / 2).softmax(-1), (labels.logits[1].float() / 2).softmax(-1))
 
 
-STANDINGS = {"a@0": Standing(weight=0.25, accuracy=0.9), "b@0": Standing(weight=0.75, accuracy=0.8)}
+STANDINGS = {"a@0": ValidationScore(weight=0.25, accuracy=0.9), "b@0": ValidationScore(weight=0.75, accuracy=0.8)}
 
 
 def test_a_lesson_weighs_and_chooses_by_standing(labels):
-    weighted = prepare_lesson(labels, stripes(30), Teaching(fusion="weighted", temperature=1), STANDINGS)
+    weighted = distillation_objective(
+        labels, stripes(30), DistillationConfig(fusion="weighted", temperature=1), STANDINGS
+    )
     probabilities = labels.logits.float().softmax(-1)
     expected = 0.25 * probabilities[0] + 0.75 * probabilities[1]
     torch.testing.assert_close(weighted.teacher_logits.softmax(-1), expected)
-    best = prepare_lesson(labels, stripes(30), Teaching(top_k=1, temperature=1), STANDINGS)
+    best = distillation_objective(labels, stripes(30), DistillationConfig(top_k=1, temperature=1), STANDINGS)
     torch.testing.assert_close(best.teacher_logits.softmax(-1), probabilities[0])
     assert best_members(STANDINGS, None) == ("a@0", "b@0")
-    with pytest.raises(ValueError, match="need the members' standings"):
-        prepare_lesson(labels, stripes(30), Teaching(top_k=1), None)
+    with pytest.raises(ValueError, match="need the members' validation scores"):
+        distillation_objective(labels, stripes(30), DistillationConfig(top_k=1), None)
 
 
 def test_a_lesson_reads_what_was_fitted_on_validation(labels):
     validation = stripes(40)
     logits = torch.randn(2, 40, 3, generator=torch.Generator().manual_seed(0))
-    standings = standings_of(["b@0", "a@0"], logits, validation.labels)
+    validation_scores = score_members(["b@0", "a@0"], logits, validation.labels)
     # As they travel from node to node.
-    standings = {key: Standing(**json.loads(each.model_dump_json())) for key, each in standings.items()}
+    validation_scores = {
+        key: ValidationScore(**json.loads(each.model_dump_json())) for key, each in validation_scores.items()
+    }
     said = labels.logits.float().flatten(1, 2)
     for rule, fit in FITS.items():
-        lesson = prepare_lesson(labels, stripes(30), Teaching(fusion=rule, temperature=2), standings)
+        objective = distillation_objective(
+            labels, stripes(30), DistillationConfig(fusion=rule, temperature=2), validation_scores
+        )
         fused = fuse(said, rule, temperature=2, weights=fit(logits, validation.labels).flip(0))
-        torch.testing.assert_close((lesson.teacher_logits / 2).softmax(-1).flatten(0, 1), fused)
-        with pytest.raises(ValueError, match=f"{rule} fusion need the members' standings"):
-            prepare_lesson(labels, stripes(30), Teaching(fusion=rule), None)
+        torch.testing.assert_close((objective.teacher_logits / 2).softmax(-1).flatten(0, 1), fused)
+        with pytest.raises(ValueError, match=f"{rule} fusion need the members' validation scores"):
+            distillation_objective(labels, stripes(30), DistillationConfig(fusion=rule), None)
 
 
 def test_some_of_the_teachers_alone(labels):
@@ -165,16 +171,18 @@ def test_some_of_the_teachers_alone(labels):
 
 
 def test_members_kept_apart_are_those_chosen(labels):
-    lesson = prepare_lesson(labels, stripes(30), Teaching(fusion="apart"), None)
-    assert torch.equal(lesson.teacher_logits, labels.logits.float().movedim(0, 2))
-    best = prepare_lesson(labels, stripes(30), Teaching(fusion="apart", top_k=1), STANDINGS)
+    objective = distillation_objective(labels, stripes(30), DistillationConfig(fusion="separate"), None)
+    assert torch.equal(objective.teacher_logits, labels.logits.float().movedim(0, 2))
+    best = distillation_objective(labels, stripes(30), DistillationConfig(fusion="separate", top_k=1), STANDINGS)
     assert torch.equal(best.teacher_logits, labels.logits[:1].float().movedim(0, 2))
 
 
 def test_mse_through_a_lesson_is_zero_for_a_learner_that_is_its_teacher(labels):
-    lesson = prepare_lesson(labels, stripes(30), Teaching(loss="mse", temperature=4, top_k=1), STANDINGS)
+    objective = distillation_objective(
+        labels, stripes(30), DistillationConfig(loss="mse", temperature=4, top_k=1), STANDINGS
+    )
     learner = labels.logits[0, :, 1].float() + 5  # a shift changes no probability
-    assert float(lesson.soft_loss(learner, lesson.teacher_logits[:, 1], torch.zeros(30).long())) < 1e-6
+    assert float(objective.soft_loss(learner, objective.teacher_logits[:, 1], torch.zeros(30).long())) < 1e-6
 
 
 def test_logits_and_facts_must_agree(labels):
@@ -332,19 +340,23 @@ def test_a_student_cannot_change_what_another_domain_is_taught(roster, students_
 
 def test_standings_count_within_a_domain(students_said):
     """The best of the signs teaches them, though every student of the digits is better at his."""
-    standings = {
-        "a@0": Standing(domain="digits", weight=0.25, accuracy=0.8),
-        "c@0": Standing(domain="signs", weight=1, accuracy=0.1),
-        "b@0": Standing(domain="digits", weight=0.75, accuracy=0.9),
+    validation_scores = {
+        "a@0": ValidationScore(domain="digits", weight=0.25, accuracy=0.8),
+        "c@0": ValidationScore(domain="signs", weight=1, accuracy=0.1),
+        "b@0": ValidationScore(domain="digits", weight=0.75, accuracy=0.9),
     }
     a, c, b = students_said.logits.float().softmax(-1)
-    weighted = prepare_lesson(students_said, MIX, Teaching(fusion="weighted", temperature=1), standings)
+    weighted = distillation_objective(
+        students_said, MIX, DistillationConfig(fusion="weighted", temperature=1), validation_scores
+    )
     heard = weighted.teacher_logits.softmax(-1)
     torch.testing.assert_close(heard[ROWS["digits"]], (0.25 * a + 0.75 * b)[ROWS["digits"]])
     torch.testing.assert_close(heard[ROWS["signs"]], c[ROWS["signs"]])
-    assert best_members(standings, 1) == ("c@0", "b@0")
+    assert best_members(validation_scores, 1) == ("c@0", "b@0")
     for fusion in ("mean_probabilities", "weighted"):
-        best = prepare_lesson(students_said, MIX, Teaching(top_k=1, fusion=fusion, temperature=1), standings)
+        best = distillation_objective(
+            students_said, MIX, DistillationConfig(top_k=1, fusion=fusion, temperature=1), validation_scores
+        )
         heard = best.teacher_logits.softmax(-1)
         torch.testing.assert_close(heard[ROWS["digits"]], b[ROWS["digits"]])
         torch.testing.assert_close(heard[ROWS["signs"]], c[ROWS["signs"]])
@@ -360,21 +372,23 @@ def test_members_are_kept_apart_where_every_domain_has_as_many(students_said):
 
 
 def test_stacking_and_boosting_keep_to_a_domain(roster, students_said):
-    standings = rank([roster["a"], roster["c"], roster["b"]], MIX, device=CPU)
-    assert [len(standings[key].layer) for key in ("a@0", "c@0", "b@0")] == [4, 3, 4]
+    validation_scores = rank([roster["a"], roster["c"], roster["b"]], MIX, device=CPU)
+    assert [len(validation_scores[key].layer) for key in ("a@0", "c@0", "b@0")] == [4, 3, 4]
     for rule in ("boosted", "stacked"):
-        lesson = prepare_lesson(students_said, MIX, Teaching(fusion=rule, temperature=1), standings)
+        objective = distillation_objective(
+            students_said, MIX, DistillationConfig(fusion=rule, temperature=1), validation_scores
+        )
         for domain, keys, classes in (("digits", ("a@0", "b@0"), slice(0, 3)), ("signs", ("c@0",), slice(3, 5))):
             said = torch.stack([students_said.logits[students_said.members.index(key)].float() for key in keys])
-            parts = torch.tensor([standings[key].part_in(rule) for key in keys])
+            parts = torch.tensor([validation_scores[key].part_in(rule) for key in keys])
             fused = fuse(said[:, ROWS[domain], :, classes].flatten(1, 2), rule, weights=parts)
-            heard = lesson.teacher_logits[ROWS[domain]][..., classes].softmax(-1)
+            heard = objective.teacher_logits[ROWS[domain]][..., classes].softmax(-1)
             torch.testing.assert_close(heard.flatten(0, 1), fused)
 
 
 def test_a_lesson_takes_its_weights_from_the_teaching(students_said):
-    lesson = prepare_lesson(students_said, MIX, Teaching(alpha=0.3, gamma=0.2), None)
-    assert (lesson.alpha, lesson.gamma, lesson.view_seed) == (0.3, 0.2, 4)
+    objective = distillation_objective(students_said, MIX, DistillationConfig(alpha=0.3, gamma=0.2), None)
+    assert (objective.alpha, objective.gamma, objective.view_seed) == (0.3, 0.2, 4)
 
 
 def test_a_domain_without_a_teacher_is_named(students_said):
@@ -385,13 +399,13 @@ def test_a_domain_without_a_teacher_is_named(students_said):
 
 def test_members_are_ranked_among_those_of_their_domain(roster):
     students = [roster["a"], roster["c"], roster["b"]]
-    standings = rank(students, MIX, device=CPU)
-    assert list(standings) == ["a@0", "c@0", "b@0"]
-    assert [standing.domain for standing in standings.values()] == ["digits", "signs", "digits"]
-    assert standings["a@0"].weight + standings["b@0"].weight == pytest.approx(1)
-    assert standings["c@0"].weight == pytest.approx(1)
+    validation_scores = rank(students, MIX, device=CPU)
+    assert list(validation_scores) == ["a@0", "c@0", "b@0"]
+    assert [score.domain for score in validation_scores.values()] == ["digits", "signs", "digits"]
+    assert validation_scores["a@0"].weight + validation_scores["b@0"].weight == pytest.approx(1)
+    assert validation_scores["c@0"].weight == pytest.approx(1)
     for student in students:
         own = MIX.of(student.facts.domain)
         right = predict(student.build(), own, device=CPU).argmax(1) == own.labels
-        assert standings[student.facts.key].accuracy == pytest.approx(float(right.float().mean()))
+        assert validation_scores[student.facts.key].accuracy == pytest.approx(float(right.float().mean()))
     assert rank([roster["t"]], MIX, device=CPU)["t@0"].domain == "all"

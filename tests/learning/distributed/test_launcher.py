@@ -16,7 +16,7 @@ import torch
 from knowledge_transfer.learning.data.domain_mix import mix
 from knowledge_transfer.learning.distributed import launcher, process
 from knowledge_transfer.learning.distributed.worker import Failure, RankKilledError, nearness
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.train import Normalisation, learn
@@ -24,7 +24,7 @@ from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.resume import kept_in
 from knowledge_transfer.learning.training.sharding import Share
-from knowledge_transfer.learning.training.trainer import Lesson, TrainingDivergedError
+from knowledge_transfer.learning.training.trainer import DistillationObjective, TrainingDivergedError
 from tests.conftest import two_domains
 
 RECIPE = Recipe(
@@ -82,14 +82,14 @@ def network(images, kind="resnet8"):
     ).double()
 
 
-def train(images, recipe=RECIPE, *, replicas=1, kind="resnet8", lesson=None, hear=lambda event: None):
+def train(images, recipe=RECIPE, *, replicas=1, kind="resnet8", objective=None, hear=lambda event: None):
     """Return the fitted network and the events, each heard by `hear`, too."""
     heard = []
     listeners = (heard.append, hear)
     for listener in listeners:
         events.subscribe(listener)
     try:
-        how = {**HOW, "validation": images, "lesson": lesson, "replicas": replicas}
+        how = {**HOW, "validation": images, "objective": objective, "replicas": replicas}
         return launcher.fit(network(images, kind), images, recipe, **how), heard
     finally:
         for listener in listeners:
@@ -98,7 +98,7 @@ def train(images, recipe=RECIPE, *, replicas=1, kind="resnet8", lesson=None, hea
 
 def lesson_of(images, loss, **options):
     teacher = torch.randn(len(images), 3, len(images.class_names), generator=torch.Generator().manual_seed(0))
-    return Lesson(3 * teacher, distillation.resolve(loss, {"temperature": 2.0}), 0.7, view_seed=7, **options)
+    return DistillationObjective(3 * teacher, losses.resolve(loss, {"temperature": 2.0}), 0.7, view_seed=7, **options)
 
 
 def assert_same(one, other, tolerance=1e-6):
@@ -133,9 +133,11 @@ def test_two_learn_by_muon_what_one_learns(images):
 def test_three_learn_what_one_learns_of_a_teacher_whose_loss_is_no_mean_over_images():
     """Shares of 7, 7 and 6 images; `dist` correlates over the batch, within each domain, and domains are uneven."""
     mixed = mix(two_domains())
-    lesson = lesson_of(mixed, "dist", gamma=0.5)
+    objective = lesson_of(mixed, "dist", gamma=0.5)
     recipe = RECIPE.override({"optimizer": "adamw", "learning_rate": 0.001, "ema": None, "keep": "last"})
-    assert_same(*(train(mixed, recipe, replicas=replicas, lesson=lesson)[0] for replicas in (1, 3)), tolerance=1e-5)
+    assert_same(
+        *(train(mixed, recipe, replicas=replicas, objective=objective)[0] for replicas in (1, 3)), tolerance=1e-5
+    )
 
 
 def test_a_learner_in_float32_has_the_same_losses_within_a_thousandth(images, monkeypatch):
@@ -158,22 +160,22 @@ def test_who_goes_on_with_two_ends_where_one_would_have(images, tmp_path):
         if isinstance(event, events.EpochEnded) and event.epoch == 2:
             raise StopListeningError
 
-    lesson, store = lesson_of(images, "kl"), File(tmp_path / "snapshot")
+    objective, store = lesson_of(images, "kl"), File(tmp_path / "snapshot")
     with kept_in(store, every=0):
         with pytest.raises(StopListeningError):
-            train(images, replicas=2, lesson=lesson, hear=enough)
+            train(images, replicas=2, objective=objective, hear=enough)
         assert multiprocessing.active_children() == []
-        together, told = train(images, replicas=2, lesson=lesson)
+        together, told = train(images, replicas=2, objective=objective)
     assert isinstance(told[1], events.FitResumed)
-    assert_same(train(images, lesson=lesson)[0], together)
+    assert_same(train(images, objective=objective)[0], together)
 
 
 def test_what_a_rank_raises_arrives_as_what_it_is(images):
-    lesson = Lesson(
-        torch.full((60, 3, 3), torch.nan), distillation.resolve("kl", {"temperature": 2.0}), 0.5, view_seed=0
+    objective = DistillationObjective(
+        torch.full((60, 3, 3), torch.nan), losses.resolve("kl", {"temperature": 2.0}), 0.5, view_seed=0
     )
     with pytest.raises(TrainingDivergedError, match="vgg19: the loss is nan at epoch 1, step 1") as raised:
-        train(images, replicas=2, lesson=lesson)
+        train(images, replicas=2, objective=objective)
     assert str(raised.value.__cause__).startswith("in rank ")
     assert "_require_finite" in str(raised.value.__cause__)
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from knowledge_transfer.learning.ensembles.boosting import boost, member_weight, reweighted
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.distillation import per_image
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Lesson
+from knowledge_transfer.learning.training.trainer import DistillationObjective
 from tests.conftest import two_domains
 from tests.learning.training.test_trainer import CPU, QUICK, network, same
 
@@ -54,17 +54,17 @@ def test_a_guess_has_no_say_and_the_images_weigh_alike_again():
     assert given == [None, None]
 
 
-def weighted(images, weights, lesson=None, recipe=QUICK):
+def weighted(images, weights, objective=None, recipe=QUICK):
     return fit(
-        network(images), images, recipe, validation=images, seed=0, device=CPU, name="a", lesson=lesson,
+        network(images), images, recipe, validation=images, seed=0, device=CPU, name="a", objective=objective,
         image_weights=weights,
     ).state  # fmt: skip
 
 
-def lesson(loss="kl", alpha=0.5):
-    return Lesson(
+def objective(loss="kl", alpha=0.5):
+    return DistillationObjective(
         torch.randn(60, 2, 3, generator=torch.Generator().manual_seed(0)),
-        distillation.resolve(loss, {"temperature": 2.0}),
+        losses.resolve(loss, {"temperature": 2.0}),
         alpha,
         view_seed=7,
     )
@@ -73,7 +73,7 @@ def lesson(loss="kl", alpha=0.5):
 def test_equal_weights_change_nothing_but_rounding(images):
     """Of one step, for later ones make more of the rounding."""
     recipe = Recipe(epochs=1, batch_size=60, learning_rate=0.01, precision="fp32")
-    for taught in (None, lesson()):
+    for taught in (None, objective()):
         plain, alike = (weighted(images, weights, taught, recipe) for weights in (None, torch.ones(60)))
         for name in plain:
             torch.testing.assert_close(plain[name], alike[name], atol=1e-5, rtol=1e-4)
@@ -86,17 +86,17 @@ def test_an_image_of_no_weight_is_not_learned_from(images, alpha):
     weights[::2] = 0
     relabelled = type(images)(images.images, images.labels.clone(), images.class_names)
     relabelled.labels[::2] = 0
-    one, other = lesson(alpha=alpha), lesson(alpha=alpha)
+    one, other = objective(alpha=alpha), objective(alpha=alpha)
     other.teacher_logits[::2] *= -3
     assert same(weighted(images, weights, one), weighted(relabelled, weights, other))
     assert not same(weighted(images, weights, one), weighted(images, None, one))
 
 
-@pytest.mark.parametrize("name", [name for name in distillation.SOFT_LOSSES if name != "dist"])
+@pytest.mark.parametrize("name", [name for name in losses.SOFT_LOSSES if name != "dist"])
 def test_a_loss_image_by_image_has_the_mean_of_the_batch(name):
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 8, 5, generator=generator)
-    labels, loss = torch.arange(8) % 5, distillation.resolve(name, {"temperature": 3.0})
+    labels, loss = torch.arange(8) % 5, losses.resolve(name, {"temperature": 3.0})
     each = per_image(loss, student, teacher, labels)
     assert each.shape == (8,)
     torch.testing.assert_close(each.mean(), loss(student, teacher, labels))
@@ -105,7 +105,7 @@ def test_a_loss_image_by_image_has_the_mean_of_the_batch(name):
 
 def test_what_cannot_be_weighted_is_refused(images):
     with pytest.raises(ValueError, match="'dist' compares the images of a batch"):
-        weighted(images, torch.ones(60), lesson("dist"))
+        weighted(images, torch.ones(60), objective("dist"))
     for weights in (torch.ones(59), -torch.ones(60), torch.full((60,), torch.nan)):
         with pytest.raises(ValueError, match="60 images need as many weights"):
             weighted(images, weights)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from knowledge_transfer.learning.evaluation.predict import silent_share
+from knowledge_transfer.learning.evaluation.predict import dead_relu_fraction
 from tests.conftest import stripes
 
 CPU = torch.device("cpu")
@@ -30,12 +30,12 @@ def network(*biases):
 
 def test_units_that_fire_for_no_image_are_silent():
     # Brightness lies between 0 and 240: the first unit fires always, the second for some images, the third never.
-    assert silent_share(network([1.0, -100.0, -1000.0]), stripes(6), device=CPU) == pytest.approx(1 / 3)
+    assert dead_relu_fraction(network([1.0, -100.0, -1000.0]), stripes(6), device=CPU) == pytest.approx(1 / 3)
 
 
 def test_the_most_silent_layer_counts():
-    assert silent_share(network([1.0, 1.0], [-1e4, -1e4]), stripes(6), device=CPU) == 1
-    assert silent_share(network([1.0, -1e4], [1.0, 1.0]), stripes(6), device=CPU) == 0.5
+    assert dead_relu_fraction(network([1.0, 1.0], [-1e4, -1e4]), stripes(6), device=CPU) == 1
+    assert dead_relu_fraction(network([1.0, -1e4], [1.0, 1.0]), stripes(6), device=CPU) == 0.5
 
 
 def test_a_relu_that_is_called_twice_is_two_layers():
@@ -50,8 +50,8 @@ def test_a_relu_that_is_called_twice_is_two_layers():
             mean = pixels.float().flatten(1).mean(1, keepdim=True)
             return self.relu(self.relu(-mean) + 1)
 
-    assert silent_share(Twice(), stripes(6), device=CPU) == 1
+    assert dead_relu_fraction(Twice(), stripes(6), device=CPU) == 1
 
 
 def test_a_network_without_relus_has_no_silent_units():
-    assert math.isnan(silent_share(nn.Flatten(), stripes(6), device=CPU))
+    assert math.isnan(dead_relu_fraction(nn.Flatten(), stripes(6), device=CPU))

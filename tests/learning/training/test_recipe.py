@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from knowledge_transfer.learning.data.augmentation import Augmentation
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.training.recipe import Recipe
 
 
@@ -15,7 +15,7 @@ from knowledge_transfer.learning.training.recipe import Recipe
         ({"gradient_clip": True}, "'gradient_clip' is a number, got true"),
         ({"learning_rate": -1}, "greater than 0"),
         ({"epochs": 0}, "greater than or equal to 1"),
-        ({"schedule": "linear"}, "one_cycle"),
+        ({"schedule": "step"}, "linear"),
         ({"augmentation": {"flop": True}}, "unknown key 'flop'; did you mean 'flip'"),
         ({"augmentation": {"mixup": 0.2, "cutmix": 0.2}}, "cannot be combined"),
     ],
@@ -32,14 +32,14 @@ def test_bad_recipes_are_refused_by_name(knobs, message):
         ({"loss": "lk"}, "unknown loss 'lk'; did you mean 'kl'"),
         ({"fusion": "mean_probability"}, "did you mean 'mean_probabilities'"),
         ({"loss_options": {"beta": 8.0}}, "takes no option 'beta'"),
-        ({"loss_options": {"temperature": 1.0}}, "the temperature is teaching.temperature"),
+        ({"loss_options": {"temperature": 1.0}}, "the temperature is distillation.temperature"),
         ({"loss": "mse", "fusion": "borda"}, "'borda' elects one class"),
         ({"loss": "dkd", "alpha": 1}, "reads the labels, alpha 1 withholds them"),
     ],
 )
 def test_bad_teaching_is_refused_by_name(knobs, message):
     with pytest.raises(ValidationError, match=message):
-        Teaching(**knobs)
+        DistillationConfig(**knobs)
 
 
 def test_override_changes_single_knobs_and_checks_them():

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.resume import kept_in
-from knowledge_transfer.learning.training.trainer import Lesson
+from knowledge_transfer.learning.training.trainer import DistillationObjective
 from tests.conftest import stripes
 
 CPU = torch.device("cpu")
@@ -25,9 +25,9 @@ RECIPE = Recipe(
     precision="fp32",
     augmentation={"crop": 3, "mixup": 0.5},
 )
-LESSON = Lesson(
+LESSON = DistillationObjective(
     torch.randn(60, 4, 3, generator=torch.Generator().manual_seed(0)),
-    distillation.resolve("kl", {"temperature": 2.0}),
+    losses.resolve("kl", {"temperature": 2.0}),
     0.5,
     view_seed=7,
 )
@@ -68,7 +68,7 @@ def train(images, recipe=RECIPE, *, store=None, stop_in=None, every=0.0, initial
         mean=(0.5,),
         deviation=(0.3,),
     )
-    how = {"validation": images, "seed": 0, "device": CPU, "name": "a", "lesson": LESSON, **how}
+    how = {"validation": images, "seed": 0, "device": CPU, "name": "a", "objective": LESSON, **how}
     events.subscribe(hear)
     try:
         if store is None:
@@ -150,13 +150,13 @@ OTHERS = {
     "name": {"name": "b"},
     "initial weights": {"initial": 1},
     "validation": {"validation": stripes(30, seed=1)},
-    "no lesson": {"lesson": None},
-    "teacher": {"lesson": replace(LESSON, teacher_logits=LESSON.teacher_logits + 1)},
-    "temperature": {"lesson": replace(LESSON, soft_loss=distillation.resolve("kl", {"temperature": 3.0}))},
-    "loss": {"lesson": replace(LESSON, soft_loss=distillation.resolve("mse", {"temperature": 2.0}))},
-    "alpha": {"lesson": replace(LESSON, alpha=0.6)},
-    "gamma": {"lesson": replace(LESSON, gamma=0.6)},
-    "views": {"lesson": replace(LESSON, view_seed=8)},
+    "no objective": {"objective": None},
+    "teacher": {"objective": replace(LESSON, teacher_logits=LESSON.teacher_logits + 1)},
+    "temperature": {"objective": replace(LESSON, soft_loss=losses.resolve("kl", {"temperature": 3.0}))},
+    "loss": {"objective": replace(LESSON, soft_loss=losses.resolve("mse", {"temperature": 2.0}))},
+    "alpha": {"objective": replace(LESSON, alpha=0.6)},
+    "gamma": {"objective": replace(LESSON, gamma=0.6)},
+    "views": {"objective": replace(LESSON, view_seed=8)},
     "images": {"images": stripes(60, seed=1), "validation": stripes(60)},
 }
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from knowledge_transfer.learning.data.domain_mix import mix
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.evaluation.predict import predict
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.models.weights import cpu_state
@@ -15,7 +15,7 @@ from knowledge_transfer.learning.train import Normalisation, learn
 from knowledge_transfer.learning.training import events, loop
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Lesson, TrainingDivergedError
+from knowledge_transfer.learning.training.trainer import DistillationObjective, TrainingDivergedError
 from tests.conftest import stripes, two_domains
 
 CPU = torch.device("cpu")
@@ -35,9 +35,16 @@ def network(images, seed=0, kind="resnet8"):
     )
 
 
-def train(images, recipe=QUICK, seed=0, kind="resnet8", lesson=None):
+def train(images, recipe=QUICK, seed=0, kind="resnet8", objective=None):
     return fit(
-        network(images, kind=kind), images, recipe, validation=images, seed=seed, device=CPU, name="a", lesson=lesson
+        network(images, kind=kind),
+        images,
+        recipe,
+        validation=images,
+        seed=seed,
+        device=CPU,
+        name="a",
+        objective=objective,
     )
 
 
@@ -74,16 +81,16 @@ def test_a_fit_leaves_the_global_generator_alone(images):
 def test_alpha_one_never_reads_a_label(images):
     """Knowledge through images alone: other labels, same weights."""
     teacher = torch.randn(60, 2, 3)
-    lesson = Lesson(teacher, distillation.resolve("kl", {"temperature": 2.0}), 1.0, view_seed=7)
+    objective = DistillationObjective(teacher, losses.resolve("kl", {"temperature": 2.0}), 1.0, view_seed=7)
     relabelled = type(images)(images.images, images.labels.flip(0), images.class_names)
-    assert same(train(images, lesson=lesson).state, train(relabelled, lesson=lesson).state)
+    assert same(train(images, objective=objective).state, train(relabelled, objective=objective).state)
 
 
 def test_alpha_zero_is_learning_from_labels(images):
-    lesson = Lesson(
-        torch.full((60, 2, 3), torch.nan), distillation.resolve("kl", {"temperature": 2.0}), 0.0, view_seed=0
+    objective = DistillationObjective(
+        torch.full((60, 2, 3), torch.nan), losses.resolve("kl", {"temperature": 2.0}), 0.0, view_seed=0
     )
-    assert same(train(images, lesson=lesson).state, train(images).state)
+    assert same(train(images, objective=objective).state, train(images).state)
 
 
 def test_the_learner_reads_the_soft_label_of_the_view_it_sees(images):
@@ -93,20 +100,20 @@ def test_the_learner_reads_the_soft_label_of_the_view_it_sees(images):
 
     def spy(student_logits, teacher_logits, labels):
         asked.append(teacher_logits.argmax(1).unique().tolist())
-        return distillation.kl(student_logits, teacher_logits, labels, temperature=1.0)
+        return losses.kl(student_logits, teacher_logits, labels, temperature=1.0)
 
     teacher = torch.zeros(60, 2, 3)
     teacher[:, 0, 1] = teacher[:, 1, 2] = 9
-    train(images, recipe, lesson=Lesson(teacher, spy, 0.5, view_seed=0))
+    train(images, recipe, objective=DistillationObjective(teacher, spy, 0.5, view_seed=0))
     assert asked == [[1]] * 3 + [[2]] * 3
 
 
 def test_divergence_stops_the_fit_and_says_where(images):
-    lesson = Lesson(
-        torch.full((60, 2, 3), torch.nan), distillation.resolve("kl", {"temperature": 2.0}), 0.5, view_seed=0
+    objective = DistillationObjective(
+        torch.full((60, 2, 3), torch.nan), losses.resolve("kl", {"temperature": 2.0}), 0.5, view_seed=0
     )
     with pytest.raises(TrainingDivergedError, match=r"a: the loss is nan at epoch 1, step 1 \(learning rate .*lower"):
-        train(images, lesson=lesson)
+        train(images, objective=objective)
 
 
 def test_every_epoch_is_announced(images):
@@ -142,10 +149,12 @@ def test_the_epoch_that_the_recipe_keeps_is_returned_with_its_metrics(images, ke
 
 def test_without_a_teacher_the_views_can_be_those_of_another_learner(images):
     recipe = QUICK.override({"augmentation": {"crop": 3}})
-    lesson = Lesson(torch.zeros(60, 2, 3), distillation.resolve("kl", {"temperature": 1.0}), 0.0, view_seed=9)
+    objective = DistillationObjective(
+        torch.zeros(60, 2, 3), losses.resolve("kl", {"temperature": 1.0}), 0.0, view_seed=9
+    )
     how = {"validation": images, "seed": 0, "device": CPU, "name": "a"}
     alone = fit(network(images), images, recipe, view_seed=9, **how).state
-    assert same(alone, fit(network(images), images, recipe, lesson=lesson, **how).state)
+    assert same(alone, fit(network(images), images, recipe, objective=objective, **how).state)
     assert not same(alone, fit(network(images), images, recipe, **how).state)
 
 
@@ -206,14 +215,16 @@ def test_a_start_of_another_architecture_or_label_space_is_refused(images):
 
 
 def lesson_of(teacher, alpha, gamma, temperature=2.0):
-    return Lesson(teacher, distillation.resolve("kl", {"temperature": temperature}), alpha, view_seed=7, gamma=gamma)
+    return DistillationObjective(
+        teacher, losses.resolve("kl", {"temperature": temperature}), alpha, view_seed=7, gamma=gamma
+    )
 
 
 def test_the_loss_of_a_mix_is_its_formula():
     """(1 - alpha) CE + alpha T² KL within the block - gamma log of the block's probability, image by image."""
     mixed = mix(two_domains(6, 4))
     teacher = torch.randn(10, 1, 5, generator=torch.Generator().manual_seed(0)) * 3
-    fitted = train(mixed, QUICK.override({"epochs": 1}), lesson=lesson_of(teacher, alpha=0.3, gamma=0.5))
+    fitted = train(mixed, QUICK.override({"epochs": 1}), objective=lesson_of(teacher, alpha=0.3, gamma=0.5))
     with torch.no_grad():
         answers = network(mixed).train()(mixed.images)
     terms = []
@@ -230,7 +241,7 @@ def test_a_soft_label_teaches_nothing_about_the_classes_of_another_domain(alpha,
     """Where no image of the signs is seen, their outputs move by labels or by the domain loss alone."""
     digits = mix(two_domains()).subset(torch.arange(30))
     teacher = torch.randn(30, 2, 5, generator=torch.Generator().manual_seed(0))
-    fitted = train(digits, QUICK.override({"weight_decay": 0}), lesson=lesson_of(teacher, alpha, gamma))
+    fitted = train(digits, QUICK.override({"weight_decay": 0}), objective=lesson_of(teacher, alpha, gamma))
     *_, weights, biases = fitted.state.values()
     *_, first_weights, first_biases = network(digits).state_dict().values()
     assert not torch.equal(weights[:3], first_weights[:3])
@@ -246,10 +257,10 @@ def test_the_domain_is_learned_without_a_label():
         shuffled[own] = mixed.labels[own].flip(0)
     assert not (shuffled == mixed.labels)[mixed.domains == 1].any()
     relabelled = type(mixed)(mixed.images, shuffled, mixed.class_names, blocks=mixed.blocks)
-    lesson = lesson_of(torch.zeros(50, 12, 5), alpha=1.0, gamma=1.0)
+    objective = lesson_of(torch.zeros(50, 12, 5), alpha=1.0, gamma=1.0)
     recipe = QUICK.override({"epochs": 12, "batch_size": 10, "learning_rate": 0.02})
-    fitted = train(mixed, recipe, lesson=lesson)
-    assert same(fitted.state, train(relabelled, recipe, lesson=lesson).state)
+    fitted = train(mixed, recipe, objective=objective)
+    assert same(fitted.state, train(relabelled, recipe, objective=objective).state)
     trained = network(mixed)
     trained.load_state_dict(fitted.state)
     probabilities = predict(trained, mixed, device=CPU).softmax(1)
@@ -269,7 +280,7 @@ def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
         }
         student, _ = learn("a", TINY, each, recipe, **how)
         soft = label([student], each, views=2, view_seed=3, augmentation=recipe.augmentation, device=CPU)
-        target, _ = learn("t", TINY, each, recipe, soft_labels=soft, teaching=Teaching(), **how)
+        target, _ = learn("t", TINY, each, recipe, soft_labels=soft, distillation=DistillationConfig(), **how)
         chain.append((student, soft, target))
     (student, soft, target), (same_student, same_soft, same_target) = chain
     assert student.sha256 == same_student.sha256
@@ -288,10 +299,10 @@ def test_the_whole_way_of_a_mix():
         learn(domain, TINY, mixed.of(domain), recipe, validation=mixed.of(domain), **how)[0]
         for domain in ("digits", "signs")
     ]
-    teaching = Teaching(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
+    distillation = DistillationConfig(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
     soft = label(students, mixed, **seen)
     target, history = learn(
-        "t", TINY, mixed, recipe, validation=mixed, round_=1, soft_labels=soft, teaching=teaching, **how
+        "t", TINY, mixed, recipe, validation=mixed, round_=1, soft_labels=soft, distillation=distillation, **how
     )
     assert target.facts.class_names == mixed.class_names
     assert target.facts.parents == {student.facts.key: student.sha256 for student in students}
@@ -308,7 +319,7 @@ def test_the_whole_way_of_a_mix():
             round_=1,
             start=student,
             soft_labels=back.of(mixed, student.facts.domain),
-            teaching=teaching,
+            distillation=distillation,
             **how,
         )
         assert again.facts.domain == student.facts.domain

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import Normalisation, learn
@@ -11,7 +11,7 @@ from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import TrainingDivergedError
 from knowledge_transfer.learning.vectorized.members import learn_members
-from knowledge_transfer.learning.vectorized.network import Stacked, can_stack, pays
+from knowledge_transfer.learning.vectorized.network import Stacked, can_stack, is_faster
 from tests.conftest import stripes
 
 CPU = torch.device("cpu")
@@ -78,8 +78,8 @@ def test_each_learns_from_the_soft_labels_as_if_alone(images, loss):
     )
     recipe = QUICK.override({"views": 1})
     labels = label([teacher], images, views=1, view_seed=9, augmentation=recipe.augmentation, device=CPU)
-    teaching = Teaching(alpha=0.7, temperature=TEMPERATURES[loss], loss=loss)
-    assert_alike(*both(images, recipe, soft_labels=labels, teaching=teaching, view_seed=None))
+    distillation = DistillationConfig(alpha=0.7, temperature=TEMPERATURES[loss], loss=loss)
+    assert_alike(*both(images, recipe, soft_labels=labels, distillation=distillation, view_seed=None))
 
 
 def test_every_member_has_memory_of_its_own(images):
@@ -122,12 +122,12 @@ def test_a_loss_that_is_no_number_names_the_member(images):
 def test_members_are_stacked_where_it_was_measured_to_pay(images):
     wide = Architecture(kind="cnn", layers={"convolutions": [[4], [8]], "hidden": [8]})
     gpu = torch.device("cuda")
-    assert pays(tiny(), images, 6, CPU)
-    assert not pays(tiny(), images, 3, CPU)
-    assert not pays(wide, images, 24, CPU)
-    assert pays(wide, images, 2, gpu)
-    assert not pays(wide, images, 1, gpu)
-    assert not pays(Architecture(kind="resnet8"), images, 24, gpu)
+    assert is_faster(tiny(), images, 6, CPU)
+    assert not is_faster(tiny(), images, 3, CPU)
+    assert not is_faster(wide, images, 24, CPU)
+    assert is_faster(wide, images, 2, gpu)
+    assert not is_faster(wide, images, 1, gpu)
+    assert not is_faster(Architecture(kind="resnet8"), images, 24, gpu)
 
 
 def test_what_cannot_be_stacked_is_not(images):

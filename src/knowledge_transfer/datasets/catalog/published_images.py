@@ -11,7 +11,7 @@ from kedro.io.core import DatasetError
 from knowledge_transfer.datasets.sources import digits, gtsrb, image_folder, synthetic, torchvision_images
 from knowledge_transfer.datasets.storage.remote_folder import copied, is_remote
 from knowledge_transfer.datasets.storage.store import shown
-from knowledge_transfer.learning.config import nearest
+from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.data.image_set import ImageSet
 
 SOURCES = ("digits", *synthetic.SOURCES, "folder", "gtsrb", *torchvision_images.SOURCES)
@@ -45,9 +45,9 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
         named = (domains or {}).get(source) or {}
         source, path = named.get("source") or source, named.get("path") or path
         if source not in SOURCES:
-            raise DatasetError(f"unknown source '{source}'{nearest(str(source).lower(), SOURCES)}")
+            raise DatasetError(f"unknown source '{source}'{did_you_mean(str(source).lower(), SOURCES)}")
         if split not in get_args(Part):
-            raise DatasetError(f"unknown split '{split}'{nearest(str(split), get_args(Part))}")
+            raise DatasetError(f"unknown split '{split}'{did_you_mean(str(split), get_args(Part))}")
         if type(image_size) is not int or image_size < 1:
             raise DatasetError(f"image_size is a number of pixels, got {image_size!r}")
         self._source, self._path, self._size, self._split = source, path, image_size, split

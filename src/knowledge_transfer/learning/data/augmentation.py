@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.streaming import Window
 
 # One stream of random numbers per decision.
@@ -204,7 +204,7 @@ def soft_targets(labels: Tensor, view: View, indices: Tensor, classes: int) -> T
     return share * own + (1 - share) * partner
 
 
-class Augmentation(Knobs):
+class Augmentation(Config):
     """What makes one view differ from another; the default changes nothing.
 
     `crop`: largest shift in pixels, edges reflected; `flip`: mirror left-right with probability 1/2, or `alternating`:

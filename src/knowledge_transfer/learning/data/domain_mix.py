@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from knowledge_transfer.learning.config import nearest
+from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.data.domains import ALL, blocks_of, union_names
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import stratified_indices
@@ -68,7 +68,7 @@ def thin(images: ImageSet, counts: Mapping[str, int], *, seed: int) -> ImageSet:
     """
     for domain in counts:
         if domain not in (known := [block.domain for block in images.blocks]):
-            raise ValueError(f"no domain '{domain}' in the mix{nearest(domain, known)}")
+            raise ValueError(f"no domain '{domain}' in the mix{did_you_mean(domain, known)}")
     kept = torch.zeros(len(images), dtype=torch.bool)
     for position, block in enumerate(images.blocks):
         rows = (images.domains == position).nonzero().flatten()

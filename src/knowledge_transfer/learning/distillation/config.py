@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.learning.config import Knobs, nearest
+from knowledge_transfer.learning.config import Config, did_you_mean
 from knowledge_transfer.learning.ensembles import fusion
-from knowledge_transfer.learning.losses import distillation
+from knowledge_transfer.learning.losses.distillation import resolve
 
 
-class Teaching(Knobs):
+class DistillationConfig(Config):
     """How soft labels enter the loss `alpha * soft + (1 - alpha) * cross-entropy`.
 
     `fusion` makes one teacher of several; `apart` instead takes the mean of the soft losses to each of them, to each
@@ -34,16 +34,16 @@ class Teaching(Knobs):
     @field_validator("fusion")
     @classmethod
     def _known_fusion(cls, rule: str) -> str:
-        known = (*fusion.FUSION_RULES, *fusion.VOTING_RULES, fusion.APART)
+        known = (*fusion.FUSION_RULES, *fusion.VOTING_RULES, fusion.SEPARATE)
         if rule not in known:
-            raise ValueError(f"unknown fusion '{rule}'{nearest(rule, known)}")
+            raise ValueError(f"unknown fusion '{rule}'{did_you_mean(rule, known)}")
         return rule
 
     @model_validator(mode="after")
-    def _loss_and_options_fit(self) -> Teaching:
-        distillation.resolve(self.loss, {"temperature": self.temperature, **self.loss_options})
+    def _loss_and_options_fit(self) -> DistillationConfig:
+        resolve(self.loss, {"temperature": self.temperature, **self.loss_options})
         if "temperature" in self.loss_options:
-            raise ValueError("the temperature is teaching.temperature, for the teacher and the loss alike")
+            raise ValueError("the temperature is distillation.temperature, for the teacher and the loss alike")
         if self.loss == "mse" and self.fusion in fusion.VOTING_RULES:
             raise ValueError(f"loss 'mse' compares logits, '{self.fusion}' elects one class and has none: choose 'kl'")
         if self.fusion == "stacked" and self.top_k is not None:

@@ -12,7 +12,7 @@ from knowledge_transfer.learning.data.augmentation import Augmentation, Places, 
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window
 from knowledge_transfer.learning.distillation.soft_labels import _LIMIT, LabellingFacts, SoftLabels, _rows
-from knowledge_transfer.learning.hardware import answering_batch, autocast
+from knowledge_transfer.learning.hardware import autocast, prediction_batch_size
 from knowledge_transfer.learning.models.network import folded
 
 
@@ -43,7 +43,7 @@ def label(
         asked = torch.arange(len(images)) if knows_all else _rows(images, images.blocks.index(block))
         network = folded(teacher.build()).to(device).to(memory_format=torch.channels_last)
         for view in range(views):
-            for rows in _batches(pixels, asked, answering_batch(device)):
+            for rows in _batches(pixels, asked, prediction_batch_size(device)):
                 seen = render(
                     pixels, rows.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
                 ).pixels

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domains import ALL, Block
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -19,7 +19,7 @@ from knowledge_transfer.learning.ensembles import fusion
 _LIMIT = torch.finfo(torch.float16).max
 
 
-class LabellingFacts(Knobs):
+class LabellingFacts(Config):
     """What was labelled, by whom, in which views.
 
     `teachers` maps each member's key to its weights' hash, `domains` to the domain that it answers for.

@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from knowledge_transfer.learning.config import nearest
+from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.ensembles.fusion_weights import FITTED_RULES, stacked_logits, validation_weights
 from knowledge_transfer.learning.ensembles.voting import VOTING_RULES, vote
 
 FUSION_RULES: tuple[str, ...] = ("mean_probabilities", "mean_logits", "weighted", "confidence", "boosted", "stacked")
-# Not a rule of fusion but instead of one: a lesson from each member, not from their ensemble.
-APART = "apart"
+# Not a rule of fusion but instead of one: a objective from each member, not from their ensemble.
+SEPARATE = "separate"
 
-__all__ = ["APART", "FITTED_RULES", "FUSION_RULES", "VOTING_RULES", "fuse", "teacher_logits", "validation_weights"]
+__all__ = ["FITTED_RULES", "FUSION_RULES", "SEPARATE", "VOTING_RULES", "fuse", "teacher_logits", "validation_weights"]
 
 
 def fuse(logits: Tensor, rule: str, *, temperature: float = 1.0, weights: Tensor | None = None) -> Tensor:
@@ -38,7 +38,7 @@ def fuse(logits: Tensor, rule: str, *, temperature: float = 1.0, weights: Tensor
     of another shape, negative, or, where they are shares, do not sum to 1.
     """
     if rule not in FUSION_RULES and rule not in VOTING_RULES:
-        raise ValueError(f"unknown fusion '{rule}'{nearest(rule, (*FUSION_RULES, *VOTING_RULES))}")
+        raise ValueError(f"unknown fusion '{rule}'{did_you_mean(rule, (*FUSION_RULES, *VOTING_RULES))}")
     if logits.ndim != 3 or not len(logits):
         raise ValueError(f"logits must be [members, images, classes], got {list(logits.shape)}")
     if rule in VOTING_RULES:

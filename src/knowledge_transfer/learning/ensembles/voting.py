@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.config import nearest
+from knowledge_transfer.learning.config import did_you_mean
 
 # Sums that should be equal differ in the last bits when they were added in another order: these many steps are one tie.
 _STEPS_PER_VOTE = 10**9
@@ -27,7 +27,7 @@ def vote(logits: Tensor, rule: str) -> Tensor:
     Raises ValueError for an unknown rule.
     """
     if rule not in _RULES:
-        raise ValueError(f"unknown vote '{rule}'{nearest(rule, _RULES)}")
+        raise ValueError(f"unknown vote '{rule}'{did_you_mean(rule, _RULES)}")
     members, _, classes = logits.shape
     # The largest intermediates are M·B·C and B·C² integers; images are independent, so memory is bounded by chunks.
     chunk = max(1, _CHUNK_ELEMENTS // (classes * max(members, classes)))
@@ -46,9 +46,9 @@ def _exact(votes: Tensor) -> Tensor:
     return (votes * _STEPS_PER_VOTE).round().long()
 
 
-def _first(scores: Tensor, standing: Tensor) -> Tensor:
-    """Return the class of highest score [B], ties by standing."""
-    return (scores * scores.shape[1] + standing).argmax(dim=1)
+def _first(scores: Tensor, score: Tensor) -> Tensor:
+    """Return the class of highest score [B], ties by score."""
+    return (scores * scores.shape[1] + score).argmax(dim=1)
 
 
 def _beats(places: Tensor) -> Tensor:
@@ -59,70 +59,70 @@ def _beats(places: Tensor) -> Tensor:
     return beats
 
 
-def plurality(places: Tensor, standing: Tensor) -> Tensor:
+def plurality(places: Tensor, score: Tensor) -> Tensor:
     """Elect the class that most ballots place first."""
-    return _first((places == 0).sum(dim=0), standing)
+    return _first((places == 0).sum(dim=0), score)
 
 
-def borda(places: Tensor, standing: Tensor) -> Tensor:
+def borda(places: Tensor, score: Tensor) -> Tensor:
     """Elect the highest sum of points: a class gets one point per class behind it on a ballot."""
-    return _first((places.shape[2] - 1 - places).sum(dim=0), standing)
+    return _first((places.shape[2] - 1 - places).sum(dim=0), score)
 
 
-def symmetric_borda(places: Tensor, standing: Tensor) -> Tensor:
+def symmetric_borda(places: Tensor, score: Tensor) -> Tensor:
     """Elect the highest sum of margins: classes behind minus classes ahead on a ballot (Zuchniak 2023, 2302.07215).
 
     On full ballots this is twice the Borda score less a constant, so both elect the same class.
     """
-    return _first((places.shape[2] - 1 - 2 * places).sum(dim=0), standing)
+    return _first((places.shape[2] - 1 - 2 * places).sum(dim=0), score)
 
 
-def dowdall(places: Tensor, standing: Tensor) -> Tensor:
+def dowdall(places: Tensor, score: Tensor) -> Tensor:
     """Elect the highest sum of points: 1 for a first place, 1/2 for a second, 1/3 for a third."""
-    return _first(_exact((1 / (places.double() + 1)).sum(dim=0)), standing)
+    return _first(_exact((1 / (places.double() + 1)).sum(dim=0)), score)
 
 
-def copeland(places: Tensor, standing: Tensor) -> Tensor:
+def copeland(places: Tensor, score: Tensor) -> Tensor:
     """Elect the class with most pairwise victories less defeats; a pair split evenly counts for neither."""
     beats = _beats(places)
-    return _first((beats - beats.transpose(1, 2)).sign().sum(dim=2), standing)
+    return _first((beats - beats.transpose(1, 2)).sign().sum(dim=2), score)
 
 
-def simpson(places: Tensor, standing: Tensor) -> Tensor:
+def simpson(places: Tensor, score: Tensor) -> Tensor:
     """Elect the class whose worst pairwise result, ballots ahead of one opponent, is best (minimax)."""
     itself = torch.eye(places.shape[2], dtype=torch.bool, device=places.device)
-    return _first(_beats(places).masked_fill(itself, len(places)).amin(dim=2), standing)
+    return _first(_beats(places).masked_fill(itself, len(places)).amin(dim=2), score)
 
 
-def baldwin(places: Tensor, standing: Tensor) -> Tensor:
+def baldwin(places: Tensor, score: Tensor) -> Tensor:
     """Strike the class of lowest Borda score, count again among the rest, until one is left.
 
     Of several lowest, the one of lowest standing is struck, alone.
     """
     beats = _beats(places)
-    running = torch.ones_like(standing, dtype=torch.bool)
-    for _ in range(standing.shape[1] - 1):
-        running = _strike_last(_borda_among(running, beats), standing, running)
+    running = torch.ones_like(score, dtype=torch.bool)
+    for _ in range(score.shape[1] - 1):
+        running = _strike_last(_borda_among(running, beats), score, running)
     return running.int().argmax(dim=1)
 
 
-def nanson(places: Tensor, standing: Tensor) -> Tensor:
+def nanson(places: Tensor, score: Tensor) -> Tensor:
     """Strike every class whose Borda score is average or below, count again among the rest, until one is left.
 
     When all that are left are exactly average, standing decides among them.
     """
     beats = _beats(places)
-    running = torch.ones_like(standing, dtype=torch.bool)
+    running = torch.ones_like(score, dtype=torch.bool)
     while True:
         scores, left = _borda_among(running, beats), running.sum(dim=1, keepdim=True)
         # Scores add up to M·n(n - 1)/2 over the n classes that are left.
         above = running & (2 * scores > len(places) * (left - 1))
         if not above.any():
-            return _first(running.long(), standing)
+            return _first(running.long(), score)
         running = torch.where(above.any(dim=1, keepdim=True), above, running)
 
 
-def bucklin(places: Tensor, standing: Tensor) -> Tensor:
+def bucklin(places: Tensor, score: Tensor) -> Tensor:
     """Count first places, then first and second, and so on, until a class is on more than half of the ballots.
 
     The class on most ballots at that depth is elected.
@@ -131,10 +131,10 @@ def bucklin(places: Tensor, standing: Tensor) -> Tensor:
     at_place = torch.stack([(places == place).sum(dim=0) for place in range(classes)])
     reached = at_place.cumsum(dim=0)
     depth = (2 * reached > len(places)).any(dim=2).int().argmax(dim=0)
-    return _first(reached[depth, torch.arange(len(standing), device=depth.device)], standing)
+    return _first(reached[depth, torch.arange(len(score), device=depth.device)], score)
 
 
-def single_transferable_vote(places: Tensor, standing: Tensor) -> Tensor:
+def single_transferable_vote(places: Tensor, score: Tensor) -> Tensor:
     """Strike the class that fewest ballots place first among the rest, until one is left (one seat: instant run-off).
 
     Of several with fewest, the one of lowest standing is struck, alone. Stopping at a majority elects the same class.
@@ -143,8 +143,8 @@ def single_transferable_vote(places: Tensor, standing: Tensor) -> Tensor:
     running = (places == 0).any(dim=0)
     for _ in range(min(len(places), places.shape[2]) - 1):
         choices = places.masked_fill(~running, places.shape[2]).argmin(dim=2)
-        firsts = torch.zeros_like(standing).scatter_add_(1, choices.T, torch.ones_like(choices.T))
-        running = _strike_last(firsts, standing, running)
+        firsts = torch.zeros_like(score).scatter_add_(1, choices.T, torch.ones_like(choices.T))
+        running = _strike_last(firsts, score, running)
     return running.int().argmax(dim=1)
 
 
@@ -153,9 +153,9 @@ def _borda_among(running: Tensor, beats: Tensor) -> Tensor:
     return (beats * running.unsqueeze(1)).sum(dim=2)
 
 
-def _strike_last(scores: Tensor, standing: Tensor, running: Tensor) -> Tensor:
+def _strike_last(scores: Tensor, score: Tensor, running: Tensor) -> Tensor:
     """Return `running` [B, C] less the class of lowest score, ties by standing; the last one running stays."""
-    keys = (scores * scores.shape[1] + standing).masked_fill(~running, torch.iinfo(torch.int64).max)
+    keys = (scores * scores.shape[1] + score).masked_fill(~running, torch.iinfo(torch.int64).max)
     struck = torch.zeros_like(running).scatter_(1, keys.argmin(dim=1, keepdim=True), True)
     return running & ~(struck & (running.sum(dim=1, keepdim=True) > 1))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.hardware import answering_batch, autocast
+from knowledge_transfer.learning.hardware import autocast, prediction_batch_size
 
 _TIMED = 512
 
@@ -28,7 +28,7 @@ def predict(
     """Return float32 logits [images, classes] on the CPU, without augmentation; leaves the network in eval mode."""
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     answers = []
-    for batch in images.images.split(answering_batch(device)):
+    for batch in images.images.split(prediction_batch_size(device)):
         with autocast(device, precision):
             pixels = batch.to(device).to(memory_format=torch.channels_last)
             answers.append(network(pixels).float())
@@ -56,7 +56,7 @@ def images_per_second(network: nn.Module, images: ImageSet, *, device: torch.dev
 
 
 @torch.inference_mode()
-def silent_share(network: nn.Module, images: ImageSet, *, device: torch.device) -> float:
+def dead_relu_fraction(network: nn.Module, images: ImageSet, *, device: torch.device) -> float:
     """Return the share, in [0, 1], of channels that are zero for every image, of the ReLU layer with the most of them.
 
     Such units learn nothing, for their gradient is zero as well; a layer of them, 1, lets nothing through in either
@@ -74,7 +74,7 @@ def silent_share(network: nn.Module, images: ImageSet, *, device: torch.device) 
         fired[layer] = now | fired.get(layer, torch.zeros_like(now))
 
     handles = [each.register_forward_hook(listen) for each in network.modules() if isinstance(each, nn.ReLU)]
-    for batch in images.images.split(answering_batch(device)):
+    for batch in images.images.split(prediction_batch_size(device)):
         calls.clear()
         network(batch.to(device).to(memory_format=torch.channels_last))
     for handle in handles:

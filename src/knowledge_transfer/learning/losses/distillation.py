@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from knowledge_transfer.learning.config import nearest
+from knowledge_transfer.learning.config import did_you_mean
 
 
 class SoftLoss(Protocol):
@@ -152,13 +152,13 @@ def resolve(name: str, options: Mapping[str, float]) -> Callable[[Tensor, Tensor
     Raises ValueError for an unknown loss, an option this loss does not take, or a missing temperature.
     """
     if name not in SOFT_LOSSES:
-        raise ValueError(f"unknown loss '{name}'{nearest(name, SOFT_LOSSES)}")
+        raise ValueError(f"unknown loss '{name}'{did_you_mean(name, SOFT_LOSSES)}")
     loss = SOFT_LOSSES[name]
     parameters = inspect.signature(loss).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for option in options:
         if option not in known:
-            raise ValueError(f"loss '{name}' takes no option '{option}'{nearest(option, known)}")
+            raise ValueError(f"loss '{name}' takes no option '{option}'{did_you_mean(option, known)}")
     if "temperature" not in options:
         raise ValueError(f"loss '{name}' needs a temperature")
     return partial(loss, **options)

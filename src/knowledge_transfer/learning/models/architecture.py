@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.models.resnet import SIZE
 
 Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn", "imagenet_resnet50"]
@@ -15,7 +15,7 @@ Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alex
 Channels = Annotated[int, Field(ge=1)]
 
 
-class Layers(Knobs):
+class Layers(Config):
     """The layers of a `cnn`: see `cnn.cnn`."""
 
     convolutions: tuple[tuple[Channels, ...], ...] = Field(min_length=1)
@@ -44,7 +44,7 @@ class Layers(Knobs):
         return f"conv {blocks} of {self.kernel}x{self.kernel}{linear}"
 
 
-class Architecture(Knobs):
+class Architecture(Config):
     """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`.
 
     `enlarge_to` is the side in pixels to which an `imagenet_resnet50` scales its images (none: 224, as published).

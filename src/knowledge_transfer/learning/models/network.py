@@ -52,7 +52,7 @@ class Network(nn.Module):
         if self.heads == 1:
             return logits
         said = logits.unflatten(1, (self.heads, -1))
-        return said if self.training else answer_of(said)
+        return said if self.training else mean_of_heads(said)
 
 
 def build(
@@ -103,7 +103,7 @@ def folded(network: Network) -> Network:
     return network
 
 
-def answer_of(said: Tensor) -> Tensor:
+def mean_of_heads(said: Tensor) -> Tensor:
     """Return the logits [B, C] of the mean over heads of their distributions, from the heads' logits [B, heads, C].
 
     They are the logs of its probabilities. Logits [B, C], of a network of one head, are returned as they are.

@@ -18,7 +18,7 @@ from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.resume import Snapshots, identity
 from knowledge_transfer.learning.training.sharding import ALONE, Share
-from knowledge_transfer.learning.training.trainer import Learner, Lesson
+from knowledge_transfer.learning.training.trainer import DistillationObjective, Trainer
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ def fit(
     seed: int,
     device: torch.device,
     name: str,
-    lesson: Lesson | None = None,
+    objective: DistillationObjective | None = None,
     view_seed: int | None = None,
     share: Share = ALONE,
     image_weights: Tensor | None = None,
 ) -> Fitted:
-    """Train `network` on `images`, with the labels, the lesson's soft labels or both.
+    """Train `network` on `images`, with the labels, the objective's soft labels or both.
 
     `image_weights` float [N] weigh each image's loss (none: all alike); they should have the mean 1. Views follow the
-    lesson's seed, else `view_seed`, else `seed`. The same seed gives the same bits on one CPU thread.
+    objective's seed, else `view_seed`, else `seed`. The same seed gives the same bits on one CPU thread.
     Emits a FitStarted event and an EpochEnded after each epoch. Where somebody keeps snapshots (`snapshots.kept_in`), a
     fit that was cut short goes on from the last one after a FitResumed event, and ends with the same bits. Raises
     TrainingDivergedError at the end of the epoch in which the loss is no finite number, naming the step. With a `share`
@@ -66,7 +66,7 @@ def fit(
     parameters = sum(parameter.numel() for parameter in network.parameters())
     events.emit(events.FitStarted(name, recipe.epochs, len(images), parameters))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed, share, image_weights)
+        learner = Trainer(network, images, recipe, seed, device, name, objective, view_seed, share, image_weights)
         snapshots = Snapshots(lambda: identity(learner, images, validation))
         course = _resume(learner, snapshots)
         began, first = time.perf_counter(), len(course.history)
@@ -105,14 +105,14 @@ def follow(
     seed: int,
     device: torch.device,
     name: str,
-    lesson: Lesson | None = None,
+    objective: DistillationObjective | None = None,
     view_seed: int | None = None,
     share: Share,
     image_weights: Tensor | None = None,
 ) -> None:
     """Take `share`'s part in every step of the `fit` of rank 0, which alone validates, tells and keeps snapshots."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        learner = Learner(network, images, recipe, seed, device, name, lesson, view_seed, share, image_weights)
+        learner = Trainer(network, images, recipe, seed, device, name, objective, view_seed, share, image_weights)
         # Nobody is in the middle of writing: rank 0 ends no epoch without this one.
         course = _resume(learner, Snapshots(lambda: identity(learner, images, validation)))
         for epoch in range(len(course.history), recipe.epochs):
@@ -133,7 +133,7 @@ class _Course:
         return {**vars(self), "history": [asdict(row) for row in self.history]}
 
 
-def _resume(learner: Learner, snapshots: Snapshots) -> _Course:
+def _resume(learner: Trainer, snapshots: Snapshots) -> _Course:
     """Return the course of a fit, at its start or where its last snapshot was taken, and put `learner` there."""
     snapshot = snapshots.read()
     if snapshot is None:

@@ -123,17 +123,17 @@ def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
 
 
-def rate_factor(step: int, steps: int, schedule: Literal["one_cycle", "cosine", "constant"], warmup: float) -> float:
+def rate_factor(step: int, steps: int, schedule: Literal["linear", "cosine", "constant"], warmup: float) -> float:
     """Return the factor in (0, 1] for `step` of `steps` (counted from 0).
 
-    All rise linearly over the first `warmup` of the steps; then one_cycle falls linearly towards zero (Smith 2018),
+    All rise linearly over the first `warmup` of the steps; then linear falls linearly towards zero (Smith 2018),
     cosine falls along half a wave (Loshchilov 2017), constant stays.
     """
     rising = warmup * steps
     if step < rising:
         return (step + 1) / (rising + 1)
     progress = (step - rising) / max(1.0, steps - rising)
-    if schedule == "one_cycle":
+    if schedule == "linear":
         return 1 - progress
     if schedule == "cosine":
         return (1 + math.cos(math.pi * progress)) / 2

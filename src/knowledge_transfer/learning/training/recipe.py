@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from knowledge_transfer.learning.config import Knobs
+from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.augmentation import Augmentation
 
 
-class Recipe(Knobs):
+class Recipe(Config):
     """Every knob of one fit.
 
     `label_smoothing` is spread over the classes of an image's own domain; `warmup` is the fraction of all steps over
@@ -29,7 +29,7 @@ class Recipe(Knobs):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(default=5e-4, ge=0)
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup: float = Field(default=0.25, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     gradient_clip: float | None = Field(default=None, gt=0)

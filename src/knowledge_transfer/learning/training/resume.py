@@ -20,7 +20,7 @@ import torch
 
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.weights import weights_sha256
-from knowledge_transfer.learning.training.trainer import Learner
+from knowledge_transfer.learning.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 _DIGEST = 32  # bytes of a sha256
@@ -110,14 +110,14 @@ class Snapshots:
         return digest.digest()
 
 
-def identity(learner: Learner, images: ImageSet, validation: ImageSet) -> str:
+def identity(learner: Trainer, images: ImageSet, validation: ImageSet) -> str:
     """Return the hex digest of all that decides what comes out of a fit that has not taken a step yet.
 
     On how many devices it runs is not part of it: another number changes the result by rounding alone.
     """
-    lesson = learner.lesson
-    taught = lesson and (_named(lesson.soft_loss), lesson.alpha, lesson.gamma)
-    teacher = lesson and weights_sha256({"logits": lesson.teacher_logits})
+    objective = learner.objective
+    taught = objective and (_named(objective.soft_loss), objective.alpha, objective.gamma)
+    teacher = objective and weights_sha256({"logits": objective.teacher_logits})
     facts = (
         (_FORMAT, torch.__version__),
         (learner.name, learner.recipe.model_dump_json(), learner.seed, learner.view_seed, learner.device.type),

@@ -18,7 +18,7 @@ from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.losses.by_domain import domain_loss, smoothed_cross_entropy, soft_loss_by_block
 from knowledge_transfer.learning.losses.distillation import combine, per_image
-from knowledge_transfer.learning.models.network import Network, answer_of
+from knowledge_transfer.learning.models.network import Network, mean_of_heads
 from knowledge_transfer.learning.training.optimizer import average_of, optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.sharding import ALONE, Share
@@ -29,7 +29,7 @@ class TrainingDivergedError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DistillationObjective:
     """What a teacher adds to a fit.
 
     `teacher_logits` float [images, views, classes], or [images, views, members, classes] of teachers that are kept
@@ -45,8 +45,8 @@ class Lesson:
     gamma: float = 0.0
 
 
-class Learner:
-    """A network with its optimizer, its images, its lesson and its share of every batch."""
+class Trainer:
+    """A network with its optimizer, its images, its objective and its share of every batch."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Learner:
         seed: int,
         device: torch.device,
         name: str,
-        lesson: Lesson | None,
+        objective: DistillationObjective | None,
         view_seed: int | None,
         share: Share = ALONE,
         image_weights: Tensor | None = None,
@@ -68,10 +68,10 @@ class Learner:
         self.classes = len(images.class_names)
         self.blocks, self.domains = images.blocks, images.domains
         self.places = Places.of(images.domains.to(device)) if self.is_mix else None
-        self.recipe, self.seed, self.device, self.name, self.lesson = recipe, seed, device, name, lesson
-        self.teacher_logits = None if lesson is None else lesson.teacher_logits.to(device)
+        self.recipe, self.seed, self.device, self.name, self.objective = recipe, seed, device, name, objective
+        self.teacher_logits = None if objective is None else objective.teacher_logits.to(device)
         unguided = seed if view_seed is None else view_seed
-        self.view_seed = unguided if lesson is None else lesson.view_seed
+        self.view_seed = unguided if objective is None else objective.view_seed
         self.image_weights = None if image_weights is None else self._checked(image_weights).to(device)
         # A short last batch would have its own noise and batch statistics; which images it drops changes each epoch.
         self.steps_per_epoch = len(images) // self.batch_size
@@ -166,7 +166,7 @@ class Learner:
             said = self.answer(view.pixels.to(memory_format=torch.channels_last)).float()
         # From here on the whole batch: not every loss is a mean over its images.
         said = self.share.gather(said, len(indices))
-        logits = answer_of(said)
+        logits = mean_of_heads(said)
         targets = self.share.gather(soft_targets(self.labels, view, own, self.classes), len(indices))
         if self.image_weights is not None:
             loss = self._weighted_loss(self.image_weights, logits, targets, indices, number)
@@ -186,23 +186,23 @@ class Learner:
 
     def _loss(self, said: Tensor, targets: Tensor, parts: Parts, indices: Tensor, view: int) -> Tensor:
         """Return the mean loss of a batch."""
-        logits = answer_of(said)
+        logits = mean_of_heads(said)
         loss = smoothed_cross_entropy(logits, targets, self.recipe.label_smoothing, parts)
-        if self.lesson is not None and self.teacher_logits is not None:
-            lesson, teacher = self.lesson, self.teacher_logits[indices, view]
-            soft = soft_loss_to(lesson.soft_loss, said, teacher, targets.argmax(1), parts)
-            loss = combine(soft, loss, lesson.alpha)
-            if self.is_mix and lesson.gamma:
-                loss = loss + lesson.gamma * domain_loss(logits, parts)
+        if self.objective is not None and self.teacher_logits is not None:
+            objective, teacher = self.objective, self.teacher_logits[indices, view]
+            soft = soft_loss_to(objective.soft_loss, said, teacher, targets.argmax(1), parts)
+            loss = combine(soft, loss, objective.alpha)
+            if self.is_mix and objective.gamma:
+                loss = loss + objective.gamma * domain_loss(logits, parts)
         return loss
 
     def _weighted_loss(self, weights: Tensor, logits: Tensor, targets: Tensor, indices: Tensor, view: int) -> Tensor:
         """Return the mean over a batch of every image's weight times its loss; weights of mean 1 keep the scale."""
         loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing, reduction="none")
-        if self.lesson is not None and self.teacher_logits is not None:
+        if self.objective is not None and self.teacher_logits is not None:
             teacher = self.teacher_logits[indices, view]
-            soft = per_image(self.lesson.soft_loss, logits, teacher, targets.argmax(1))
-            loss = combine(soft, loss, self.lesson.alpha)
+            soft = per_image(self.objective.soft_loss, logits, teacher, targets.argmax(1))
+            loss = combine(soft, loss, self.objective.alpha)
         return (weights[indices] * loss).mean()
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
@@ -224,7 +224,7 @@ def soft_loss_to(
     mimic_all and loss_avg).
     """
     if teacher.ndim == 2:
-        return soft_loss_by_block(loss, answer_of(said), teacher, labels, parts)
+        return soft_loss_by_block(loss, mean_of_heads(said), teacher, labels, parts)
     teachers = teacher.unbind(1)
     heads = said.unbind(1) if said.ndim == 3 else [said] * len(teachers)
     each = [soft_loss_by_block(loss, q, p, labels, parts) for q, p in zip(heads, teachers, strict=True)]

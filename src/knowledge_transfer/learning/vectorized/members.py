@@ -11,14 +11,21 @@ import torch
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import GENERATOR, Normalisation, learn, network_of, prepare_lesson, record
+from knowledge_transfer.learning.train import (
+    GENERATOR,
+    Normalisation,
+    distillation_objective,
+    learn,
+    network_of,
+    record,
+)
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.events import EpochEnded, Event, FitStarted
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.vectorized.network import pays
+from knowledge_transfer.learning.vectorized.network import is_faster
 from knowledge_transfer.learning.vectorized.trainer import allows_stacking, fit_stacked
 
 Learnt = list[tuple[Checkpoint, list[EpochEnded]]]
@@ -38,11 +45,11 @@ def learn_members(
     """Return the checkpoint and the learning curve of each member that `seeds` names, in that order.
 
     They are what `learn`, which takes `how`, makes of each with its seed: up to rounding where they are stacked, as
-    they are where `stack` says so (none: where the recipe allows it and it `pays`). Listeners hear of `group` as of one
-    fit: stacked, of the members' means; else of the epochs of one member after another.
+    they are where `stack` says so (none: where the recipe allows it and it `is_faster`). Listeners hear of `group` as
+    of one fit: stacked, of the members' means; else of the epochs of one member after another.
     """
     if stack is None:
-        stack = allows_stacking(recipe) and pays(architecture, images, len(seeds), device)
+        stack = allows_stacking(recipe) and is_faster(architecture, images, len(seeds), device)
     if stack:
         return _stacked(group, seeds, architecture, images, recipe, device=device, **how)
     learnt: Learnt = []
@@ -83,11 +90,11 @@ def _stacked(
     validation: ImageSet,
     normalisation: Normalisation,
     soft_labels: SoftLabels | None = None,
-    teaching: Teaching | None = None,
+    distillation: DistillationConfig | None = None,
     view_seed: int | None = None,
 ) -> Learnt:
-    is_taught = soft_labels is not None and teaching is not None
-    lesson = prepare_lesson(soft_labels, images, teaching, None) if is_taught else None  # type: ignore[arg-type]
+    is_taught = soft_labels is not None and distillation is not None
+    objective = distillation_objective(soft_labels, images, distillation, None) if is_taught else None  # type: ignore[arg-type]
     with GENERATOR:
         networks = [network_of(architecture, images, normalisation, seed) for seed in seeds.values()]
         parameters = sum(parameter.numel() for parameter in networks[0].parameters())
@@ -100,7 +107,7 @@ def _stacked(
             validation=validation,
             seeds=list(seeds.values()),
             device=device,
-            lesson=lesson,
+            objective=objective,
             view_seed=view_seed,
             tell=lambda rows: events.emit(_mean(group, rows)),
         )
@@ -116,7 +123,7 @@ def _stacked(
                 normalisation=normalisation,
                 seed=seed,
                 parameters=parameters,
-                teaching=teaching,
+                distillation=distillation,
                 parents=parents,
             ),
             each.history,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.hardware import answering_batch, autocast
+from knowledge_transfer.learning.hardware import autocast, prediction_batch_size
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network
 
@@ -25,7 +25,7 @@ def can_stack(architecture: Architecture, images: ImageSet) -> bool:
     return architecture.kind == "cnn" and architecture.heads == 1 and len(images.blocks) == 1
 
 
-def pays(architecture: Architecture, images: ImageSet, members: int, device: torch.device) -> bool:
+def is_faster(architecture: Architecture, images: ImageSet, members: int, device: torch.device) -> bool:
     """Return whether so many members train faster stacked than one after another, as far as that was measured.
 
     On a GPU wherever they can be (not measured); on the CPU narrow ones only (`benchmarks/stacked_students.py`:
@@ -146,7 +146,7 @@ def predict_all(network: Stacked, images: ImageSet, *, device: torch.device, pre
     """Return each network's logits float32 [M, images, classes] on the CPU; leaves the network in eval mode."""
     network = network.to(device).eval()
     answers = []
-    for batch in images.images.split(answering_batch(device)):
+    for batch in images.images.split(prediction_batch_size(device)):
         with autocast(device, precision):  # type: ignore[arg-type]
             answers.append(network(batch.to(device).expand(network.count, *batch.shape)).float())
     return torch.cat(answers, dim=1).cpu()

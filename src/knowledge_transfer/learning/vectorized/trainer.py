@@ -1,4 +1,4 @@
-"""One fit of many networks stacked: the steps of a `Learner`, and what a `Learner` would make of each of them."""
+"""One fit of many networks stacked: the steps of a `Trainer`, and what a `Trainer` would make of each of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.loop import Fitted
 from knowledge_transfer.learning.training.optimizer import average_of, optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Lesson, TrainingDivergedError
+from knowledge_transfer.learning.training.trainer import DistillationObjective, TrainingDivergedError
 from knowledge_transfer.learning.vectorized.network import Stacked, predict_all
 
 
@@ -37,13 +37,13 @@ def fit_stacked(
     validation: ImageSet,
     seeds: Sequence[int],
     device: torch.device,
-    lesson: Lesson | None = None,
+    objective: DistillationObjective | None = None,
     view_seed: int | None = None,
     tell: Callable[[list[events.EpochEnded]], None] = lambda _: None,
 ) -> list[Fitted]:
     """Train `networks`, kind `cnn` and of one shape, in one pass; return what `training.fit` would of each, in order.
 
-    Each has the seed of its place: the order of its images is that of its own fit, its views those of the lesson, or
+    Each has the seed of its place: the order of its images is that of its own fit, its views those of the objective, or
     of `view_seed`, or of its seed. Weights and losses are those of single fits up to rounding; dropout draws other
     masks. `tell` is given all their rows after each epoch. Raises ValueError for a recipe that cannot be stacked, and
     TrainingDivergedError, naming the network, at the end of the epoch in which a loss is no finite number.
@@ -52,7 +52,7 @@ def fit_stacked(
         raise ValueError("networks with muon or a window of images cannot be stacked: train them one after another")
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         course = _Course(len(names))
-        learner = _StackedLearner(networks, images, recipe, seeds, device, lesson, view_seed)
+        learner = _StackedLearner(networks, images, recipe, seeds, device, objective, view_seed)
         began = time.perf_counter()
         for epoch in range(recipe.epochs):
             losses, hits, speed = learner.epoch(epoch, names)
@@ -108,7 +108,7 @@ class _Course:
 
 
 class _StackedLearner:
-    """Stacked networks with their optimizer, the images on the device and the lesson."""
+    """Stacked networks with their optimizer, the images on the device and the objective."""
 
     def __init__(
         self,
@@ -117,15 +117,15 @@ class _StackedLearner:
         recipe: Recipe,
         seeds: Sequence[int],
         device: torch.device,
-        lesson: Lesson | None,
+        objective: DistillationObjective | None,
         view_seed: int | None,
     ) -> None:
         self.network = Stacked(networks).to(device)
         self.pixels, self.labels = images.images.to(device), images.labels.to(device)
         self.classes = len(images.class_names)
-        self.recipe, self.seeds, self.device, self.lesson = recipe, seeds, device, lesson
-        self.teacher_logits = None if lesson is None else lesson.teacher_logits.to(device)
-        common = view_seed if lesson is None else lesson.view_seed
+        self.recipe, self.seeds, self.device, self.objective = recipe, seeds, device, objective
+        self.teacher_logits = None if objective is None else objective.teacher_logits.to(device)
+        common = view_seed if objective is None else objective.view_seed
         self.view_seeds = list(seeds) if common is None else [common]
         self.batch_size = min(recipe.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
@@ -169,10 +169,10 @@ class _StackedLearner:
             logits.flatten(0, 1), targets.flatten(0, 1), label_smoothing=recipe.label_smoothing, reduction="none"
         )
         loss = hard.view(indices.shape).mean(1)
-        if self.lesson is not None and self.teacher_logits is not None:
+        if self.objective is not None and self.teacher_logits is not None:
             teacher = self.teacher_logits[indices, number]
-            soft = torch.vmap(self.lesson.soft_loss)(logits, teacher, targets.argmax(2))
-            loss = combine(soft, loss, self.lesson.alpha)
+            soft = torch.vmap(self.objective.soft_loss)(logits, teacher, targets.argmax(2))
+            loss = combine(soft, loss, self.objective.alpha)
         factor = rate_factor(step, recipe.epochs * self.steps_per_epoch, recipe.schedule, recipe.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.learning_rate * factor
@@ -217,5 +217,5 @@ class _StackedLearner:
 
 
 def _order(seed: int, epoch: int, count: int) -> Tensor:
-    torch.manual_seed((seed << 20) + epoch)  # as in `Learner.epoch`
+    torch.manual_seed((seed << 20) + epoch)  # as in `Trainer.epoch`
     return torch.randperm(count)

@@ -38,8 +38,8 @@ def score_learners(
     }
     table = pd.concat([scores(*each).assign(set=part) for part, each in asked.items()], ignore_index=True)
     known = {each["name"]: each for each in facts.values()}
-    teaching = {name: each["teaching"] for name, each in known.items()}
-    table["alpha"] = [None if teaching[name] is None else teaching[name]["alpha"] for name in table["model"]]
+    distillation = {name: each["distillation"] for name, each in known.items()}
+    table["alpha"] = [None if distillation[name] is None else distillation[name]["alpha"] for name in table["model"]]
     table["seed"] = [int(name.rpartition("_seed")[2]) if "_seed" in name else 0 for name in table["model"]]
     table["parameters"] = [known[name]["parameters"] for name in table["model"]]
     return table
@@ -126,7 +126,7 @@ def gather_rows(**scores: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def write_report(arms: pd.DataFrame, run_facts: dict[str, Any], parameters: dict[str, Any], **of_sets: Any) -> str:
+def write_report(arms: pd.DataFrame, run_info: dict[str, Any], parameters: dict[str, Any], **of_sets: Any) -> str:
     """Return the study's page; `of_sets` are `<name>_curves` and `<name>_data` of every data set."""
     names = list(dict.fromkeys(arms["data"]))
     figures = [
@@ -169,7 +169,7 @@ def write_report(arms: pd.DataFrame, run_facts: dict[str, Any], parameters: dict
             Section("The published study", text=_SOURCE),
         ],
         sources={name: of_sets[f"{name}_data"] for name in names},
-        run_facts=run_facts,
+        run_info=run_info,
         parameters=parameters,
     )
 

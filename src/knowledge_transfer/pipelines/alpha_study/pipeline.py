@@ -9,7 +9,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
-from knowledge_transfer.experiment.study_steps import asking, cutting, labelling, summing_up, teaching, training
+from knowledge_transfer.experiment.study_steps import asking, cutting, distilling, labelling, summing_up, training
 from knowledge_transfer.pipelines.alpha_study import nodes
 from knowledge_transfer.pipelines.alpha_study.settings import Settings
 
@@ -36,7 +36,7 @@ def _on(name: str, settings: Settings) -> Iterator[Node]:
     for arm, how in settings.arms.items():
         for repeat in range(settings.seeds):
             learners.append(f"{name}_{arm}_seed{repeat}")
-            yield teaching(learners[-1], how, teacher, [teacher], source=name, settings=learner, repeat=repeat)
+            yield distilling(learners[-1], how, teacher, [teacher], source=name, settings=learner, repeat=repeat)
     for part in PARTS:
         yield asking([teacher, *learners], part, source=name)
     yield node(
@@ -73,7 +73,7 @@ def _telling(settings: Settings) -> list[Node]:
             nodes.write_report,
             {
                 "arms": "arms_table",
-                "run_facts": "run_facts",
+                "run_info": "run_info",
                 "parameters": current.all_parameters(),
                 **{f"{name}_curves": f"{name}_curves_table" for name in settings.sets},
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.experiment.study_config import Model, Study, StudySet, require_one_teacher
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 
 Alpha = Annotated[float, Field(ge=0, le=1)]
 
@@ -22,12 +22,12 @@ class Set(StudySet):
 class Settings(Study):
     """The study: on every data set, learners of one network with each of the `alphas`, `seeds` times.
 
-    Of `teaching` everything counts but its alpha.
+    Of `distillation` everything counts but its alpha.
     """
 
     sets: dict[str, Set] = Field(min_length=1)
     alphas: tuple[Alpha, ...] = Field(default=(0.0, 0.5, 1.0), min_length=1)
-    teaching: Teaching = Teaching()
+    distillation: DistillationConfig = DistillationConfig()
 
     @field_validator("alphas")
     @classmethod
@@ -38,14 +38,16 @@ class Settings(Study):
 
     @model_validator(mode="after")
     def _arms_can_learn(self) -> Settings:
-        for teaching in self.arms.values():
-            require_one_teacher(teaching)
+        for distillation in self.arms.values():
+            require_one_teacher(distillation)
         return self
 
     @property
-    def arms(self) -> dict[str, Teaching]:
+    def arms(self) -> dict[str, DistillationConfig]:
         """How the learners of each arm are taught, by the name of the arm: `alpha0_5`."""
         return {
-            f"alpha{alpha:g}".replace(".", "_"): Teaching(**{**self.teaching.model_dump(), "alpha": alpha})
+            f"alpha{alpha:g}".replace(".", "_"): DistillationConfig(
+                **{**self.distillation.model_dump(), "alpha": alpha}
+            )
             for alpha in self.alphas
         }

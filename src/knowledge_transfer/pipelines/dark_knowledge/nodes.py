@@ -13,7 +13,7 @@ from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.evaluation.metrics import score
-from knowledge_transfer.learning.evaluation.predict import predict, silent_share
+from knowledge_transfer.learning.evaluation.predict import dead_relu_fraction, predict
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.pipelines.dark_knowledge.settings import LEARNERS, SUSPECT, TEACHER, Fit
 from knowledge_transfer.reporting.page import flat
@@ -77,7 +77,7 @@ def examine(fits: Mapping[str, Fit], images: ImageSet, device: str, **models: Ch
                 **fits[name]._asdict(),
                 "accuracy": result.accuracy,
                 "nll": result.nll,
-                "silent": silent_share(network, images, device=on),
+                "silent": dead_relu_fraction(network, images, device=on),
                 "spread": float(said.std(0).mean()),
                 "same_answer": float(torch.bincount(said.argmax(1)).max()) / len(images),
                 "chance": chance,

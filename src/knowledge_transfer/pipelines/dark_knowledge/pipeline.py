@@ -9,7 +9,15 @@ from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
-from knowledge_transfer.experiment.study_steps import asking, cutting, labelling, named, summing_up, teaching, training
+from knowledge_transfer.experiment.study_steps import (
+    asking,
+    cutting,
+    distilling,
+    labelling,
+    named,
+    summing_up,
+    training,
+)
 from knowledge_transfer.pipelines.dark_knowledge import nodes
 from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_suspects
 from knowledge_transfer.pipelines.dark_knowledge.report import write_report
@@ -43,9 +51,9 @@ def _on(name: str, settings: Settings) -> Iterator[Node]:
     yield labelling(teacher, [teacher], source=name, recipe=f"sets.{name}.cnn.recipe")
     for learner, fit in fits.items():
         where = f"suspects.{fit.learner}" if fit.arm == SUSPECT else fit.learner
-        yield teaching(
+        yield distilling(
             learner,
-            settings.teaching if fit.arm == SUSPECT else settings.arms[fit.arm],
+            settings.distillation if fit.arm == SUSPECT else settings.arms[fit.arm],
             teacher,
             [teacher],
             source=name,
@@ -120,7 +128,7 @@ def _telling(settings: Settings) -> list[Node]:
                 "arms": "arms_table",
                 "epochs": "epochs_table",
                 "suspects": "suspects_table",
-                "run_facts": "run_facts",
+                "run_info": "run_info",
                 "parameters": current.all_parameters(),
                 **{f"{name}_{each}": f"{name}_{each}_table" for name in settings.sets for each in _SHOWN},
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},

@@ -19,7 +19,7 @@ def write_report(
     arms: pd.DataFrame,
     epochs: pd.DataFrame,
     suspects: pd.DataFrame,
-    run_facts: dict[str, Any],
+    run_info: dict[str, Any],
     parameters: dict[str, Any],
     **of_sets: Any,
 ) -> str:
@@ -43,7 +43,7 @@ def write_report(
             Section("The published study", text=words.SOURCE),
         ],
         sources={name: of_sets[f"{name}_data"] for name in names},
-        run_facts=run_facts,
+        run_info=run_info,
         parameters=parameters,
     )
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.experiment.study_config import Model, Study, StudySet, present, require_one_teacher
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 
 LEARNERS = ("cnn", "small_cnn")
 TEACHER, SUSPECT = "teacher", "suspect"
@@ -67,7 +67,7 @@ class Settings(Study):
 
     weights: str | None = None
     sets: dict[str, Set] = Field(min_length=1)
-    teaching: Teaching = Teaching(alpha=0.5, temperature=1.0)
+    distillation: DistillationConfig = DistillationConfig(alpha=0.5, temperature=1.0)
 
     @model_validator(mode="after")
     def _weights_fit_the_teachers(self) -> Settings:
@@ -82,14 +82,17 @@ class Settings(Study):
 
     @model_validator(mode="after")
     def _arms_can_learn(self) -> Settings:
-        for teaching in self.arms.values():
-            require_one_teacher(teaching)
+        for distillation in self.arms.values():
+            require_one_teacher(distillation)
         return self
 
     @property
-    def arms(self) -> dict[str, Teaching]:
+    def arms(self) -> dict[str, DistillationConfig]:
         """How a learner is taught with the soft loss and without it."""
-        return {"taught": self.teaching, "alone": Teaching(**{**self.teaching.model_dump(), "alpha": 0.0})}
+        return {
+            "taught": self.distillation,
+            "alone": DistillationConfig(**{**self.distillation.model_dump(), "alpha": 0.0}),
+        }
 
     def fits(self, name: str) -> dict[str, Fit]:
         """Return the learners and suspects of a data set by the names of their models, seed by seed."""

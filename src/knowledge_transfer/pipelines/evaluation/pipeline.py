@@ -78,7 +78,7 @@ def _measuring(models: list[str], *, is_mix: bool) -> list[Node]:
         _plain(tables.collect_lineage, [f"{model}_facts" for model in models], "lineage"),
         # What has been measured was trained before: by then the timeline has nearly all there is.
         _plain(measure_device_use, ["timeline", "model_metrics"], "device_use"),
-        _plain(tables.summarise, ["model_metrics", "run_facts", "params:seed"], "summary"),
+        _plain(tables.summarise, ["model_metrics", "run_info", "params:seed"], "summary"),
     ]
 
 
@@ -86,7 +86,7 @@ def _telling(*, is_mix: bool) -> list[Node]:
     """Return the nodes that make figures, and the report."""
     apart = ("domain_confusion", "class_metrics") if is_mix else ("agreement",)
     reported = ("comparisons", "model_metrics", "learning_curves", "confusion", "calibration", *apart)
-    facts = ("summary", "run_facts", "data_report", "lineage", "timeline")
+    facts = ("summary", "run_info", "data_report", "lineage", "timeline")
     drawn = (
         _plain(draw_domain_confusion, "domain_confusion", "domain_confusion_figure")
         if is_mix

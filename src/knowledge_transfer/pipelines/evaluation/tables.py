@@ -80,7 +80,7 @@ def collect_lineage(*facts: dict[str, Any]) -> dict[str, Any]:
     return {f"{each['name']}@{each['round']}": {word: each[word] for word in kept} for each in facts}
 
 
-def summarise(metrics: pd.DataFrame, run_facts: dict[str, Any], seed: int) -> dict[str, Any]:
+def summarise(metrics: pd.DataFrame, run_info: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return what a machine wants to know of the run, in strict JSON: null where a number has no meaning.
 
     The rows of a mix also have their domain and the joint accuracy.
@@ -98,9 +98,9 @@ def summarise(metrics: pd.DataFrame, run_facts: dict[str, Any], seed: int) -> di
         for row in metrics.to_dict("records")
     ]
     return {
-        "pipeline": run_facts["pipeline"],
-        "environment": run_facts["environment"],
+        "pipeline": run_info["pipeline"],
+        "environment": run_info["environment"],
         "seed": seed,
-        "seconds": round(time.time() - run_facts["started"], 1),
+        "seconds": round(time.time() - run_info["started"], 1),
         "rows": rows,
     }

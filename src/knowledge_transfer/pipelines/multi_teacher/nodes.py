@@ -16,12 +16,12 @@ from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domain_mix import thin
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import Normalisation, Standing, learn, standings_of, teachers_hashes
+from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, score_members, teachers_hashes
 from knowledge_transfer.pipelines.multi_teacher.settings import Arm
 
 
@@ -72,13 +72,15 @@ def ask(
 
 
 def rank_teachers(teams: Mapping[str, Sequence[str]], answers: SoftLabels, images: ImageSet) -> dict[str, Any]:
-    """Return the standings on validation of the teachers of each team, by the name of its arm, then by teacher."""
-    standings = {}
+    """Return the validation scores of the teachers of each team, by the name of its arm, then by teacher."""
+    validation_scores = {}
     for team, names in teams.items():
         keys = [f"{name}@0" for name in names]
         logits = answers.only(keys).logits[:, :, 0].float()
-        standings[team] = {key: each.model_dump() for key, each in standings_of(keys, logits, images.labels).items()}
-    return standings
+        validation_scores[team] = {
+            key: each.model_dump() for key, each in score_members(keys, logits, images.labels).items()
+        }
+    return validation_scores
 
 
 def teach(
@@ -90,16 +92,16 @@ def teach(
     normalisation: dict[str, Any],
     soft_labels: SoftLabels,
     model: Model,
-    teaching: Teaching,
+    distillation: DistillationConfig,
     seed: int,
     device: str,
     *,
-    standings: dict[str, Any] | None = None,
+    validation_scores: dict[str, Any] | None = None,
     **teachers: dict[str, Any],
 ) -> Trained:
     """Return a learner of `arm` taught by its teachers, its learning curve and its facts.
 
-    `standings` of the arm's team are for fusions that are fitted on validation.
+    `validation_scores` of the arm's team are for fusions that are fitted on validation.
     Raises ValueError for soft labels of other teachers, images or views than these.
     """
     hashes = teachers_hashes(teachers.values())
@@ -116,8 +118,9 @@ def teach(
         seed=seed_for(seed, f"repeat {repeat}"),
         device=resolve_device(device),
         soft_labels=said,
-        teaching=arm.teaching(teaching),
-        standings=standings and {key: Standing(**standing) for key, standing in standings[arm.name].items()},
+        distillation=arm.distillation(distillation),
+        validation_scores=validation_scores
+        and {key: ValidationScore(**score) for key, score in validation_scores[arm.name].items()},
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")
 

@@ -100,7 +100,7 @@ class _On(Roster):
             yield node(
                 named(nodes.rank_teachers, teams),
                 [f"{self.name}_seed{seed}_validation_answers_soft_labels", f"{self.name}_validation_images"],
-                f"{self.name}_seed{seed}_standings",
+                f"{self.name}_seed{seed}_validation_scores",
                 name=f"rank_{self.name}_teachers_seed{seed}",
                 namespace=self.name,
             )
@@ -115,8 +115,8 @@ class _On(Roster):
                 **learning(self.name),
                 "soft_labels": f"{self.labels(arm.fraction, seed)}_soft_labels",
                 "model": f"params:{settings}",
-                "teaching": "params:teaching",
-                **({"standings": f"{self.name}_seed{seed}_standings"} if arm.is_fitted else {}),
+                "distillation": "params:distillation",
+                **({"validation_scores": f"{self.name}_seed{seed}_validation_scores"} if arm.is_fitted else {}),
                 **{f"{teacher}_facts": f"{teacher}_facts" for teacher in self.team(arm, seed)},
             },
             outputs_of(name),
@@ -181,7 +181,7 @@ def _telling(settings: Settings) -> list[Node]:
                 "methods": "methods_table",
                 "rules": "rules_table",
                 "compression": "compression_table",
-                "run_facts": "run_facts",
+                "run_info": "run_info",
                 "parameters": current.all_parameters(),
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
                 **{f"{name}_votes": f"{name}_votes_table" for name in settings.sets},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.pipelines.multi_teacher import words
 from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
 from knowledge_transfer.pipelines.multi_teacher.figures import draw_methods, draw_rules, draw_sweep
@@ -61,7 +61,7 @@ def write_report(
     methods: pd.DataFrame,
     rules: pd.DataFrame,
     compression: pd.DataFrame,
-    run_facts: dict[str, Any],
+    run_info: dict[str, Any],
     parameters: dict[str, Any],
     **of_sets: Any,
 ) -> str:
@@ -72,7 +72,7 @@ def write_report(
         [sentence for name in names for sentence in words.lead(name, methods, rules, compression)],
         [
             _learners(names, methods, rules),
-            *_one_method(methods, parameters["teaching"]),
+            *_one_method(methods, parameters["distillation"]),
             *_sweeps(names, methods),
             Section(
                 "Votes",
@@ -87,14 +87,14 @@ def write_report(
             Section("The published study", text=words.source(methods)),
         ],
         sources={name: of_sets[f"{name}_data"] for name in names},
-        run_facts=run_facts,
+        run_info=run_info,
         parameters=parameters,
     )
 
 
-def _one_method(methods: pd.DataFrame, teaching: Teaching | dict[str, Any]) -> list[Section]:
+def _one_method(methods: pd.DataFrame, distillation: DistillationConfig | dict[str, Any]) -> list[Section]:
     """Return what makes output_avg and loss_avg one method, where the loss is one of which that is true."""
-    loss = teaching.loss if isinstance(teaching, Teaching) else teaching["loss"]
+    loss = distillation.loss if isinstance(distillation, DistillationConfig) else distillation["loss"]
     if loss not in _SAME_GRADIENT:
         return []
     return [Section("One method under two names", text=words.same_gradient(methods))]

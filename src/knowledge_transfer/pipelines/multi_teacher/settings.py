@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from knowledge_transfer.experiment.study_config import Model, Study, StudySet
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES
 from knowledge_transfer.learning.models.architecture import Architecture
 
@@ -17,7 +17,7 @@ Method = Literal["output_avg", "loss_avg", "mimic_all", "stacked"]
 Members = Annotated[int, Field(ge=2, le=99)]
 Alpha = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-_FUSIONS = {"output_avg": "mean_probabilities", "loss_avg": "apart", "mimic_all": "apart", "stacked": "stacked"}
+_FUSIONS = {"output_avg": "mean_probabilities", "loss_avg": "separate", "mimic_all": "separate", "stacked": "stacked"}
 LABELS, ONE_TEACHER = "labels", "one_teacher"
 MAIN: Literal["main"] = "main"  # of no sweep
 
@@ -48,10 +48,10 @@ class Arm:
         """Whether validation decides how its teachers are fused."""
         return _FUSIONS.get(self.method) in FITTED_RULES
 
-    def teaching(self, given: Teaching) -> Teaching:
+    def distillation(self, given: DistillationConfig) -> DistillationConfig:
         """Return how the learners are taught, from what the arms have in common."""
         fusion = _FUSIONS.get(self.method, "mean_probabilities")
-        return Teaching(**{**given.model_dump(), "alpha": self.alpha, "fusion": fusion})
+        return DistillationConfig(**{**given.model_dump(), "alpha": self.alpha, "fusion": fusion})
 
     def architecture(self, given: Architecture) -> Architecture:
         """Return the learners' network."""
@@ -75,13 +75,13 @@ class Settings(Study):
 
     With each of `members` teachers, the first so many, a learner by each of `methods`. With the most of them, and by
     the methods `swept`, also at other `alphas`, and from teachers that learned from `fractions` of the images. Of
-    `teaching` everything counts but its fusion.
+    `distillation` everything counts but its fusion.
     """
 
     sets: dict[str, Set] = Field(min_length=1)
     members: tuple[Members, ...] = Field(default=(2, 3, 4, 5), min_length=1)
     methods: tuple[Method, ...] = Field(default=get_args(Method), min_length=1)
-    teaching: Teaching = Teaching()
+    distillation: DistillationConfig = DistillationConfig()
     swept: tuple[Method, ...] = ("output_avg", "mimic_all")
     alphas: tuple[Alpha, ...] = ()
     fractions: tuple[Fraction, ...] = ()
@@ -96,14 +96,16 @@ class Settings(Study):
 
     @model_validator(mode="after")
     def _arms_can_learn(self) -> Settings:
-        if self.teaching.top_k is not None:
-            raise ValueError("teaching.top_k: every arm learns from as many teachers as `members` says: leave it out")
+        if self.distillation.top_k is not None:
+            raise ValueError(
+                "distillation.top_k: every arm learns from as many teachers as `members` says: leave it out"
+            )
         for name, each in self.sets.items():
             for role, model in (("teacher", each.teacher), ("learner", each.learner)):
                 if model.architecture.heads != 1:
                     raise ValueError(f"sets.{name}.{role}.architecture.heads: mimic_all sets the heads, leave it out")
         for arm in self.arms:
-            arm.teaching(self.teaching)
+            arm.distillation(self.distillation)
         return self
 
     @property
@@ -117,7 +119,7 @@ class Settings(Study):
         return tuple(self._arms())
 
     def _arms(self) -> Iterator[Arm]:
-        alpha = self.teaching.alpha
+        alpha = self.distillation.alpha
         yield Arm(LABELS)
         yield Arm(ONE_TEACHER, 1, alpha)
         for members in self.members:

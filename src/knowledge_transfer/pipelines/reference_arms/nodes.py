@@ -6,15 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.experiment.config import Distillation, Evaluation, Student, Target, seed_for
+from knowledge_transfer.experiment.config import DistillationStage, Evaluation, Student, Target, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, Standing, learn, transfer_through
+from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, transfer_through
 from knowledge_transfer.learning.training.recipe import Recipe
 
 Learned = tuple[Checkpoint, pd.DataFrame, dict[str, Any]]
@@ -26,14 +26,14 @@ def learn_from_labels(
     validation_images: ImageSet,
     normalisation: dict[str, Any],
     target: Target,
-    distillation: Distillation,
+    stage: DistillationStage,
     rounds: int,
     seed: int,
     device: str,
 ) -> Learned:
     """Return the target trained on the labels of the images that it was taught through."""
-    images = transfer_through(transfer_images, student_images, distillation.teaching)
-    recipe = _as_long(distillation, distillation.recipe, rounds)
+    images = transfer_through(transfer_images, student_images, stage.distillation)
+    recipe = _as_long(stage, stage.recipe, rounds)
     return _learn(target, "labels", images, recipe, validation_images, normalisation, rounds, seed, device)
 
 
@@ -43,17 +43,15 @@ def learn_from_smoothed_labels(
     validation_images: ImageSet,
     normalisation: dict[str, Any],
     target: Target,
-    distillation: Distillation,
+    stage: DistillationStage,
     evaluation: Evaluation,
     rounds: int,
     seed: int,
     device: str,
 ) -> Learned:
     """Return the target trained on the same labels, smoothed: a teacher that knows nothing (Yuan 2020)."""
-    images = transfer_through(transfer_images, student_images, distillation.teaching)
-    recipe = _as_long(distillation, distillation.recipe, rounds).override(
-        {"label_smoothing": evaluation.label_smoothing}
-    )
+    images = transfer_through(transfer_images, student_images, stage.distillation)
+    recipe = _as_long(stage, stage.recipe, rounds).override({"label_smoothing": evaluation.label_smoothing})
     return _learn(target, "label_smoothing", images, recipe, validation_images, normalisation, rounds, seed, device)
 
 
@@ -63,14 +61,14 @@ def learn_from_all_labels(
     validation_images: ImageSet,
     normalisation: dict[str, Any],
     target: Target,
-    distillation: Distillation,
+    stage: DistillationStage,
     rounds: int,
     seed: int,
     device: str,
 ) -> Learned:
     """Return the target trained on the labels of every image that anyone learned from: the ceiling."""
     images = transfer_images.join(student_images)
-    recipe = _as_long(distillation, distillation.recipe, rounds)
+    recipe = _as_long(stage, stage.recipe, rounds)
     return _learn(target, "all_labels", images, recipe, validation_images, normalisation, rounds, seed, device)
 
 
@@ -80,9 +78,9 @@ def learn_without_labels(
     validation_images: ImageSet,
     normalisation: dict[str, Any],
     soft_labels: SoftLabels,
-    standings: dict[str, Any],
+    validation_scores: dict[str, Any],
     target: Target,
-    distillation: Distillation,
+    stage: DistillationStage,
     rounds: int,
     seed: int,
     device: str,
@@ -91,8 +89,8 @@ def learn_without_labels(
 
     Of the labels of these images nobody has seen more than the domain, in a mix.
     """
-    images = transfer_through(transfer_images, student_images, distillation.teaching)
-    wanted = distillation.recipe
+    images = transfer_through(transfer_images, student_images, stage.distillation)
+    wanted = stage.recipe
     soft_labels.require(
         images,
         soft_labels.facts.teachers,
@@ -100,7 +98,7 @@ def learn_without_labels(
         view_seed=seed_for(seed, "target_distillation"),
         augmentation=wanted.augmentation,
     )
-    recipe = _as_long(distillation, wanted.override({"views": wanted.view_count}), rounds)
+    recipe = _as_long(stage, wanted.override({"views": wanted.view_count}), rounds)
     return _learn(
         target,
         "no_labels",
@@ -112,8 +110,8 @@ def learn_without_labels(
         seed,
         device,
         soft_labels=soft_labels,
-        teaching=distillation.teaching.model_copy(update={"alpha": 1.0}),
-        standings={key: Standing(**standing) for key, standing in standings.items()},
+        distillation=stage.distillation.model_copy(update={"alpha": 1.0}),
+        validation_scores={key: ValidationScore(**score) for key, score in validation_scores.items()},
     )
 
 
@@ -123,23 +121,23 @@ def continue_student(
     validation_images: ImageSet,
     normalisation: dict[str, Any],
     student: Student,
-    distillation: Distillation,
+    stage: DistillationStage,
     rounds: int,
     seed: int,
     device: str,
     start: Checkpoint | None = None,
 ) -> Learned:
     """Return the student trained on the labels of the images that the target taught it through, as long as that."""
-    images = transfer_through(transfer_images, student_images, distillation.teaching)
-    recipe = _as_long(distillation, distillation.recipe.override(student.reverse_recipe), rounds)
+    images = transfer_through(transfer_images, student_images, stage.distillation)
+    recipe = _as_long(stage, stage.recipe.override(student.reverse_recipe), rounds)
     return _learn(
         student, "continued", images, recipe, validation_images, normalisation, rounds, seed, device, start=start
     )
 
 
-def _as_long(distillation: Distillation, recipe: Recipe, rounds: int) -> Recipe:
+def _as_long(stage: DistillationStage, recipe: Recipe, rounds: int) -> Recipe:
     """Return the recipe with the epochs of every round that the taught model goes on through."""
-    return recipe.override({"epochs": recipe.epochs * (rounds if distillation.teaching.start == "trained" else 1)})
+    return recipe.override({"epochs": recipe.epochs * (rounds if stage.distillation.start == "trained" else 1)})
 
 
 def _learn(
@@ -155,8 +153,8 @@ def _learn(
     *,
     start: Checkpoint | None = None,
     soft_labels: SoftLabels | None = None,
-    teaching: Teaching | None = None,
-    standings: dict[str, Standing] | None = None,
+    distillation: DistillationConfig | None = None,
+    validation_scores: dict[str, ValidationScore] | None = None,
 ) -> Learned:
     architecture: Architecture = model.architecture
     domain = model.domain if isinstance(model, Student) else ALL
@@ -176,7 +174,7 @@ def _learn(
         round_=rounds,
         start=start,
         soft_labels=soft_labels,
-        teaching=teaching,
-        standings=standings,
+        distillation=distillation,
+        validation_scores=validation_scores,
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

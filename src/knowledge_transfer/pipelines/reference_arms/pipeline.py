@@ -27,11 +27,11 @@ def _arms_of_target(now: Experiment) -> list[Node]:
         "label_smoothing": nodes.learn_from_smoothed_labels,
         "all_labels": nodes.learn_from_all_labels,
     }
-    inputs = {"target": "params:target", "distillation": "params:target_distillation"}
+    inputs = {"target": "params:target", "stage": "params:target_distillation"}
     further = {
         "label_smoothing": {"evaluation": "params:evaluation"},
         # Of the first round, for later teachers have learned the labels of the transfer set.
-        "no_labels": {name: f"ensemble_round1_{name}" for name in ("soft_labels", "standings")},
+        "no_labels": {name: f"ensemble_round1_{name}" for name in ("soft_labels", "validation_scores")},
     }
     return [
         _arm(learn, f"{now.target.name}_{arm}", now, inputs | further.get(arm, {}))
@@ -44,8 +44,8 @@ def _arms_of_students(now: Experiment) -> list[Node]:
     """Return a training node for each student, from where reverse distillation starts, if these arms are wanted."""
     if "students_continued" not in now.reference_arms:
         return []
-    trained = now.reverse_distillation.teaching.start == "trained"
-    inputs = {"distillation": "params:reverse_distillation"}
+    trained = now.reverse_distillation.distillation.start == "trained"
+    inputs = {"stage": "params:reverse_distillation"}
     return [
         _arm(
             nodes.continue_student,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.experiment.config import Distillation, Student, seed_for
+from knowledge_transfer.experiment.config import DistillationStage, Student, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.labelling import label
@@ -18,7 +18,7 @@ from knowledge_transfer.learning.train import Normalisation, learn, teachers_has
 def label_by_target(
     transfer_images: ImageSet,
     student_images: ImageSet,
-    distillation: Distillation,
+    stage: DistillationStage,
     seed: int,
     device: str,
     target: Checkpoint,
@@ -27,12 +27,12 @@ def label_by_target(
     require_present_images([target.facts], student_images, transfer_images)
     return label(
         [target],
-        transfer_through(transfer_images, student_images, distillation.teaching),
-        views=distillation.recipe.view_count,
+        transfer_through(transfer_images, student_images, stage.distillation),
+        views=stage.recipe.view_count,
         view_seed=seed_for(seed, "reverse_distillation"),
-        augmentation=distillation.recipe.augmentation,
+        augmentation=stage.recipe.augmentation,
         device=resolve_device(device),
-        window=distillation.recipe.window,
+        window=stage.recipe.window,
     )
 
 
@@ -44,14 +44,14 @@ def distil_student(
     soft_labels: SoftLabels,
     teacher: dict[str, Any],
     student: Student,
-    distillation: Distillation,
+    stage: DistillationStage,
     seed: int,
     device: str,
     start: Checkpoint | None = None,
 ) -> tuple[Checkpoint, pd.DataFrame, dict[str, Any]]:
     """Return the student taught back by the target over its own domain, its learning curve and its facts."""
-    images = transfer_through(transfer_images, student_images, distillation.teaching)
-    recipe = distillation.recipe.override(student.reverse_recipe)
+    images = transfer_through(transfer_images, student_images, stage.distillation)
+    recipe = stage.recipe.override(student.reverse_recipe)
     soft_labels.require(
         images,
         teachers_hashes([teacher]),
@@ -71,6 +71,6 @@ def distil_student(
         round_=teacher["round"],
         start=start,
         soft_labels=soft_labels.of(images, student.domain),
-        teaching=distillation.teaching,
+        distillation=stage.distillation,
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

@@ -14,7 +14,7 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
     target = f"{now.target.name}_round{round_}"
     soft_labels = f"{target}_soft_labels"
     namespace = current.stage_namespace("reverse_distillation", round_)
-    is_trained = now.reverse_distillation.teaching.start == "trained"
+    is_trained = now.reverse_distillation.distillation.start == "trained"
     labelling = node(
         label_by_target,
         [

@@ -9,7 +9,7 @@ from kedro.pipeline import node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment.study_steps import learning, named
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.pipelines.student_ensemble import nodes
 from knowledge_transfer.pipelines.student_ensemble.arms import BOOSTED, EQUAL, MEMBERS, ON_LABELS, STUDENT, TEACHER
 from knowledge_transfer.pipelines.student_ensemble.settings import Seat, Settings, Shape
@@ -25,7 +25,9 @@ class Groups:
         self.untaught = [f"{name}_labels_{shape}" for shape in shapes] if settings.untaught else []
         self.boosted = [f"{name}_boosted_seed{repeat}" for repeat in self._repeats] if self.own.boosting else []
         self.equal = [f"{name}_equal"] if self.own.boosting else []
-        self.points: dict[str, Teaching] = self.own.sweep.points(settings.teaching) if self.own.sweep else {}
+        self.points: dict[str, DistillationConfig] = (
+            self.own.sweep.points(settings.distillation) if self.own.sweep else {}
+        )
         self.sweep = {point: f"{name}_sweep_{point}" for point in self.points}
 
     @property
@@ -35,7 +37,7 @@ class Groups:
     @property
     def as_set(self) -> str:
         """The point of the sweep at which the study's own teaching is; no point's name where it is none of them."""
-        return next((point for point, how in self.points.items() if how == self.settings.teaching), "")
+        return next((point for point, how in self.points.items() if how == self.settings.distillation), "")
 
     @property
     def arms(self) -> dict[str, str]:
@@ -56,7 +58,7 @@ class Groups:
 
     def training(self) -> Iterator[Node]:
         """Yield the nodes that train the groups."""
-        grid, how = self.own.grid, self.settings.teaching
+        grid, how = self.own.grid, self.settings.distillation
         for number, shape in enumerate(grid.shapes):
             seats = shape.seats(self._repeats, grid.members)
             yield self._node(self.taught[number], seats, shape, how)
@@ -73,7 +75,7 @@ class Groups:
             yield self._node(group, shape.seats(self._repeats, 1), shape, taught if taught.alpha else None)
 
     def _node(
-        self, group: str, seats: Sequence[Seat], shape: Shape, how: Teaching | None, *, boosts: bool = False
+        self, group: str, seats: Sequence[Seat], shape: Shape, how: DistillationConfig | None, *, boosts: bool = False
     ) -> Node:
         name, teacher = self.name, f"{self.name}_teacher"
         inputs: dict[str, Any] = {

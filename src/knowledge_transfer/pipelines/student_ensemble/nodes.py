@@ -15,7 +15,7 @@ from knowledge_transfer.experiment.config import seed_for
 from knowledge_transfer.experiment.study_nodes import VIEWS, ask, label_images
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.boosting import boost
 from knowledge_transfer.learning.evaluation.predict import predict
@@ -40,7 +40,7 @@ def train_members(
     group: str,
     seats: Sequence[Seat],
     architecture: Architecture,
-    teaching: Teaching | None,
+    distillation: DistillationConfig | None,
     images: ImageSet,
     validation: ImageSet,
     normalisation: dict[str, Any],
@@ -52,7 +52,7 @@ def train_members(
 ) -> Group:
     """Return the members of a group, trained from fresh weights, and their learning curves.
 
-    They learn from labels, or as `teaching` says from `soft_labels` too. Raises ValueError for soft labels of other
+    They learn from labels, or as `distillation` says from `soft_labels` too. Raises ValueError for soft labels of other
     teachers, images or views than these.
     """
     if soft_labels is not None:
@@ -67,7 +67,7 @@ def train_members(
         normalisation=Normalisation(**normalisation),
         device=resolve_device(device),
         soft_labels=soft_labels,
-        teaching=teaching,
+        distillation=distillation,
         view_seed=seed_for(seed, VIEWS),
     )
     return [checkpoint for checkpoint, _ in learnt], _curves([history for _, history in learnt])
@@ -77,7 +77,7 @@ def boost_members(
     group: str,
     seats: Sequence[Seat],
     architecture: Architecture,
-    teaching: Teaching,
+    distillation: DistillationConfig,
     images: ImageSet,
     validation: ImageSet,
     normalisation: dict[str, Any],
@@ -112,7 +112,7 @@ def boost_members(
                 seed=seeds[name],
                 device=where,
                 soft_labels=soft_labels,
-                teaching=teaching,
+                distillation=distillation,
                 image_weights=weights,
             )
         curves.append(history)
@@ -154,7 +154,7 @@ def best_point(sweep: pd.DataFrame) -> str:
     return str(sweep.groupby("point", sort=False)["validation"].mean().idxmax())
 
 
-def list_sweep(points: Mapping[str, Teaching], **groups: list[Checkpoint]) -> pd.DataFrame:
+def list_sweep(points: Mapping[str, DistillationConfig], **groups: list[Checkpoint]) -> pd.DataFrame:
     """Return a row for each point of the sweep and each seed: how it was taught, and its accuracy on validation."""
     rows = []
     for point, checkpoints in groups.items():

@@ -9,7 +9,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
-from knowledge_transfer.experiment.study_steps import cutting, named, summing_up, teaching, training
+from knowledge_transfer.experiment.study_steps import cutting, distilling, named, summing_up, training
 from knowledge_transfer.pipelines.student_ensemble import nodes, report, tables
 from knowledge_transfer.pipelines.student_ensemble.groups import Groups
 from knowledge_transfer.pipelines.student_ensemble.settings import Settings
@@ -48,7 +48,9 @@ def _on(name: str, settings: Settings) -> Iterator[Node]:
     )
     for repeat in range(settings.seeds):
         taught = f"{name}_student_seed{repeat}"
-        yield teaching(taught, settings.teaching, teacher, [teacher], source=name, settings=student, repeat=repeat)
+        yield distilling(
+            taught, settings.distillation, teacher, [teacher], source=name, settings=student, repeat=repeat
+        )
         if settings.untaught:
             yield training(f"{name}_labels_student_seed{repeat}", source=name, settings=student, repeat=repeat)
     groups = Groups(name, settings)
@@ -153,7 +155,7 @@ def _telling(settings: Settings) -> list[Node]:
             report.write_report,
             {
                 "arms": "arms_table",
-                "run_facts": "run_facts",
+                "run_info": "run_info",
                 "parameters": current.all_parameters(),
                 **singles,
                 **grown,

@@ -83,7 +83,7 @@ _FRONT = (
 )
 
 
-def write_report(arms: pd.DataFrame, run_facts: dict[str, Any], parameters: dict[str, Any], **of_sets: Any) -> str:
+def write_report(arms: pd.DataFrame, run_info: dict[str, Any], parameters: dict[str, Any], **of_sets: Any) -> str:
     """Return the study's page; `of_sets` are the tables and the data report of every data set, `<name>_sizes`."""
     names = list(dict.fromkeys(arms["data"]))
     sections = [_arms_section(arms)]
@@ -95,7 +95,7 @@ def write_report(arms: pd.DataFrame, run_facts: dict[str, Any], parameters: dict
         [sentence for name in names for sentence in _lead(arms[arms["data"] == name])],
         [*sections, Section("The published study", text=_SOURCE)],
         sources={name: of_sets[f"{name}_data"] for name in names},
-        run_facts=run_facts,
+        run_info=run_info,
         parameters=parameters,
     )
 

@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.experiment.study_config import Model, Study, StudySet, require_one_teacher
-from knowledge_transfer.learning.config import Knobs
-from knowledge_transfer.learning.distillation.config import Teaching
+from knowledge_transfer.learning.config import Config
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.losses.distillation import SOFT_LOSSES
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.training.recipe import Recipe
@@ -38,7 +38,7 @@ class Seat:
         return f"{group.partition('_seed')[0]}_seed{self.repeat}_member{self.number}"
 
 
-class Shape(Knobs):
+class Shape(Config):
     """A tiny student: in each block one convolution of `width` channels, then one linear layer of `hidden` units."""
 
     width: Size
@@ -55,7 +55,7 @@ class Shape(Knobs):
         return [Seat(self.name, repeat, number) for repeat in repeats for number in range(members)]
 
 
-class Grid(Knobs):
+class Grid(Config):
     """The tiny students: `members` of every combination of `widths`, `kernels` and `hidden`, each of another seed.
 
     `blocks` is how many convolutions each has, every one ended by a pooling.
@@ -108,7 +108,7 @@ class Grid(Knobs):
         return Architecture.model_validate({"kind": "cnn", "layers": layers})
 
 
-class Sweep(Knobs):
+class Sweep(Config):
     """Members of one shape taught with every temperature, alpha and loss; the grid's recipe, once for each seed."""
 
     shape: Shape
@@ -116,19 +116,19 @@ class Sweep(Knobs):
     alphas: tuple[Alpha, ...] = Field(min_length=1)
     losses: tuple[str, ...] = ("soft_cross_entropy", "kl")
 
-    def points(self, teaching: Teaching) -> dict[str, Teaching]:
+    def points(self, distillation: DistillationConfig) -> dict[str, DistillationConfig]:
         """Return every way to be taught, by its name: `kl_temperature10_alpha0_25`; at alpha 0 there is one."""
-        found: dict[str, Teaching] = {}
+        found: dict[str, DistillationConfig] = {}
         for loss in self.losses:
             for alpha in self.alphas:
                 for temperature in self.temperatures:
                     changes = {"loss": loss, "alpha": alpha, "temperature": temperature, "loss_options": {}}
                     name = f"{loss}_temperature{temperature:g}_alpha{alpha:g}".replace(".", "_") if alpha else "alpha0"
-                    found.setdefault(name, Teaching(**{**teaching.model_dump(), **changes}))
+                    found.setdefault(name, DistillationConfig(**{**distillation.model_dump(), **changes}))
         return found
 
 
-class Boosting(Knobs):
+class Boosting(Config):
     """`members` of one shape trained in sequence on reweighted images, beside as many that are not; grid's recipe."""
 
     shape: Shape
@@ -162,21 +162,21 @@ class Settings(Study):
     """
 
     sets: dict[str, Set] = Field(min_length=1)
-    teaching: Teaching = Teaching(alpha=0.25, temperature=10, loss="soft_cross_entropy")
+    distillation: DistillationConfig = DistillationConfig(alpha=0.25, temperature=10, loss="soft_cross_entropy")
     untaught: bool = True
 
     @model_validator(mode="after")
     def _has_one_teacher(self) -> Settings:
-        require_one_teacher(self.teaching)
+        require_one_teacher(self.distillation)
         return self
 
     @model_validator(mode="after")
     def _can_be_taught_so(self) -> Settings:
         for name, each in self.sets.items():
-            if each.boosting and self.teaching.loss == "dist":
+            if each.boosting and self.distillation.loss == "dist":
                 raise ValueError("boosting weighs each image, 'dist' compares those of a batch: choose loss 'kl'")
             if each.sweep:
                 if unknown := set(each.sweep.losses) - SOFT_LOSSES.keys():
                     raise ValueError(f"sets.{name}.sweep.losses: unknown loss '{min(unknown)}'")
-                each.sweep.points(self.teaching)
+                each.sweep.points(self.distillation)
         return self

@@ -6,26 +6,33 @@ from typing import Any
 
 import pandas as pd
 
-from knowledge_transfer.experiment.config import Distillation, Target, seed_for
+from knowledge_transfer.experiment.config import DistillationStage, Target, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import Normalisation, Standing, learn, rank, teachers_hashes, transfer_through
+from knowledge_transfer.learning.train import (
+    Normalisation,
+    ValidationScore,
+    learn,
+    rank,
+    teachers_hashes,
+    transfer_through,
+)
 
 
 def rank_members(validation_images: ImageSet, device: str, *students: Checkpoint) -> dict[str, Any]:
     """Return each member's validation accuracy and its part in every fusion that is fitted on validation."""
-    standings = rank(list(students), validation_images, device=resolve_device(device))
-    return {key: standing.model_dump() for key, standing in standings.items()}
+    validation_scores = rank(list(students), validation_images, device=resolve_device(device))
+    return {key: score.model_dump() for key, score in validation_scores.items()}
 
 
 def label_by_ensemble(
     transfer_images: ImageSet,
     student_images: ImageSet,
-    distillation: Distillation,
+    stage: DistillationStage,
     seed: int,
     device: str,
     *students: Checkpoint,
@@ -34,12 +41,12 @@ def label_by_ensemble(
     require_present_images([student.facts for student in students], student_images, transfer_images)
     return label(
         list(students),
-        transfer_through(transfer_images, student_images, distillation.teaching),
-        views=distillation.recipe.view_count,
+        transfer_through(transfer_images, student_images, stage.distillation),
+        views=stage.recipe.view_count,
         view_seed=seed_for(seed, "target_distillation"),
-        augmentation=distillation.recipe.augmentation,
+        augmentation=stage.recipe.augmentation,
         device=resolve_device(device),
-        window=distillation.recipe.window,
+        window=stage.recipe.window,
     )
 
 
@@ -49,9 +56,9 @@ def distil_target(
     validation_images: ImageSet,
     normalisation: dict[str, Any],
     soft_labels: SoftLabels,
-    standings: dict[str, Any],
+    validation_scores: dict[str, Any],
     target: Target,
-    distillation: Distillation,
+    stage: DistillationStage,
     seed: int,
     device: str,
     *,
@@ -59,19 +66,19 @@ def distil_target(
     **teachers: dict[str, Any],
 ) -> tuple[Checkpoint, pd.DataFrame, dict[str, Any]]:
     """Return the target taught by the ensemble, its learning curve and its facts."""
-    images = transfer_through(transfer_images, student_images, distillation.teaching)
+    images = transfer_through(transfer_images, student_images, stage.distillation)
     soft_labels.require(
         images,
         teachers_hashes(teachers.values()),
-        views=distillation.recipe.view_count,
+        views=stage.recipe.view_count,
         view_seed=seed_for(seed, "target_distillation"),
-        augmentation=distillation.recipe.augmentation,
+        augmentation=stage.recipe.augmentation,
     )
     checkpoint, history = learn(
         target.name,
         target.architecture,
         images,
-        distillation.recipe,
+        stage.recipe,
         validation=validation_images,
         normalisation=Normalisation(**normalisation[ALL]),
         seed=seed_for(seed, target.name),
@@ -80,7 +87,7 @@ def distil_target(
         round_=1 + max(facts["round"] for facts in teachers.values()),
         start=start,
         soft_labels=soft_labels,
-        teaching=distillation.teaching,
-        standings={key: Standing(**standing) for key, standing in standings.items()},
+        distillation=stage.distillation,
+        validation_scores={key: ValidationScore(**score) for key, score in validation_scores.items()},
     )
     return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

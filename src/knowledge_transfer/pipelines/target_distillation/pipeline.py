@@ -20,21 +20,21 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
         "validation_images": "validation_images",
         "normalisation": "normalisation",
         "soft_labels": f"ensemble_round{round_}_soft_labels",
-        "standings": f"ensemble_round{round_}_standings",
+        "validation_scores": f"ensemble_round{round_}_validation_scores",
         "target": "params:target",
-        "distillation": "params:target_distillation",
+        "stage": "params:target_distillation",
         "seed": "params:seed",
         "device": "params:devices",
         **{f"{name}_facts": f"{name}_round{before}_facts" for name in now.students},
     }
-    if round_ > 1 and now.target_distillation.teaching.start == "trained":
+    if round_ > 1 and now.target_distillation.distillation.start == "trained":
         learning["start"] = f"{target}_round{before}_checkpoint"
     return Pipeline(
         [
             node(
                 rank_members,
                 ["validation_images", "params:devices", *students],
-                f"ensemble_round{round_}_standings",
+                f"ensemble_round{round_}_validation_scores",
                 name=f"rank_members_round{round_}",
                 namespace=namespace,
                 tags=["gpu"],

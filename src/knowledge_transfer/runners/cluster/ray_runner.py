@@ -279,7 +279,7 @@ def _outcome(first: Any) -> Done | Failed | Killed:
     try:
         return ray.get(first)
     except ray.exceptions.RayTaskError as error:
-        return Failed(str(error.cause), str(error), is_refusal=False)
+        return Failed(str(error.cause), str(error), is_user_error=False)
     except ray.exceptions.RayError as error:
         return Killed(f"was killed ({type(error).__name__})")
 

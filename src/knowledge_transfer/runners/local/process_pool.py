@@ -170,7 +170,7 @@ class ProcessCrew:
             self._slots.give_back(worker.places)
         code = worker.process.exitcode or 0
         how = how_it_ended(code)
-        return Killed(how) if code < 0 else Failed(f"its process {how} and has not said why", "", is_refusal=True)
+        return Killed(how) if code < 0 else Failed(f"its process {how} and has not said why", "", is_user_error=True)
 
 
 def serve(connection: Connection, setting: Setting, once: bool) -> None:
@@ -191,7 +191,7 @@ def serve(connection: Connection, setting: Setting, once: bool) -> None:
             _move(pickle.loads(environment))  # noqa: S301 - our own driver sent it
             order = pickle.loads(data)  # noqa: S301
         except Exception as error:  # whatever a class raises that cannot be built here
-            tell(Failed(f"{type(error).__name__}: {error}", "", is_refusal=False))
+            tell(Failed(f"{type(error).__name__}: {error}", "", is_user_error=False))
         else:
             tell(execute(order, tell))
         if once:

@@ -12,7 +12,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, SequentialRunner
 
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.learning.config import nearest
+from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.runners.costs import devices_of
 from knowledge_transfer.runners.frame import run_nodes
@@ -109,7 +109,7 @@ def is_own(place: Place, choice: str) -> bool:
 def refuse_unknown(given: Mapping[str, Any], known: Sequence[str]) -> None:
     """Raise RunError, naming the nearest, for a runner's parameter that it does not have."""
     for name in given:
-        raise RunError(f"--runner-params: unknown '{name}'{nearest(name, known)}")
+        raise RunError(f"--runner-params: unknown '{name}'{did_you_mean(name, known)}")
 
 
 def require_devices(needed: Mapping[str, int], present: int) -> None:
