@@ -65,7 +65,7 @@ class Setting:
         )
         mean, deviation = self.images.statistics()
         began = time.perf_counter()
-        _, history = learn(
+        checkpoint = learn(
             "a",
             self.architecture,
             self.images,
@@ -75,7 +75,7 @@ class Setting:
             seed=seed,
             device=self.device,
         )
-        return history[-1].validation_accuracy, time.perf_counter() - began
+        return checkpoint.curve[-1]["validation_accuracy"], time.perf_counter() - began
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ def grow_images(count: int) -> dict[str, float]:
     ours, held_out = timed("images: splitting", lambda: split(kept, 0.1, seed=0))
     timed("images: normalisation", ours.statistics)
     timed("images: hash", lambda: ours.sha256)
-    teacher, _ = timed("images: learning from labels", lambda: _learn("teacher", ours, held_out))
+    teacher = timed("images: learning from labels", lambda: _learn("teacher", ours, held_out))
     labels = timed("images: labelling a view", lambda: _label([teacher], ours))
     timed("images: fusing", lambda: distillation_objective(labels, ours, DistillationConfig(), None))
     timed("images: learning from soft labels", lambda: _learn("learner", ours, held_out, soft_labels=labels))
@@ -81,7 +81,7 @@ def grow_members(count: int) -> dict[str, float]:
     timed = _Timed(seconds)
     _learn("warm-up", images, images)
     members = timed(
-        "members: learning", lambda: [_learn(f"m{number}", images, images, seed=number)[0] for number in range(count)]
+        "members: learning", lambda: [_learn(f"m{number}", images, images, seed=number) for number in range(count)]
     )
     validation_scores = timed("members: ranking", lambda: rank(members, images, device=CPU))
     labels = timed("members: labelling a view", lambda: _label(members, images))

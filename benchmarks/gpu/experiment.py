@@ -19,7 +19,6 @@ from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, rank, transfer_through
-from knowledge_transfer.learning.training.events import EpochEnded
 
 _BEFORE, _AFTER = "ensemble before", "ensemble after"
 
@@ -151,7 +150,7 @@ class Walk:
 
     def _learnt(self, name: str, *what: Any, **how: Any) -> tuple[Checkpoint, dict[str, Any]]:
         peak_gibibytes(self.bench.device)
-        checkpoint, history = learn(
+        checkpoint = learn(
             name,
             *what,
             validation=self.sets["validation"],
@@ -160,14 +159,14 @@ class Walk:
             device=self.bench.device,
             **how,
         )
-        return checkpoint, _row(checkpoint, history, peak_gibibytes(self.bench.device))
+        return checkpoint, _row(checkpoint, peak_gibibytes(self.bench.device))
 
 
-def _row(checkpoint: Checkpoint, history: list[EpochEnded], peak: float | None) -> dict[str, Any]:
+def _row(checkpoint: Checkpoint, peak: float | None) -> dict[str, Any]:
     return {
-        "epochs": len(history),
+        "epochs": len(checkpoint.curve),
         "peak_gibibytes": peak,
         "parameters": checkpoint.facts.parameters,
-        "images_per_second": statistics.median(epoch.images_per_second for epoch in history),
+        "images_per_second": statistics.median(epoch["images_per_second"] for epoch in checkpoint.curve),
         "validation_accuracy": checkpoint.facts.metrics["validation_accuracy"],
     }

@@ -50,7 +50,7 @@ def prepare(
         path = folder / f"{kind}.safetensors"
         if path.exists():
             continue
-        checkpoint, history = learn(
+        checkpoint = learn(
             kind,
             Architecture.model_validate({"kind": kind, "width": width}),
             training,
@@ -61,9 +61,9 @@ def prepare(
             device=device,
         )
         unfinished = path.with_suffix(".part")
-        save_file(checkpoint.state, unfinished, metadata={"facts": checkpoint.facts.model_dump_json()})
+        save_file(dict(checkpoint.state), unfinished, metadata={"facts": checkpoint.facts.model_dump_json()})
         unfinished.rename(path)
-        print(f"teacher {kind}: validation accuracy {history[-1].validation_accuracy:.3f}", flush=True)
+        print(f"teacher {kind}: validation accuracy {checkpoint.facts.metrics['validation_accuracy']:.3f}", flush=True)
 
 
 def read_images(path: Path) -> ImageSet:

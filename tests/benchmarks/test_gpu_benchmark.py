@@ -174,7 +174,7 @@ def test_the_walk_makes_what_the_nodes_make(bench):
     student_set, validation, transfer, _, _ = cut_published_images(source, {}, how, plan.seed, **images)
     normalisation, last = measure_normalisation(student_set), (plan.seed, "cpu")
     member = config.Student(name="simple_cnn", **student.model_dump())
-    trained, _, facts = train_student(
+    trained = train_student(
         student_set, validation, normalisation, member, config.Training(recipe=plan.student_training.recipe), *last
     )
     assert trained.sha256 == walk.students["simple_cnn"].sha256
@@ -183,15 +183,15 @@ def test_the_walk_makes_what_the_nodes_make(bench):
     said = label_by_ensemble(transfer, student_set, stage, *last, trained)
     ranks = rank_members(validation, "cpu", trained)
     target_ = config.Target(**of["target"])
-    taught, _, target_facts = distil_target(
-        transfer, student_set, validation, normalisation, said, ranks, target_, stage, *last, simple_cnn=facts
+    taught = distil_target(
+        transfer, student_set, validation, normalisation, said, ranks, target_, stage, *last, simple_cnn=trained
     )
     assert taught.sha256 == walk.target.sha256
 
     back = config.DistillationStage(**of["reverse_distillation"])
     said = label_by_target(transfer, student_set, back, *last, taught)
-    refined, _, _ = distil_student(
-        transfer, student_set, validation, normalisation, said, target_facts, member, back, *last, trained
+    refined = distil_student(
+        transfer, student_set, validation, normalisation, said, taught, member, back, *last, trained
     )
     assert refined.sha256 == walk.refined["simple_cnn"].sha256
 

@@ -23,6 +23,7 @@ from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.pipelines.evaluation import answers, nodes, tables
 from knowledge_transfer.pipelines.evaluation import comparisons as questions
 from tests.conftest import stripes
+from tests.datasets.catalog.test_checkpoint import checkpoint
 
 STUDENTS = {"strong": {}, "weak": {}, "odd": {}}
 TARGET = Target(name="big", architecture=Architecture(kind="vgg19", width=0.25))
@@ -254,14 +255,14 @@ def test_the_bins_of_the_calibration_are_those_of_its_error():
 
 
 def test_learning_curves_say_whose_and_when():
-    history = pd.DataFrame({"model": ["as the fit called it"], "epoch": [1], "validation_accuracy": [0.5]})
+    of = (("weak", 0), ("weak", 2), ("big", 2), ("big_labels", 2))
     curves = tables.collect_learning_curves(
-        STUDENTS, TARGET, weak_round0=history, weak_round2=history, big_round2=history, big_labels_round2=history
+        STUDENTS, TARGET, *(checkpoint(name=name, round=round_) for name, round_ in of)
     )
     assert curves[["model", "stage", "round"]].to_numpy().tolist() == [
         ["weak", "before", 0], ["weak", "after", 2], ["big", "target", 2], ["big_labels", "reference", 2]
     ]  # fmt: skip
-    assert history["model"].tolist() == ["as the fit called it"]
+    assert curves[["epoch", "loss"]].to_numpy().tolist() == [[1, 0.625]] * 4
 
 
 CUT = stripes(20), stripes(10, seed=1)  # student set, transfer set
@@ -277,7 +278,7 @@ def trained():
             name, Architecture(kind=kind, width=0.25), CUT[round_], recipe, validation=stripes(20), seed=round_,
             normalisation=Normalisation(mean=(0.5,), deviation=(0.3,)), device=torch.device("cpu"), round_=round_,
             start=start,
-        )[0]  # fmt: skip
+        )  # fmt: skip
 
     first = fit("weak", "simple_cnn")
     return [first, fit("weak", "simple_cnn", 1, first), fit("odd", "resnet8")]

@@ -33,23 +33,20 @@ def distillation(**distillation: object) -> DistillationStage:
 
 @pytest.mark.parametrize("student_set", [False, True])
 def test_labels_on_the_images_of_the_distillation_for_all_its_rounds(student_set):
-    checkpoint, history, facts = nodes.learn_from_labels(
-        *SETS, TARGET, distillation(student_set=student_set), 3, 7, "cpu"
-    )
+    checkpoint = nodes.learn_from_labels(*SETS, TARGET, distillation(student_set=student_set), 3, 7, "cpu")
     images = TRANSFER.join(STUDENTS) if student_set else TRANSFER
     assert checkpoint.facts.key == "big_labels@3"
     assert checkpoint.facts.images_sha256 == images.sha256
     assert checkpoint.facts.recipe == RECIPE.override({"epochs": 3}).model_dump(mode="json")
     assert checkpoint.facts.distillation is None
     assert checkpoint.facts.parents == {}
-    assert len(history) == 3
-    assert facts["sha256"] == checkpoint.sha256
+    assert len(checkpoint.curve) == 3
 
 
 def test_smoothing_is_all_that_differs_from_labels():
     settings = Evaluation(label_smoothing=0.2)
-    plain, _, _ = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
-    smooth, _, _ = nodes.learn_from_smoothed_labels(*SETS, TARGET, distillation(), settings, 1, 7, "cpu")
+    plain = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
+    smooth = nodes.learn_from_smoothed_labels(*SETS, TARGET, distillation(), settings, 1, 7, "cpu")
     changed = {name for name in plain.facts.recipe if plain.facts.recipe[name] != smooth.facts.recipe[name]}
     assert changed == {"label_smoothing"}
     assert smooth.facts.recipe["label_smoothing"] == 0.2
@@ -58,13 +55,13 @@ def test_smoothing_is_all_that_differs_from_labels():
 
 
 def test_the_ceiling_sees_every_image_anyone_learned_from():
-    checkpoint, _, _ = nodes.learn_from_all_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
+    checkpoint = nodes.learn_from_all_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
     assert checkpoint.facts.images_sha256 == TRANSFER.join(STUDENTS).sha256
 
 
 def test_teachers_alone_never_tell_a_label():
     """The same soft labels under other labels give the same weights: alpha is 1 whatever the experiment's."""
-    teacher, _ = learn(
+    teacher = learn(
         "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=MEASURED,
         seed=1, device=nodes.resolve_device("cpu"),
     )  # fmt: skip
@@ -74,7 +71,7 @@ def test_teachers_alone_never_tell_a_label():
             [teacher], images, views=2, view_seed=seed_for(7, "target_distillation"), augmentation=Augmentation(),
             device=nodes.resolve_device("cpu"),
         )  # fmt: skip
-        checkpoint, _, _ = nodes.learn_without_labels(
+        checkpoint = nodes.learn_without_labels(
             images,
             *SETS[1:],
             said,
@@ -100,8 +97,8 @@ def test_a_loss_that_reads_labels_has_no_arm_without_them(monkeypatch):
 
 def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
     """The same seed as the model's own, so that nothing but the teacher differs."""
-    checkpoint, _, _ = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
-    again, _ = learn(
+    checkpoint = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
+    again = learn(
         "big", ARCHITECTURE, TRANSFER, RECIPE, validation=VALIDATION, normalisation=MEASURED,
         seed=seed_for(7, "big"), device=nodes.resolve_device("cpu"),
     )  # fmt: skip
@@ -109,11 +106,11 @@ def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
 
 
 def test_a_student_goes_on_from_its_trained_weights_by_its_own_reverse_recipe():
-    start, _ = learn(
+    start = learn(
         "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=MEASURED,
         seed=1, device=nodes.resolve_device("cpu"),
     )  # fmt: skip
-    checkpoint, _, _ = nodes.continue_student(*SETS, STUDENT, distillation(student_set=True), 2, 7, "cpu", start)
+    checkpoint = nodes.continue_student(*SETS, STUDENT, distillation(student_set=True), 2, 7, "cpu", start)
     assert checkpoint.facts.key == "cnn_continued@2"
     assert checkpoint.facts.parents == {"cnn@0": start.sha256}
     assert (checkpoint.facts.recipe["learning_rate"], checkpoint.facts.recipe["epochs"]) == (0.02, 2)

@@ -478,7 +478,7 @@ def test_a_server_that_nobody_answers_for_costs_a_warning_and_no_time(
     warnings = warnings_in(caplog)
     assert len(warnings) == 2
     assert "out of reach; the run goes on" in warnings[0]
-    assert "only in its history CSV files" in warnings[1]
+    assert "only in its checkpoints' learning curves" in warnings[1]
     assert "secret" not in caplog.text
 
 

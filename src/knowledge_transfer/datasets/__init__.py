@@ -1,7 +1,6 @@
 """Catalog datasets of the project: published images and weights, image sets, checkpoints, soft labels."""
 
 from knowledge_transfer.datasets.catalog.checkpoint import CheckpointDataset
-from knowledge_transfer.datasets.catalog.checkpoints import CheckpointsDataset
 from knowledge_transfer.datasets.catalog.image_set import ImageSetDataset
 from knowledge_transfer.datasets.catalog.pretrained_weights import PretrainedWeightsDataset
 from knowledge_transfer.datasets.catalog.published_images import PublishedImagesDataset
@@ -9,7 +8,6 @@ from knowledge_transfer.datasets.catalog.soft_labels import SoftLabelsDataset
 
 __all__ = [
     "CheckpointDataset",
-    "CheckpointsDataset",
     "ImageSetDataset",
     "PretrainedWeightsDataset",
     "PublishedImagesDataset",

@@ -26,7 +26,6 @@ from knowledge_transfer.learning.training.recipe import Recipe
 _TEST_SEED = 0  # which images test must not change with the study's seed
 VIEWS = "views"  # of a study are the same for all who learn in it
 NUMBERS = ("accuracy", "nll", "ece", "parameters", "images_per_second")
-Trained = tuple[Checkpoint, pd.DataFrame, dict[str, Any]]
 
 
 def cut(
@@ -66,13 +65,13 @@ def train(
     seed: int,
     device: str,
     start: Pretrained | None = None,
-) -> Trained:
-    """Return the model trained on labels, its learning curve and its facts.
+) -> Checkpoint:
+    """Return the model trained on labels.
 
     From fresh weights, or from pretrained ones (`start`), whose normalisation it then keeps.
     """
     own = Normalisation(**normalisation) if start is None else Normalisation(mean=start.mean, deviation=start.deviation)
-    checkpoint, history = learn(
+    return learn(
         name,
         model.architecture,
         images,
@@ -84,7 +83,6 @@ def train(
         view_seed=seed_for(seed, VIEWS),
         start=start,
     )
-    return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")
 
 
 def label_images(images: ImageSet, recipe: Recipe, seed: int, device: str, *teachers: Checkpoint) -> SoftLabels:
@@ -111,9 +109,9 @@ def teach(
     model: Model,
     seed: int,
     device: str,
-    **teachers: dict[str, Any],
-) -> Trained:
-    """Return the learner taught by soft labels of its images, its learning curve and its facts.
+    **teachers: Checkpoint,
+) -> Checkpoint:
+    """Return the learner taught by soft labels of its images.
 
     Raises ValueError for soft labels of other teachers, images or views than these.
     """
@@ -124,7 +122,7 @@ def teach(
         view_seed=seed_for(seed, VIEWS),
         augmentation=model.recipe.augmentation,
     )
-    checkpoint, history = learn(
+    return learn(
         name,
         model.architecture,
         images,
@@ -136,7 +134,6 @@ def teach(
         soft_labels=soft_labels,
         distillation=distillation,
     )
-    return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")
 
 
 def ask(images: ImageSet, training_images: ImageSet, device: str, *models: Checkpoint) -> SoftLabels:

@@ -50,7 +50,7 @@ def training(model: str, *, source: str, settings: str, repeat: int = 0, start: 
             "model": f"params:{settings}",
             **({} if start is None else {"start": start}),
         },
-        outputs_of(model),
+        f"{model}_checkpoint",
         name=f"train_{model}",
         namespace=source,
         tags=["training", "gpu"],
@@ -99,9 +99,9 @@ def distilling(
             **learning(source),
             "soft_labels": f"{labels}_soft_labels",
             "model": f"params:{settings}",
-            **{f"{teacher}_facts": f"{teacher}_facts" for teacher in teachers},
+            **{teacher: f"{teacher}_checkpoint" for teacher in teachers},
         },
-        outputs_of(learner),
+        f"{learner}_checkpoint",
         name=f"teach_{learner}",
         namespace=source,
         tags=["training", "gpu"],
@@ -138,11 +138,6 @@ def learning(source: str) -> dict[str, str]:
         "seed": "params:seed",
         "device": "params:devices",
     }
-
-
-def outputs_of(model: str) -> list[str]:
-    """Return the datasets of a trained model."""
-    return [f"{model}_checkpoint", f"{model}_history", f"{model}_facts"]
 
 
 def named(function: Callable[..., Any], *first: Any) -> Callable[..., Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from knowledge_transfer.learning.data.domains import ALL, Block
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
-from knowledge_transfer.learning.models.weights import weights_sha256
 
 
 class Facts(Config):
@@ -56,15 +54,20 @@ class Facts(Config):
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Weights (a state dict on the CPU) and their facts."""
+    """A trained model: its facts, its weights and its learning curve.
+
+    `state` is a state dict on the CPU; that of a checkpoint in a file is read, and checked, when it is first used.
+    `curve` has a row for each epoch: losses, accuracies, learning rate, images per second.
+    """
 
     facts: Facts
-    state: dict[str, Tensor]
+    state: Mapping[str, Tensor]
+    curve: tuple[Mapping[str, Any], ...] = ()
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """Hex digest of the weights as they are now; equals `facts.sha256` unless a bit has changed."""
-        return weights_sha256(self.state)
+        """Hex digest of the weights, as the facts name it."""
+        return self.facts.sha256
 
     def build(self) -> Network:
         """Return the network in eval mode with these weights, on the CPU.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -24,7 +25,6 @@ from knowledge_transfer.learning.losses.distillation import resolve
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
-from knowledge_transfer.learning.training.events import EpochEnded
 from knowledge_transfer.learning.training.loop import Fitted
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import DistillationObjective
@@ -75,8 +75,8 @@ def learn(
     view_seed: int | None = None,
     replicas: int = 1,
     image_weights: Tensor | None = None,
-) -> tuple[Checkpoint, list[EpochEnded]]:
-    """Return the checkpoint of `name` after `round_`, and its learning curve.
+) -> Checkpoint:
+    """Return the checkpoint of `name` after `round_`, with its learning curve.
 
     It starts from `start` (none: fresh weights drawn by `seed`; of pretrained weights all but the last layer). With
     `soft_labels` and `distillation` it learns from the teachers as well; fitted fusion rules and `top_k` go by
@@ -108,7 +108,7 @@ def learn(
             image_weights=image_weights,
         )
     parents = _parent(start) | ({} if soft_labels is None else soft_labels.facts.teachers)
-    checkpoint = record(
+    return record(
         name,
         architecture,
         images,
@@ -121,7 +121,6 @@ def learn(
         distillation=distillation,
         parents=parents,
     )
-    return checkpoint, fitted.history
 
 
 def record(
@@ -158,7 +157,7 @@ def record(
         metrics=fitted.metrics,
         sha256=weights_sha256(fitted.state),
     )
-    return Checkpoint(facts, fitted.state)
+    return Checkpoint(facts, fitted.state, tuple(asdict(row) for row in fitted.history))
 
 
 def distillation_objective(
@@ -266,7 +265,6 @@ def score_members(keys: Sequence[str], logits: Tensor, labels: Tensor) -> dict[s
     }
 
 
-def teachers_hashes(facts: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Return the weights' hash of each teacher by key, from their facts."""
-    parsed = [Facts(**each) for each in facts]
-    return {each.key: each.sha256 for each in parsed}
+def teachers_hashes(teachers: Iterable[Checkpoint]) -> dict[str, str]:
+    """Return the weights' hash of each teacher by key; no weights are read."""
+    return {teacher.facts.key: teacher.facts.sha256 for teacher in teachers}

@@ -49,7 +49,7 @@ class Server:
         with self._lock:
             self._deliver()
             if self._waiting:
-                self._warn("is still out of reach: this run's metrics are only in its history CSV files")
+                self._warn("is still out of reach: this run's metrics are only in its checkpoints' learning curves")
 
     @cached_property
     def _client(self) -> MlflowClient:

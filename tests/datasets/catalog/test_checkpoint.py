@@ -1,7 +1,7 @@
 """Checkpoints on disk: each way to damage one is noticed, named, and makes Kedro produce it again."""
 
+import hashlib
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +15,7 @@ from kedro.io.core import DatasetError
 from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.datasets.storage.store import Store
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
+from knowledge_transfer.learning.checkpoint_file import load
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
@@ -45,7 +46,7 @@ def checkpoint(seed: int = 0, **facts: Any) -> Checkpoint:
         "metrics": {"validation_accuracy": 1 / 3},
         "sha256": weights_sha256(state),
     }
-    return Checkpoint(Facts(**{**known, **facts}), state)
+    return Checkpoint(Facts(**{**known, **facts}), state, ({"epoch": 1, "loss": 0.625},))
 
 
 @pytest.fixture
@@ -53,60 +54,78 @@ def dataset(tmp_path: Path) -> CheckpointDataset:
     return CheckpointDataset(filepath=str(tmp_path / "a.safetensors"))
 
 
+@pytest.fixture
+def members(tmp_path: Path) -> CheckpointDataset:
+    return CheckpointDataset(filepath=str(tmp_path / "a.safetensors"), several=True)
+
+
 def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def flip(file: Path, position: int) -> None:
-    data = bytearray(file.read_bytes())
-    data[position] ^= 1
-    file.write_bytes(data)
+def flip(content: bytes, position: int) -> bytes:
+    changed = bytearray(content)
+    changed[position] ^= 1
+    return bytes(changed)
 
 
-def rewrite(file: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    facts = json.loads(file.read_text())
-    change(facts)
-    file.write_text(json.dumps(facts))
+def with_facts(content: bytes, old: str, new: str) -> bytes:
+    """The file with other words in its header, of the same length, and a hash that vouches for them."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    text = header["checkpoints"]
+    assert text.count(old)
+    assert len(old) == len(new)
+    other = text.replace(old, new)
+    escaped = (json.dumps(each)[1:-1].encode() for each in (text, other))
+    content = content.replace(*escaped)
+    sha256 = (hashlib.sha256(each.encode()).hexdigest().encode() for each in (text, other))
+    return content.replace(*sha256)
 
 
-def swap(folder: Path) -> None:
-    CheckpointDataset(filepath=str(folder / "b.safetensors")).save(checkpoint(seed=1))
-    (folder / "b.json").replace(folder / "a.json")
-
-
-DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no weights": (lambda at: (at / "a.safetensors").unlink(), r"a\.safetensors is missing or empty: run the node"),
-    "no facts": (lambda at: (at / "a.json").unlink(), r"a\.json is missing or empty: run the node"),
-    "empty weights": (lambda at: (at / "a.safetensors").write_bytes(b""), r"a\.safetensors is missing or empty"),
-    "empty facts": (lambda at: (at / "a.json").write_bytes(b""), r"a\.json is missing or empty"),
-    "cut weights": (lambda at: os.truncate(at / "a.safetensors", 900), r"a\.safetensors is damaged, delete it and run"),
-    "cut facts": (lambda at: os.truncate(at / "a.json", 90), r"a\.json is damaged, delete it and run"),
-    "facts of no text": (lambda at: (at / "a.json").write_bytes(b"\xff\xfe"), r"a\.json is damaged, delete it and run"),
-    "facts of no mapping": (lambda at: (at / "a.json").write_text("[1]"), r"a\.json is damaged, delete it and run"),
-    "a bit of a weight": (lambda at: flip(at / "a.safetensors", -1), r"a\.safetensors is damaged, delete it and run"),
-    "a bit of the mean": (
-        lambda at: rewrite(at / "a.json", lambda facts: facts.update(mean=[0.1306])),
-        r"a\.json is damaged or speaks of other weights than .*a\.safetensors: delete both and run",
-    ),
+# What befalls the file, and what is said of it when it is read, or when its weights are.
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda _: b"", "is missing or empty: run the node"),
+    "cut in the header": (lambda content: content[:90], "is damaged, delete it and run"),
+    "cut in the weights": (lambda content: content[:-1], "is damaged, delete it and run"),
+    "not this kind of file": (lambda _: b"no such thing", "is damaged, delete it and run"),
+    "a bit of the length": (lambda content: flip(content, 6), "is damaged, delete it and run"),
+    "a bit of a weight": (lambda content: flip(content, -1), "the weights of resnet8@1 are not those"),
+    "a bit of the facts": (lambda content: content.replace(b"0.1307", b"0.1306"), "its header is not the one"),
+    "a bit of the curve": (lambda content: content.replace(b"0.625", b"0.626"), "its header is not the one"),
     "a misspelt fact": (
-        lambda at: rewrite(at / "a.json", lambda facts: facts.update(paramters=facts.pop("parameters"))),
-        r"(?s)a\.json is damaged, delete it .*did you mean 'parameters'",
+        lambda content: with_facts(content, '"parameters"', '"paramters_"'),
+        "did you mean 'parameters'",
     ),
-    "another's facts": (swap, r"a\.json is damaged or speaks of other weights"),
+    "facts of other weights": (
+        lambda content: with_facts(content, checkpoint().sha256, checkpoint(seed=1).sha256),
+        "the weights of resnet8@1 are not those",
+    ),
 }
 
 
-def test_weights_and_facts_survive(dataset: CheckpointDataset, tmp_path: Path) -> None:
+def test_weights_facts_and_curve_survive(dataset: CheckpointDataset, tmp_path: Path) -> None:
     saved = checkpoint()
     assert not dataset.exists()
     dataset.save(saved)
     assert dataset.exists()
+    for loaded in (dataset.load(), load(tmp_path / "a.safetensors")):
+        assert loaded.facts.model_dump_json() == saved.facts.model_dump_json()
+        assert (loaded.sha256, loaded.curve) == (saved.sha256, saved.curve)
+        assert {tensor.ndim for name, tensor in loaded.state.items() if name.endswith("num_batches_tracked")} == {0}
+        loaded.build()
+    assert names(tmp_path) == ["a.safetensors"]
+
+
+def test_facts_are_read_without_the_weights(dataset: CheckpointDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset.save(checkpoint())
+    ends = []
+    read = Store.read
+    monkeypatch.setattr(Store, "read", lambda store, start, end: ends.append(end) or read(store, start, end))
     loaded = dataset.load()
-    assert loaded.facts.model_dump_json() == saved.facts.model_dump_json()
-    assert loaded.sha256 == saved.sha256
-    assert {tensor.ndim for name, tensor in loaded.state.items() if name.endswith("num_batches_tracked")} == {0}
+    assert loaded.facts.name == "resnet8"
+    assert None not in ends
     loaded.build()
-    assert names(tmp_path) == ["a.json", "a.safetensors"]
+    assert ends[-1] is None
 
 
 def test_half_precision_weights_survive(dataset: CheckpointDataset) -> None:
@@ -120,38 +139,39 @@ def test_half_precision_weights_survive(dataset: CheckpointDataset) -> None:
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_each_damage_is_named_and_made_again(dataset: CheckpointDataset, tmp_path: Path, damage: str) -> None:
     dataset.save(checkpoint())
+    file = tmp_path / "a.safetensors"
     harm, message = DAMAGES[damage]
-    harm(tmp_path)
-    with pytest.raises(DatasetError, match=message):
-        dataset.load()
+    file.write_bytes(harm(file.read_bytes()))
+    with pytest.raises((DatasetError, ValueError), match=rf"(?s)a\.safetensors .*{message}"):
+        dataset.load().build()
     assert not dataset.exists()
     dataset.save(checkpoint())
     assert dataset.exists()
 
 
-def test_killed_between_the_two_writes(
-    dataset: CheckpointDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset.save(checkpoint())
-    write = Store.write
+def test_members_survive_in_their_places(members: CheckpointDataset, tmp_path: Path) -> None:
+    saved = [checkpoint(seed, name=name) for seed, name in enumerate("zab" * 4)]
+    assert not members.exists()
+    members.save(saved)
+    assert members.exists()
+    for before, after in zip(saved, members.load(), strict=True):
+        assert after.facts.model_dump(mode="json") == before.facts.model_dump(mode="json")
+        assert torch.equal(after.build()(torch.ones(1, 1, 32, 32)), before.build()(torch.ones(1, 1, 32, 32)))
+    with pytest.raises(DatasetError, match=r"a\.safetensors holds 12 checkpoints, not one"):
+        CheckpointDataset(filepath=str(tmp_path / "a.safetensors")).load()
 
-    def killed(store: Store, data: bytes) -> None:
-        if store.path.endswith(".json"):
-            raise KeyboardInterrupt
-        write(store, data)
 
-    monkeypatch.setattr(Store, "write", killed)
-    with pytest.raises(KeyboardInterrupt):
-        dataset.save(checkpoint(seed=1))
-    assert not dataset.exists()
-    with pytest.raises(DatasetError, match="speaks of other weights"):
-        dataset.load()
-    assert names(tmp_path) == ["a.json", "a.safetensors"]
+def test_a_damaged_member_is_found(members: CheckpointDataset, tmp_path: Path) -> None:
+    members.save([checkpoint(0), checkpoint(1)])
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(flip(file.read_bytes(), -1))
+    assert not members.exists()
 
 
 def test_facts_of_other_weights_are_not_saved(dataset: CheckpointDataset, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="the facts of resnet8@1 name another sha256"):
-        dataset.save(checkpoint(sha256="0" * 64))
+    for data in (checkpoint(sha256="0" * 64), [checkpoint(), Checkpoint(checkpoint(1).facts, checkpoint().state)]):
+        with pytest.raises(DatasetError, match="the facts of resnet8@1 name another sha256"):
+            dataset.save(data)
     assert names(tmp_path) == []
 
 
@@ -160,15 +180,10 @@ def test_writers_side_by_side_never_mix(dataset: CheckpointDataset, tmp_path: Pa
     known = {one.sha256: one.facts.seed for one in several}
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(dataset.save, several * 4))
-    assert names(tmp_path) == ["a.json", "a.safetensors"]
-    if dataset.exists():  # else the last two writers crossed, which is noticed
-        loaded = dataset.load()
-        assert known[loaded.sha256] == loaded.facts.seed
-
-
-def test_weights_are_not_written_where_the_facts_go(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"a\.json is the name of the facts"):
-        CheckpointDataset(filepath=str(tmp_path / "a.json"))
+    assert names(tmp_path) == ["a.safetensors"]
+    loaded = dataset.load()
+    assert known[loaded.sha256] == loaded.facts.seed
+    loaded.build()
 
 
 def test_the_catalog_passes_the_plain_message_on(tmp_path: Path) -> None:
@@ -176,5 +191,8 @@ def test_the_catalog_passes_the_plain_message_on(tmp_path: Path) -> None:
     catalog = DataCatalog.from_config({"a_checkpoint": config})
     with pytest.raises(DatasetError) as error:
         catalog.load("a_checkpoint")
-    assert str(error.value) == f"a_checkpoint: {tmp_path / 'a.json'} is missing or empty: run the node that makes it"
+    assert (
+        str(error.value)
+        == f"a_checkpoint: {tmp_path / 'a.safetensors'} is missing or empty: run the node that makes it"
+    )
     assert not catalog.exists("a_checkpoint")

@@ -32,7 +32,7 @@ TINY = Architecture(kind="resnet8", width=0.5)
 
 def trained(images: ImageSet, recipe: Recipe = RECIPE, seed: int = 0) -> Checkpoint:
     own = Normalisation(mean=(0.5,), deviation=(0.3,))
-    return learn("a", TINY, images, recipe, validation=images, normalisation=own, seed=seed, device=CPU)[0]
+    return learn("a", TINY, images, recipe, validation=images, normalisation=own, seed=seed, device=CPU)
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 1000])
@@ -118,7 +118,7 @@ def test_soft_labels_made_in_windows_are_the_same(is_mix: bool) -> None:
         normalisation=Normalisation(mean=(0.5,) * images.images.shape[1], deviation=(0.3,) * images.images.shape[1]),
         seed=0,
         device=CPU,
-    )[0]
+    )
     how = {"views": 2, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
     whole, windowed = label([teacher], images, **how), label([teacher], images, window=32, **how)
     # Batches of another size sum in another order.
@@ -173,8 +173,8 @@ def test_members_that_cannot_be_stacked_are_trained_one_after_another(changes: d
     seeds = {f"m{number}": number for number in range(4)}
     assert is_faster(tiny, images, len(seeds), CPU), "else this shows nothing"
     learnt = learn_members("all", seeds, tiny, images, recipe, **how)
-    alone = learn("m3", tiny, images, recipe, seed=3, **how)[0]
-    assert learnt[3][0].sha256 == alone.sha256
+    alone = learn("m3", tiny, images, recipe, seed=3, **how)
+    assert learnt[3].sha256 == alone.sha256
     with pytest.raises(ValueError, match="cannot be stacked"):
         learn_members("all", seeds, tiny, images, recipe, stack=True, **how)
 
@@ -184,7 +184,7 @@ def test_soft_labels_of_one_domain_of_a_mix_are_made_in_windows_too(domain: str)
     images = mix(two_domains())
     own = Normalisation(mean=(0.5,) * 3, deviation=(0.3,) * 3)
     its, recipe = images.of(domain), RECIPE.override({"window": None})
-    teacher = learn("a", TINY, its, recipe, validation=its, normalisation=own, seed=0, device=CPU)[0]
+    teacher = learn("a", TINY, its, recipe, validation=its, normalisation=own, seed=0, device=CPU)
     how = {"views": 1, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
     whole, windowed = label([teacher], images, **how), label([teacher], images, window=8, **how)
     torch.testing.assert_close(windowed.logits, whole.logits, rtol=2e-2, atol=2e-2)

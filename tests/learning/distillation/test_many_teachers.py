@@ -126,7 +126,7 @@ def fitted(
 ) -> Checkpoint:
     images = stripes(30)
     facts = {"validation": images, "normalisation": NORMALISATION, "seed": seed, "device": CPU}
-    return learn(name, architecture, images, recipe, **facts, **how)[0]  # type: ignore[arg-type]
+    return learn(name, architecture, images, recipe, **facts, **how)  # type: ignore[arg-type]
 
 
 def test_heads_learn_to_speak_like_their_teachers(teachers: list[Checkpoint], labels: SoftLabels) -> None:

@@ -43,7 +43,7 @@ def teachers():
             normalisation=normalisation,
             seed=1,
             device=CPU,
-        )[0]
+        )
         for name, kind in (("a", "simple_cnn"), ("b", "squeezenet"))
     ]
 
@@ -216,7 +216,7 @@ def roster():
             normalisation=Normalisation(mean=(0.5,), deviation=(0.3,)),
             seed=seed,
             device=CPU,
-        )[0]
+        )
         for seed, (name, domain) in enumerate({"a": "digits", "c": "signs", "b": "digits", "t": "all"}.items())
     }
 

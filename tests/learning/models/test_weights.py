@@ -45,7 +45,7 @@ def test_weights_of_another_network_are_refused(pretrained):
 
 def test_a_fit_starts_from_them_and_says_so(pretrained):
     images = stripes(8, channels=3)
-    checkpoint, history = learn(
+    checkpoint = learn(
         "teacher",
         Architecture(kind="imagenet_resnet50", enlarge_to=32),
         images,
@@ -56,7 +56,7 @@ def test_a_fit_starts_from_them_and_says_so(pretrained):
         device=torch.device("cpu"),
         start=pretrained,
     )
-    assert len(history) == 1
+    assert len(checkpoint.curve) == 1
     assert checkpoint.facts.parents == {"imagenet": pretrained.sha256}
     assert checkpoint.facts.mean == MEAN
     torch.testing.assert_close(

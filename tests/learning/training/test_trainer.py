@@ -164,7 +164,7 @@ def test_fits_in_threads_do_not_disturb_each_other(images):
 
     def one(seed):
         how = {"validation": images, "normalisation": normalisation, "seed": seed, "device": CPU}
-        return learn("a", Architecture(kind="squeezenet", width=0.25), images, QUICK, **how)[0].sha256
+        return learn("a", Architecture(kind="squeezenet", width=0.25), images, QUICK, **how).sha256
 
     alone = [one(seed) for seed in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -193,20 +193,20 @@ def test_a_set_smaller_than_a_batch_still_trains():
 def test_learn_says_what_the_checkpoint_is(images):
     normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
     how = {"validation": images, "normalisation": normalisation, "seed": 1, "device": CPU}
-    first, history = learn("a", TINY, images, QUICK, **how)
-    second, _ = learn("a", TINY, images, QUICK, round_=1, start=first, **how)
+    first = learn("a", TINY, images, QUICK, **how)
+    second = learn("a", TINY, images, QUICK, round_=1, start=first, **how)
     assert first.facts.key == "a@0"
     assert first.facts.parents == {}
     assert second.facts.parents == {"a@0": first.sha256}
     assert first.facts.sha256 == first.sha256 != second.sha256
-    assert first.facts.metrics["validation_accuracy"] == history[-1].validation_accuracy
+    assert first.facts.metrics["validation_accuracy"] == first.curve[-1]["validation_accuracy"]
     assert first.facts.images_sha256 == images.sha256
 
 
 def test_a_start_of_another_architecture_or_label_space_is_refused(images):
     normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
     how = {"validation": images, "normalisation": normalisation, "seed": 1, "device": CPU}
-    start, _ = learn("a", TINY, images, QUICK.override({"epochs": 1}), **how)
+    start = learn("a", TINY, images, QUICK.override({"epochs": 1}), **how)
     with pytest.raises(ValueError, match=r"a@0 is a resnet8 \(width 0.5\), not a simple_cnn"):
         learn("a", Architecture(kind="simple_cnn"), images, QUICK, start=start, **how)
     renamed = type(images)(images.images, images.labels, ("x", "y", "z"))
@@ -278,9 +278,9 @@ def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
             "seed": 1,
             "device": CPU,
         }
-        student, _ = learn("a", TINY, each, recipe, **how)
+        student = learn("a", TINY, each, recipe, **how)
         soft = label([student], each, views=2, view_seed=3, augmentation=recipe.augmentation, device=CPU)
-        target, _ = learn("t", TINY, each, recipe, soft_labels=soft, distillation=DistillationConfig(), **how)
+        target = learn("t", TINY, each, recipe, soft_labels=soft, distillation=DistillationConfig(), **how)
         chain.append((student, soft, target))
     (student, soft, target), (same_student, same_soft, same_target) = chain
     assert student.sha256 == same_student.sha256
@@ -296,21 +296,21 @@ def test_the_whole_way_of_a_mix():
     how = {"normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)), "seed": 1, "device": CPU}
     seen = {"views": 1, "view_seed": 3, "augmentation": recipe.augmentation, "device": CPU}
     students = [
-        learn(domain, TINY, mixed.of(domain), recipe, validation=mixed.of(domain), **how)[0]
+        learn(domain, TINY, mixed.of(domain), recipe, validation=mixed.of(domain), **how)
         for domain in ("digits", "signs")
     ]
     distillation = DistillationConfig(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
     soft = label(students, mixed, **seen)
-    target, history = learn(
+    target = learn(
         "t", TINY, mixed, recipe, validation=mixed, round_=1, soft_labels=soft, distillation=distillation, **how
     )
     assert target.facts.class_names == mixed.class_names
     assert target.facts.parents == {student.facts.key: student.sha256 for student in students}
-    assert history[0].loss < 100, "minus infinity outside the blocks is not read"
+    assert target.curve[0]["loss"] < 100, "minus infinity outside the blocks is not read"
     back = label([target], mixed, **seen)
     for student in students:
         own = mixed.of(student.facts.domain)
-        again, _ = learn(
+        again = learn(
             student.facts.name,
             TINY,
             own,

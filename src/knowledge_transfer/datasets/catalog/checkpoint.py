@@ -1,72 +1,69 @@
-"""Checkpoints in the catalog: a safetensors file of weights and a JSON sidecar of facts, never a pickle."""
+"""Trained models in the catalog: weights, facts and learning curve in one safetensors file, never a pickle."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from kedro.io import AbstractDataset
 from kedro.io.core import DatasetError
 
-from knowledge_transfer.datasets.storage.safetensors import seal, unseal
 from knowledge_transfer.datasets.storage.store import Store
-from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
+from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.checkpoint_file import dump, parse
+
+Checkpoints = Checkpoint | list[Checkpoint]
 
 
-class CheckpointDataset(AbstractDataset[Checkpoint, Checkpoint]):
-    """`filepath` holds the weights, the same name with `.json` their facts.
+class CheckpointDataset(AbstractDataset[Checkpoints, Checkpoints]):
+    """The checkpoint in a file, or those of `several` members that were trained together, in their order.
 
-    The weights' file repeats the facts, so that neither can be changed or swapped alone. A checkpoint that cannot be
-    loaded does not exist, as far as Kedro is concerned: `--only-missing-outputs` makes it again.
+    Loading reads the facts and the learning curve alone; weights follow when they are used, and are checked then. A
+    file that is damaged anywhere does not exist for `--only-missing-outputs`, so it is made again.
     """
 
     def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str,
+        several: bool = False,
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self.store = Store.at(filepath, credentials)
-        self._sidecar = self.store.beside(".json")
-        if self._sidecar.path == self.store.path:
-            raise DatasetError(f"{filepath} is the name of the facts: call the weights .safetensors")
+        self._several = several
         self.metadata = metadata
 
-    def load(self) -> Checkpoint:
-        """Return the checkpoint. Raises DatasetError, naming the file, unless weights and facts are as saved."""
-        return self._read()
+    def load(self) -> Checkpoints:
+        """Return the checkpoint, or the list of `several`. Raises DatasetError, naming the file, for a damaged one."""
+        found = self._read()
+        return found if self._several else found[0]
 
-    def save(self, data: Checkpoint) -> None:
-        """Write the weights, then the facts: the facts vouch for weights that are already there.
-
-        Raises DatasetError when the facts name another hash than that of the weights, or the disk is full.
-        """
-        if data.sha256 != data.facts.sha256:
-            raise DatasetError(f"the facts of {data.facts.key} name another sha256 than its weights have: not saved")
-        self.store.write(seal(data.state, data.facts.model_dump_json()))
-        self._sidecar.write(data.facts.model_dump_json(indent=2).encode())
+    def save(self, data: Checkpoints) -> None:
+        """Write the checkpoint. Raises DatasetError when its facts name other weights, or the disk is full."""
+        checkpoints = data if isinstance(data, list) else [data]
+        try:
+            content = dump(checkpoints, single=not self._several)
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
+        self.store.write(content)
 
     def _exists(self) -> bool:
         # Not load, where Kedro makes this error of a lost connection too: what is there would be made again.
         try:
-            self._read()
-        except DatasetError:
+            for checkpoint in self._read():
+                len(checkpoint.state)  # reads and checks the weights
+        except (DatasetError, ValueError):
             return False
         return True
 
-    def _read(self) -> Checkpoint:
-        file = self._sidecar
+    def _read(self) -> list[Checkpoint]:
         try:
-            told = json.loads(file.read())
-            facts = Facts(**told)
-            file = self.store
-            tensors, sealed = unseal(file.read())
-        except (ValueError, TypeError) as error:
-            raise DatasetError(f"{file.address} is damaged, delete it and run its node again: {error}") from error
-        checkpoint = Checkpoint(facts, tensors)
-        if checkpoint.sha256 != facts.sha256 or json.loads(sealed) != told:
-            raise DatasetError(
-                f"{self._sidecar.address} is damaged or speaks of other weights than {self.store.address}: "
-                "delete both and run their node again"
-            )
-        return checkpoint
+            found = parse(self.store.read, self.store.address)
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
+        if not self._several and len(found) != 1:
+            raise DatasetError(f"{self.store.address} holds {len(found)} checkpoints, not one")
+        return found
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self.store.address}

@@ -65,10 +65,10 @@ class Store:
             return False
         return info["type"] == "file" and info.get("size") != 0
 
-    def read(self) -> bytes:
-        """Return the bytes. Raises DatasetError when there are none."""
+    def read(self, start: int | None = None, end: int | None = None) -> bytes:
+        """Return the bytes from `start` to `end`, all if neither is given. Raises DatasetError when there are none."""
         self._require()
-        return bytes(self.system.cat_file(self.path))
+        return bytes(self.system.cat_file(self.path, start=start, end=end))
 
     def _require(self) -> None:
         if not self.exists():

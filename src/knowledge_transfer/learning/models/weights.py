@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,7 +62,7 @@ class Pretrained:
         return f", and so are {len(names) - 1} others" if len(names) > 1 else ""
 
 
-def weights_sha256(state: dict[str, Tensor]) -> str:
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
     """Return the hex digest of names, shapes, types and bytes of `state`, in name order."""
     digest = hashlib.sha256()
     for name in sorted(state):

@@ -28,8 +28,6 @@ from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.vectorized.network import is_faster
 from knowledge_transfer.learning.vectorized.trainer import allows_stacking, fit_stacked
 
-Learnt = list[tuple[Checkpoint, list[EpochEnded]]]
-
 
 def learn_members(
     group: str,
@@ -41,8 +39,8 @@ def learn_members(
     device: torch.device,
     stack: bool | None = None,
     **how: Any,
-) -> Learnt:
-    """Return the checkpoint and the learning curve of each member that `seeds` names, in that order.
+) -> list[Checkpoint]:
+    """Return the checkpoint of each member that `seeds` names, in that order.
 
     They are what `learn`, which takes `how`, makes of each with its seed: up to rounding where they are stacked, as
     they are where `stack` says so (none: where the recipe allows it and it `is_faster`). Listeners hear of `group` as
@@ -52,7 +50,7 @@ def learn_members(
         stack = allows_stacking(recipe) and is_faster(architecture, images, len(seeds), device)
     if stack:
         return _stacked(group, seeds, architecture, images, recipe, device=device, **how)
-    learnt: Learnt = []
+    learnt: list[Checkpoint] = []
     began = time.perf_counter()
     for name, seed in seeds.items():
         with events.told_as(in_succession(group, len(learnt), len(seeds), began)):
@@ -92,7 +90,7 @@ def _stacked(
     soft_labels: SoftLabels | None = None,
     distillation: DistillationConfig | None = None,
     view_seed: int | None = None,
-) -> Learnt:
+) -> list[Checkpoint]:
     is_taught = soft_labels is not None and distillation is not None
     objective = distillation_objective(soft_labels, images, distillation, None) if is_taught else None  # type: ignore[arg-type]
     with GENERATOR:
@@ -113,20 +111,17 @@ def _stacked(
         )
     parents = {} if soft_labels is None else soft_labels.facts.teachers
     return [
-        (
-            record(
-                name,
-                architecture,
-                images,
-                recipe,
-                each,
-                normalisation=normalisation,
-                seed=seed,
-                parameters=parameters,
-                distillation=distillation,
-                parents=parents,
-            ),
-            each.history,
+        record(
+            name,
+            architecture,
+            images,
+            recipe,
+            each,
+            normalisation=normalisation,
+            seed=seed,
+            parameters=parameters,
+            distillation=distillation,
+            parents=parents,
         )
         for (name, seed), each in zip(seeds.items(), fitted, strict=True)
     ]

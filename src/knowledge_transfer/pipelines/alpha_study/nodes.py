@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.reporting.formats import GAP, percent, points
@@ -28,7 +29,7 @@ def score_learners(
     validation_images: ImageSet,
     test_answers: SoftLabels,
     test_images: ImageSet,
-    **facts: dict[str, Any],
+    **models: Checkpoint,
 ) -> pd.DataFrame:
     """Return accuracy, NLL and ECE of the teacher and every learner on each set, with its alpha and seed."""
     asked = {
@@ -37,20 +38,19 @@ def score_learners(
         "test": (test_answers, test_images),
     }
     table = pd.concat([scores(*each).assign(set=part) for part, each in asked.items()], ignore_index=True)
-    known = {each["name"]: each for each in facts.values()}
-    distillation = {name: each["distillation"] for name, each in known.items()}
-    table["alpha"] = [None if distillation[name] is None else distillation[name]["alpha"] for name in table["model"]]
+    facts = {model.facts.name: model.facts for model in models.values()}
+    table["alpha"] = [(facts[name].distillation or {}).get("alpha") for name in table["model"]]
     table["seed"] = [int(name.rpartition("_seed")[2]) if "_seed" in name else 0 for name in table["model"]]
-    table["parameters"] = [known[name]["parameters"] for name in table["model"]]
+    table["parameters"] = [facts[name].parameters for name in table["model"]]
     return table
 
 
-def collect_curves(**histories: pd.DataFrame) -> pd.DataFrame:
+def collect_curves(**models: Checkpoint) -> pd.DataFrame:
     """Return every learning curve with the arm and the seed of its fit, a row an epoch."""
     curves = []
-    for name, history in histories.items():
+    for name, model in models.items():
         arm, _, seed = name.partition("_seed")
-        curves.append(history.assign(arm=_arm(arm), seed=int(seed or 0)))
+        curves.append(pd.DataFrame(model.curve).assign(arm=_arm(arm), seed=int(seed or 0)))
     return pd.concat(curves, ignore_index=True)
 
 

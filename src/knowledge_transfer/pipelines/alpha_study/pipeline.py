@@ -42,14 +42,14 @@ def _on(name: str, settings: Settings) -> Iterator[Node]:
     yield node(
         nodes.score_learners,
         {f"{part}_{what}": f"{name}_{part}_{which}" for part in PARTS for what, which in _ASKED}
-        | {f"{learner}_facts": f"{learner}_facts" for learner in (teacher, *learners)},
+        | {learner: f"{learner}_checkpoint" for learner in (teacher, *learners)},
         f"{name}_scores_table",
         name=f"score_{name}",
         namespace=name,
     )
     yield node(
         nodes.collect_curves,
-        {learner: f"{learner}_history" for learner in (teacher, *learners)},
+        {learner: f"{learner}_checkpoint" for learner in (teacher, *learners)},
         f"{name}_curves_table",
         name=f"collect_curves_{name}",
         namespace=name,

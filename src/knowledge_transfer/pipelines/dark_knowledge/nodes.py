@@ -29,7 +29,7 @@ def score_learners(
     validation_images: ImageSet,
     test_answers: SoftLabels,
     test_images: ImageSet,
-    **facts: dict[str, Any],
+    **models: Checkpoint,
 ) -> pd.DataFrame:
     """Return accuracy, NLL and ECE of the teacher and every learner on either set, with what it is."""
     table = pd.concat(
@@ -39,7 +39,7 @@ def score_learners(
         ],
         ignore_index=True,
     )
-    parameters = {each["name"]: each["parameters"] for each in facts.values()}
+    parameters = {model.facts.name: model.facts.parameters for model in models.values()}
     table["parameters"] = table["model"].map(parameters)
     return _with_fits(table, fits)
 
@@ -48,10 +48,10 @@ def _with_fits(table: pd.DataFrame, fits: Mapping[str, Fit]) -> pd.DataFrame:
     return table.join(pd.DataFrame([fits[model] for model in table["model"]], columns=Fit._fields, index=table.index))
 
 
-def collect_curves(fits: Mapping[str, Fit], **histories: pd.DataFrame) -> pd.DataFrame:
+def collect_curves(fits: Mapping[str, Fit], **models: Checkpoint) -> pd.DataFrame:
     """Return every learning curve with what its model is, a row an epoch."""
     return pd.concat(
-        [history.assign(**fits[model]._asdict()) for model, history in histories.items()], ignore_index=True
+        [pd.DataFrame(model.curve).assign(**fits[name]._asdict()) for name, model in models.items()], ignore_index=True
     )
 
 

@@ -73,7 +73,7 @@ def _judging(name: str, everybody: dict[str, Fit]) -> Iterator[Node]:
     yield node(
         named(nodes.score_learners, asked),
         {f"{part}_{what}": f"{name}_{part}_{which}" for part in PARTS for what, which in _ASKED}
-        | {f"{model}_facts": f"{model}_facts" for model in asked},
+        | {model: f"{model}_checkpoint" for model in asked},
         f"{name}_scores_table",
         name=f"score_{name}",
         namespace=name,
@@ -92,7 +92,7 @@ def _judging(name: str, everybody: dict[str, Fit]) -> Iterator[Node]:
     )
     yield node(
         named(nodes.collect_curves, everybody),
-        {model: f"{model}_history" for model in everybody},
+        {model: f"{model}_checkpoint" for model in everybody},
         f"{name}_curves_table",
         name=f"collect_curves_{name}",
         namespace=name,

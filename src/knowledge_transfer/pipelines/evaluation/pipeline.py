@@ -65,17 +65,15 @@ def _measuring(models: list[str], *, is_mix: bool) -> list[Node]:
         _plain(mix_tables.count_domain_confusions, about, "domain_confusion"),
         _plain(mix_tables.score_classes, about, "class_metrics"),
     ]
-    named = dict(zip(("students", "target"), _ROSTER, strict=True))
+    checkpoints = [f"{model}_checkpoint" for model in models]
     return [
         _plain(nodes.score_models, [*_ANSWERS, "model_costs", *_ROSTER], "model_metrics"),
         _plain(nodes.compare_arms, [*_ANSWERS, *_ROSTER, "params:rounds", "params:seed"], "comparisons"),
         _plain(tables.measure_calibration, about, "calibration"),
         *(apart if is_mix else [_plain(tables.measure_agreement, about, "agreement")]),
         _plain(tables.count_confusions, [*_TEST, "params:target", "params:rounds"], "confusion"),
-        _plain(
-            tables.collect_learning_curves, named | {model: f"{model}_history" for model in models}, "learning_curves"
-        ),
-        _plain(tables.collect_lineage, [f"{model}_facts" for model in models], "lineage"),
+        _plain(tables.collect_learning_curves, [*_ROSTER, *checkpoints], "learning_curves"),
+        _plain(tables.collect_lineage, checkpoints, "lineage"),
         # What has been measured was trained before: by then the timeline has nearly all there is.
         _plain(measure_device_use, ["timeline", "model_metrics"], "device_use"),
         _plain(tables.summarise, ["model_metrics", "run_info", "params:seed"], "summary"),

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from knowledge_transfer.experiment.config import Target
+from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
@@ -62,22 +63,22 @@ def measure_calibration(
     )
 
 
-def collect_learning_curves(students: dict[str, Any], target: Target, **histories: pd.DataFrame) -> pd.DataFrame:
-    """Return all learning curves, keyed `resnet8_round0`, as one table: a row for each epoch of each fit."""
+def collect_learning_curves(students: dict[str, Any], target: Target, *models: Checkpoint) -> pd.DataFrame:
+    """Return all learning curves as one table: a row for each epoch of each fit."""
     curves = []
-    for name, history in histories.items():
-        model, round_ = name.rsplit("_round", 1)
-        stage = stage_of(model, int(round_), tuple(students), target.name)
-        curves.append(history.assign(model=model, stage=stage, round=int(round_)))
+    for model in models:
+        name, round_ = model.facts.name, model.facts.round
+        stage = stage_of(name, round_, tuple(students), target.name)
+        curves.append(pd.DataFrame(model.curve).assign(model=name, stage=stage, round=round_))
     table = pd.concat(curves, ignore_index=True)
     first = ["model", "stage", "round"]
     return table[[*first, *table.columns.drop(first)]]
 
 
-def collect_lineage(*facts: dict[str, Any]) -> dict[str, Any]:
+def collect_lineage(*models: Checkpoint) -> dict[str, Any]:
     """Return by key what each model descends from: weights, images, seed."""
-    kept = ("sha256", "parents", "images_sha256", "seed")
-    return {f"{each['name']}@{each['round']}": {word: each[word] for word in kept} for each in facts}
+    kept = {"sha256", "parents", "images_sha256", "seed"}
+    return {model.facts.key: model.facts.model_dump(mode="json", include=kept) for model in models}
 
 
 def summarise(metrics: pd.DataFrame, run_info: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 from knowledge_transfer.experiment import study_nodes
 from knowledge_transfer.experiment.config import seed_for
 from knowledge_transfer.experiment.study_config import Model
-from knowledge_transfer.experiment.study_nodes import VIEWS, Trained, train
+from knowledge_transfer.experiment.study_nodes import VIEWS, train
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_one_lineage
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domain_mix import thin
@@ -35,8 +35,8 @@ def train_on_part(
     model: Model,
     seed: int,
     device: str,
-) -> Trained:
-    """Return a teacher trained on its own random part of the images, its learning curve and its facts."""
+) -> Checkpoint:
+    """Return a teacher trained on its own random part of the images."""
     own = part_of(images, fraction, name, seed)
     return train(name, repeat, own, validation, normalisation, model, seed, device)
 
@@ -97,9 +97,9 @@ def teach(
     device: str,
     *,
     validation_scores: dict[str, Any] | None = None,
-    **teachers: dict[str, Any],
-) -> Trained:
-    """Return a learner of `arm` taught by its teachers, its learning curve and its facts.
+    **teachers: Checkpoint,
+) -> Checkpoint:
+    """Return a learner of `arm` taught by its teachers.
 
     `validation_scores` of the arm's team are for fusions that are fitted on validation.
     Raises ValueError for soft labels of other teachers, images or views than these.
@@ -108,7 +108,7 @@ def teach(
     said = soft_labels.only(list(hashes))
     views = seed_for(seed, VIEWS)
     said.require(images, hashes, views=model.recipe.view_count, view_seed=views, augmentation=model.recipe.augmentation)
-    checkpoint, history = learn(
+    return learn(
         name,
         arm.architecture(model.architecture),
         images,
@@ -122,7 +122,6 @@ def teach(
         validation_scores=validation_scores
         and {key: ValidationScore(**score) for key, score in validation_scores[arm.name].items()},
     )
-    return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")
 
 
 def measure_costs(roles: Mapping[str, str], images: ImageSet, device: str, *models: Checkpoint) -> pd.DataFrame:

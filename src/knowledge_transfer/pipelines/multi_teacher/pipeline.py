@@ -9,7 +9,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
-from knowledge_transfer.experiment.study_steps import cutting, learning, named, outputs_of, summing_up, training
+from knowledge_transfer.experiment.study_steps import cutting, learning, named, summing_up, training
 from knowledge_transfer.pipelines.multi_teacher import compression, nodes, report, tables, votes
 from knowledge_transfer.pipelines.multi_teacher.roster import Roster
 from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm, Settings
@@ -53,7 +53,7 @@ class _On(Roster):
             yield node(
                 named(nodes.train_on_part, name, repeat, fraction),
                 {**learning(self.name), "model": f"params:{settings}"},
-                outputs_of(name),
+                f"{name}_checkpoint",
                 name=f"train_{name}",
                 namespace=self.name,
                 tags=["training", "gpu"],
@@ -117,9 +117,9 @@ class _On(Roster):
                 "model": f"params:{settings}",
                 "distillation": "params:distillation",
                 **({"validation_scores": f"{self.name}_seed{seed}_validation_scores"} if arm.is_fitted else {}),
-                **{f"{teacher}_facts": f"{teacher}_facts" for teacher in self.team(arm, seed)},
+                **{teacher: f"{teacher}_checkpoint" for teacher in self.team(arm, seed)},
             },
-            outputs_of(name),
+            f"{name}_checkpoint",
             name=f"teach_{name}",
             namespace=self.name,
             tags=["training", "gpu"],

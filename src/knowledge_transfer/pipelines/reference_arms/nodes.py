@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from knowledge_transfer.experiment.config import DistillationStage, Evaluation, Student, Target, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.domains import ALL
@@ -16,8 +14,6 @@ from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, transfer_through
 from knowledge_transfer.learning.training.recipe import Recipe
-
-Learned = tuple[Checkpoint, pd.DataFrame, dict[str, Any]]
 
 
 def learn_from_labels(
@@ -30,7 +26,7 @@ def learn_from_labels(
     rounds: int,
     seed: int,
     device: str,
-) -> Learned:
+) -> Checkpoint:
     """Return the target trained on the labels of the images that it was taught through."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = _as_long(stage, stage.recipe, rounds)
@@ -48,7 +44,7 @@ def learn_from_smoothed_labels(
     rounds: int,
     seed: int,
     device: str,
-) -> Learned:
+) -> Checkpoint:
     """Return the target trained on the same labels, smoothed: a teacher that knows nothing (Yuan 2020)."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = _as_long(stage, stage.recipe, rounds).override({"label_smoothing": evaluation.label_smoothing})
@@ -65,7 +61,7 @@ def learn_from_all_labels(
     rounds: int,
     seed: int,
     device: str,
-) -> Learned:
+) -> Checkpoint:
     """Return the target trained on the labels of every image that anyone learned from: the ceiling."""
     images = transfer_images.join(student_images)
     recipe = _as_long(stage, stage.recipe, rounds)
@@ -84,7 +80,7 @@ def learn_without_labels(
     rounds: int,
     seed: int,
     device: str,
-) -> Learned:
+) -> Checkpoint:
     """Return the target taught by the students as they were before any transfer, alpha 1.
 
     Of the labels of these images nobody has seen more than the domain, in a mix.
@@ -126,7 +122,7 @@ def continue_student(
     seed: int,
     device: str,
     start: Checkpoint | None = None,
-) -> Learned:
+) -> Checkpoint:
     """Return the student trained on the labels of the images that the target taught it through, as long as that."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = _as_long(stage, stage.recipe.override(student.reverse_recipe), rounds)
@@ -155,10 +151,10 @@ def _learn(
     soft_labels: SoftLabels | None = None,
     distillation: DistillationConfig | None = None,
     validation_scores: dict[str, ValidationScore] | None = None,
-) -> Learned:
+) -> Checkpoint:
     architecture: Architecture = model.architecture
     domain = model.domain if isinstance(model, Student) else ALL
-    checkpoint, history = learn(
+    return learn(
         f"{model.name}_{arm}",
         architecture,
         images.of(domain),
@@ -177,4 +173,3 @@ def _learn(
         distillation=distillation,
         validation_scores=validation_scores,
     )
-    return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

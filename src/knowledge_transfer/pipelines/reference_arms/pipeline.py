@@ -63,7 +63,7 @@ def _arm(learn: Callable[..., Any], name: str, now: Experiment, inputs: dict[str
     sets = ("transfer_images", "student_images", "validation_images", "normalisation")
     shared = {each: each for each in sets} | {each: f"params:{each}" for each in ("rounds", "seed")}
     shared["device"] = "params:devices"
-    outputs = [f"{name}_round{now.rounds}_{what}" for what in ("checkpoint", "history", "facts")]
+    outputs = f"{name}_round{now.rounds}_checkpoint"
     return node(
         learn,
         shared | inputs,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from knowledge_transfer.experiment.config import DistillationStage, Student, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -42,14 +40,14 @@ def distil_student(
     validation_images: ImageSet,
     normalisation: dict[str, Any],
     soft_labels: SoftLabels,
-    teacher: dict[str, Any],
+    teacher: Checkpoint,
     student: Student,
     stage: DistillationStage,
     seed: int,
     device: str,
     start: Checkpoint | None = None,
-) -> tuple[Checkpoint, pd.DataFrame, dict[str, Any]]:
-    """Return the student taught back by the target over its own domain, its learning curve and its facts."""
+) -> Checkpoint:
+    """Return the student taught back by the target over its own domain."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = stage.recipe.override(student.reverse_recipe)
     soft_labels.require(
@@ -59,7 +57,7 @@ def distil_student(
         view_seed=seed_for(seed, "reverse_distillation"),
         augmentation=recipe.augmentation,
     )
-    checkpoint, history = learn(
+    return learn(
         student.name,
         student.architecture,
         images.of(student.domain),
@@ -68,9 +66,8 @@ def distil_student(
         normalisation=Normalisation(**normalisation[student.domain]),
         seed=seed_for(seed, student.name),
         device=resolve_device(device),
-        round_=teacher["round"],
+        round_=teacher.facts.round,
         start=start,
         soft_labels=soft_labels.of(images, student.domain),
         distillation=stage.distillation,
     )
-    return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

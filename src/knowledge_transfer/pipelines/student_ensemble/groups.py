@@ -83,12 +83,12 @@ class Groups:
             "grid": f"params:sets.{name}.grid",
         }
         if how is not None:
-            inputs |= {"soft_labels": f"{teacher}_soft_labels", f"{teacher}_facts": f"{teacher}_facts"}
+            inputs |= {"soft_labels": f"{teacher}_soft_labels", teacher: f"{teacher}_checkpoint"}
         function = nodes.boost_members if boosts else nodes.train_members
         return node(
             named(function, group, seats, self.own.grid.architecture(shape), how),
             inputs,
-            [f"{group}_checkpoints", f"{group}_history", *([f"{group}_rounds_table"] if boosts else [])],
+            [f"{group}_checkpoints", f"{group}_rounds_table"] if boosts else f"{group}_checkpoints",
             name=f"{'boost' if boosts else 'train'}_{group}",
             namespace=name,
             tags=["training", "gpu"],

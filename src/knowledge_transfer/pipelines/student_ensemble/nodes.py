@@ -23,12 +23,9 @@ from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.training import events
-from knowledge_transfer.learning.training.events import EpochEnded
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.vectorized.members import in_succession, learn_members
 from knowledge_transfer.pipelines.student_ensemble.settings import Grid, Seat
-
-Group = tuple[list[Checkpoint], pd.DataFrame]
 
 
 def label_for_all(images: ImageSet, grid: Grid, seed: int, device: str, teacher: Checkpoint) -> SoftLabels:
@@ -48,16 +45,16 @@ def train_members(
     seed: int,
     device: str,
     soft_labels: SoftLabels | None = None,
-    **teachers: dict[str, Any],
-) -> Group:
-    """Return the members of a group, trained from fresh weights, and their learning curves.
+    **teachers: Checkpoint,
+) -> list[Checkpoint]:
+    """Return the members of a group, trained from fresh weights, with their learning curves.
 
     They learn from labels, or as `distillation` says from `soft_labels` too. Raises ValueError for soft labels of other
     teachers, images or views than these.
     """
     if soft_labels is not None:
         _require(soft_labels, images, grid.recipe, seed, teachers)
-    learnt = learn_members(
+    return learn_members(
         group,
         {seat.member_of(group): seed_for(seed, seat.key) for seat in seats},
         architecture,
@@ -70,7 +67,6 @@ def train_members(
         distillation=distillation,
         view_seed=seed_for(seed, VIEWS),
     )
-    return [checkpoint for checkpoint, _ in learnt], _curves([history for _, history in learnt])
 
 
 def boost_members(
@@ -85,9 +81,9 @@ def boost_members(
     grid: Grid,
     seed: int,
     device: str,
-    **teachers: dict[str, Any],
-) -> tuple[list[Checkpoint], pd.DataFrame, pd.DataFrame]:
-    """Return members taught one after another, images weighted by what those before got wrong; curves; SAMME's table.
+    **teachers: Checkpoint,
+) -> tuple[list[Checkpoint], pd.DataFrame]:
+    """Return members taught one after another, images weighted by what those before got wrong; SAMME's table.
 
     The table has for each its weighted error on the training images, and its weight. The first is the member that
     `train_members` makes of the same seat, up to rounding.
@@ -95,14 +91,13 @@ def boost_members(
     _require(soft_labels, images, grid.recipe, seed, teachers)
     where = resolve_device(device)
     seeds = {seat.member_of(group): seed_for(seed, seat.key) for seat in seats}
-    curves: list[list[EpochEnded]] = []
     began = time.perf_counter()
     trained: dict[str, str] = {}
 
     def train(number: int, weights: Tensor | None) -> Checkpoint:
         name = list(seeds)[number]
         with events.told_as(in_succession(group, number, len(seeds), began)):
-            checkpoint, history = learn(
+            checkpoint = learn(
                 name,
                 architecture,
                 images,
@@ -115,7 +110,6 @@ def boost_members(
                 distillation=distillation,
                 image_weights=weights,
             )
-        curves.append(history)
         # Their mistakes are in the image weights: it descends from those before it, too.
         facts = checkpoint.facts.model_copy(update={"parents": {**checkpoint.facts.parents, **trained}})
         trained[facts.key] = facts.sha256
@@ -126,7 +120,7 @@ def boost_members(
 
     boosted = boost(len(seats), images.labels, len(images.class_names), train, answer)
     rounds = {"model": list(seeds), "error": boosted.errors, "weight": boosted.weights}
-    return boosted.members, _curves(curves), pd.DataFrame(rounds)
+    return boosted.members, pd.DataFrame(rounds)
 
 
 def ask_all(
@@ -215,7 +209,7 @@ def counted_as_published(architecture: Architecture, image_size: int) -> int | N
 
 
 def _require(
-    soft_labels: SoftLabels, images: ImageSet, recipe: Recipe, seed: int, teachers: dict[str, dict[str, Any]]
+    soft_labels: SoftLabels, images: ImageSet, recipe: Recipe, seed: int, teachers: dict[str, Checkpoint]
 ) -> None:
     soft_labels.require(
         images,
@@ -224,7 +218,3 @@ def _require(
         view_seed=seed_for(seed, VIEWS),
         augmentation=recipe.augmentation,
     )
-
-
-def _curves(histories: Sequence[Sequence[EpochEnded]]) -> pd.DataFrame:
-    return pd.DataFrame([row for history in histories for row in history])

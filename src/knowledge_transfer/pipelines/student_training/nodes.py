@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from knowledge_transfer.experiment.config import Student, Training, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -21,9 +19,9 @@ def train_student(
     training: Training,
     seed: int,
     device: str,
-) -> tuple[Checkpoint, pd.DataFrame, dict[str, Any]]:
-    """Return the student trained on its domain's labels from fresh weights, its learning curve and its facts."""
-    checkpoint, history = learn(
+) -> Checkpoint:
+    """Return the student trained on its domain's labels from fresh weights."""
+    return learn(
         student.name,
         student.architecture,
         student_images.of(student.domain),
@@ -33,4 +31,3 @@ def train_student(
         seed=seed_for(seed, student.name),
         device=resolve_device(device),
     )
-    return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

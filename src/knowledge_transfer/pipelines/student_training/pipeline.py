@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
                     "params:seed",
                     "params:devices",
                 ],
-                [f"{name}_round0_checkpoint", f"{name}_round0_history", f"{name}_round0_facts"],
+                f"{name}_round0_checkpoint",
                 name=f"train_{name}",
                 namespace="student_training",
                 tags=["training", "gpu"],

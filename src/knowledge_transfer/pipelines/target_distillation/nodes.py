@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from knowledge_transfer.experiment.config import DistillationStage, Target, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
@@ -63,9 +61,9 @@ def distil_target(
     device: str,
     *,
     start: Checkpoint | None = None,
-    **teachers: dict[str, Any],
-) -> tuple[Checkpoint, pd.DataFrame, dict[str, Any]]:
-    """Return the target taught by the ensemble, its learning curve and its facts."""
+    **teachers: Checkpoint,
+) -> Checkpoint:
+    """Return the target taught by the ensemble."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     soft_labels.require(
         images,
@@ -74,7 +72,7 @@ def distil_target(
         view_seed=seed_for(seed, "target_distillation"),
         augmentation=stage.recipe.augmentation,
     )
-    checkpoint, history = learn(
+    return learn(
         target.name,
         target.architecture,
         images,
@@ -84,10 +82,9 @@ def distil_target(
         seed=seed_for(seed, target.name),
         device=resolve_device(device),
         replicas=target.devices,
-        round_=1 + max(facts["round"] for facts in teachers.values()),
+        round_=1 + max(teacher.facts.round for teacher in teachers.values()),
         start=start,
         soft_labels=soft_labels,
         distillation=stage.distillation,
         validation_scores={key: ValidationScore(**score) for key, score in validation_scores.items()},
     )
-    return checkpoint, pd.DataFrame(history), checkpoint.facts.model_dump(mode="json")

@@ -25,7 +25,7 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
         "stage": "params:target_distillation",
         "seed": "params:seed",
         "device": "params:devices",
-        **{f"{name}_facts": f"{name}_round{before}_facts" for name in now.students},
+        **{name: f"{name}_round{before}_checkpoint" for name in now.students},
     }
     if round_ > 1 and now.target_distillation.distillation.start == "trained":
         learning["start"] = f"{target}_round{before}_checkpoint"
@@ -57,7 +57,7 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
             node(
                 distil_target,
                 learning,
-                [f"{target}_round{round_}_{what}" for what in ("checkpoint", "history", "facts")],
+                f"{target}_round{round_}_checkpoint",
                 name=f"distil_{target}_round{round_}",
                 namespace=namespace,
                 tags=["training", "gpu", *(["final"] if round_ == now.rounds else [])],
