@@ -11,6 +11,7 @@ from kedro.utils import find_kedro_project
 from knowledge_transfer import settings
 from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import PARTS
+from knowledge_transfer.experiment.current import Plan
 from knowledge_transfer.experiment.loader import ExperimentConfigLoader
 from knowledge_transfer.hooks.parameters import check_parameters, check_parts
 
@@ -19,12 +20,12 @@ def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines for the run's roster, or for conf/base's where there is no run (`kedro registry list`)."""
     if not current.is_set():
         parameters = _base_parameters()
-        current.set_current(check_parameters(parameters), check_parts(parameters))
+        current.use(Plan(check_parameters(parameters), check_parts(parameters)))
     pipelines = find_pipelines(raise_errors=True)
     for name in PARTS:
         # Asked for by name, Kedro finds it alone: then its faults are told before nodes are looked for in it.
         if pipelines.keys() - {"__default__"} == {name}:
-            current.require_sound(name)
+            current.plan().require_sound(name)
     if "bidirectional" in pipelines:
         pipelines["__default__"] = pipelines["bidirectional"]
     return pipelines

@@ -210,7 +210,7 @@ def test_a_run_ends_with_a_table_and_where_things_are(
     finish(
         tmp_path,
         summary=json(tmp_path, "08_reporting/summary.json", {"rows": rows}),
-        report=json(tmp_path, "08_reporting/report.html"),
+        report_page=json(tmp_path, "08_reporting/report.html"),
         a_round0_checkpoint=json(tmp_path, "06_models/a.safetensors"),
         b_round0_checkpoint=json(tmp_path, "06_models/b.safetensors"),
     )

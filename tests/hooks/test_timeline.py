@@ -13,6 +13,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 from kedro_datasets.json import JSONDataset
 
+from knowledge_transfer.experiment.current import training_tags
 from knowledge_transfer.hooks.timeline import TimelineHooks
 
 
@@ -30,12 +31,14 @@ def load(folder: Path, prefix: str = "") -> dict[str, Any]:
     return said
 
 
-@pytest.mark.parametrize("prefix", ["", "heterogeneous_"])
-def test_every_node_has_its_times_and_a_training_node_its_model(tmp_path: Path, prefix: str) -> None:
+@pytest.mark.parametrize("part", ["", "heterogeneous"])
+def test_every_node_has_its_times_and_a_training_node_its_model(tmp_path: Path, part: str) -> None:
+    prefix = f"{part}_" if part else ""
     checkpoint = f"{prefix}resnet8_round0_checkpoint"
-    train = node(lambda: 1, None, checkpoint, name="train", namespace="student_training", tags=["training"])
+    tags = training_tags("resnet8")
+    train = node(lambda: 1, None, checkpoint, name="train", namespace="student_training", tags=tags)
     read = node(lambda *_: 1, [checkpoint, f"{prefix}timeline"], f"{prefix}answer", name="read")
-    run(tmp_path, Pipeline([train, read]))
+    run(tmp_path, Pipeline([train, read], tags=f"part.{part}" if part else None))
     said = load(tmp_path, prefix)
     assert said["places"] == ["cpu"]
     first, second = said["nodes"]

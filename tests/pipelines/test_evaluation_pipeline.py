@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import DistillationStage, Evaluation, Experiment, Student, Target, seed_for
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.distillation.config import DistillationConfig
@@ -88,11 +87,11 @@ def test_teachers_alone_never_tell_a_label():
     assert weights[0] == weights[1]
 
 
-def test_a_loss_that_reads_labels_has_no_arm_without_them(monkeypatch):
+def test_a_loss_that_reads_labels_has_no_arm_without_them():
     dkd = distillation(loss="dkd", alpha=0.5)
-    assert "train_big_no_labels" not in trained(stage(monkeypatch, target_distillation=dkd))
+    assert "train_big_no_labels" not in trained(stage(target_distillation=dkd))
     with pytest.raises(ValueError, match="no_labels withholds the labels that loss 'dkd' reads"):
-        stage(monkeypatch, target_distillation=dkd, controls=["no_labels"])
+        stage(target_distillation=dkd, controls=["no_labels"])
 
 
 def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
@@ -125,7 +124,7 @@ def test_divergence_names_the_arm():
         nodes.learn_from_labels(*SETS, TARGET, wild, 1, 7, "cpu")
 
 
-def stage(monkeypatch, *, rounds=1, students=("cnn", "tiny"), start="trained", controls=True, target_distillation=None):
+def stage(*, rounds=1, students=("cnn", "tiny"), start="trained", controls=True, target_distillation=None):
     plan = Experiment(
         seed=0, devices="cpu", rounds=rounds, data={"source": "digits", "path": "", "image_size": 32},
         students={name: {"architecture": ARCHITECTURE} for name in students},
@@ -136,16 +135,15 @@ def stage(monkeypatch, *, rounds=1, students=("cnn", "tiny"), start="trained", c
         reverse_distillation=distillation(start=start),
         evaluation={"controls": controls},
     )  # fmt: skip
-    monkeypatch.setattr(current, "_current", plan)
-    return evaluation.create_pipeline() + reference_arms.create_pipeline()
+    return evaluation.create_pipeline(plan) + reference_arms.create_pipeline(plan)
 
 
 def trained(pipeline):
     return {node.short_name for node in pipeline.only_nodes_with_tags("training").nodes}
 
 
-def test_each_wanted_arm_is_a_training_node_that_shows_in_kedro_viz(monkeypatch):
-    pipeline = stage(monkeypatch)
+def test_each_wanted_arm_is_a_training_node_that_shows_in_kedro_viz():
+    pipeline = stage()
     arms = {"train_big_labels", "train_big_no_labels", "train_big_label_smoothing", "train_big_all_labels"}
     assert {node.name for node in pipeline.only_nodes_with_tags("training").nodes} == {
         f"reference_arms.{name}" for name in arms | {"train_cnn_continued", "train_tiny_continued"}
@@ -159,16 +157,16 @@ def test_each_wanted_arm_is_a_training_node_that_shows_in_kedro_viz(monkeypatch)
     ("controls", "arms"),
     [(False, set()), (["all_labels"], {"train_big_all_labels"}), (["students_continued"], {"train_cnn_continued"})],
 )
-def test_only_wanted_arms_are_trained_and_asked(monkeypatch, controls, arms):
-    pipeline = stage(monkeypatch, students=("cnn",), controls=controls)
+def test_only_wanted_arms_are_trained_and_asked(controls, arms):
+    pipeline = stage(students=("cnn",), controls=controls)
     assert trained(pipeline) == arms
     (asking,) = (node for node in pipeline.nodes if node.short_name == "answer_test_images")
     checkpoints = [name for name in asking.inputs if name.endswith("_checkpoint")]
     assert len(checkpoints) == 3 + len(arms)
 
 
-def test_every_round_is_asked_and_arms_are_of_the_last(monkeypatch):
-    pipeline = stage(monkeypatch, rounds=2)
+def test_every_round_is_asked_and_arms_are_of_the_last():
+    pipeline = stage(rounds=2)
     (asking,) = (node for node in pipeline.nodes if node.short_name == "answer_test_images")
     assert [name.removesuffix("_checkpoint") for name in asking.inputs if name.endswith("_checkpoint")] == [
         "cnn_round0", "tiny_round0", "cnn_round1", "tiny_round1", "cnn_round2", "tiny_round2", "big_round1",
@@ -180,8 +178,8 @@ def test_every_round_is_asked_and_arms_are_of_the_last(monkeypatch):
 
 
 @pytest.mark.parametrize(("start", "expected"), [("trained", True), ("fresh", False)])
-def test_students_continue_from_where_reverse_distillation_starts(monkeypatch, start, expected):
-    pipeline = stage(monkeypatch, start=start)
+def test_students_continue_from_where_reverse_distillation_starts(start, expected):
+    pipeline = stage(start=start)
     (arm,) = (node for node in pipeline.nodes if node.short_name == "train_cnn_continued")
     assert ("cnn_round0_checkpoint" in arm.inputs) == expected
 

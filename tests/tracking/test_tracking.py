@@ -28,6 +28,7 @@ from kedro_datasets.json import JSONDataset
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from knowledge_transfer.experiment.current import training_tags
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.architecture import Architecture
@@ -90,7 +91,7 @@ def training_node(name: str, function: Callable[..., Checkpoint], *tags: str) ->
         f"{name}_round0_checkpoint",
         name=f"train_{name}",
         namespace="student_training",
-        tags=["training", *tags],
+        tags=training_tags(name, *tags),
     )
 
 

@@ -212,7 +212,7 @@ def is_told(event: EpochEnded) -> bool:
 
 def _places(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Iterable[str]:
     """Yield where the report, the checkpoints and the tracked runs are."""
-    outputs, name = pipeline.all_outputs(), f"{prefix_of(pipeline)}report"
+    outputs, name = pipeline.all_outputs(), f"{prefix_of(pipeline)}report_page"
     if name in outputs and (report := file_of(catalog, name)):
         yield f"report       {_within(project, report.address)}"
     files = [file_of(catalog, name) for name in outputs if name.endswith("_checkpoint")]

@@ -186,6 +186,10 @@ class Experiment(Config):
         """The domains in the order of the roster; `all` alone where there is no mix."""
         return tuple(dict.fromkeys(student.domain for student in self.students.values()))
 
+    def namespace(self, stage: str, round_: int) -> str:
+        """Return the namespace of one round of a stage; a group must be whole, so several rounds are several groups."""
+        return stage if self.rounds == 1 else f"round_{round_}.{stage}"
+
     @property
     def reference_arms(self) -> tuple[ReferenceArm, ...]:
         """The arms to train."""

@@ -1,141 +1,117 @@
-"""What pipelines are built from: the main experiment of the configuration, a variant of it, or a study."""
+"""What pipelines are built from, and how a variant or a study is built from the same pieces under its own name."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial, update_wrapper
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
-from knowledge_transfer.experiment.config import PARTS, Experiment
+from knowledge_transfer.experiment.config import Experiment
 
-_current: Experiment | None = None
-_variants: dict[str, BaseModel | Exception] = {}
-_variant: str | None = None
+_Settings = TypeVar("_Settings", bound=BaseModel)
+_MODEL, _PART = "model.", "part."  # how the tags of nodes begin that name a model, a variant or a study
 
 
-def set_current(experiment: Experiment, variants: Mapping[str, BaseModel | Exception] | None = None) -> None:
-    """Build pipelines from `experiment`, its variants and the studies from now on.
+@dataclass(frozen=True)
+class Plan:
+    """A run's checked configuration: the main experiment, and each variant and study by name.
 
-    Each of these may be the error that its parameters raised, which is nobody's but who runs it.
+    One of these may be the error that its parameters raise: it concerns that part alone.
     """
-    global _current, _variants
-    _current, _variants = experiment, dict(variants or {})
+
+    main: Experiment
+    parts: Mapping[str, BaseModel | Exception]
+
+    def require_sound(self, name: str) -> None:
+        """Raise the error of that part, if it has one."""
+        part = self.parts.get(name)
+        if isinstance(part, Exception):
+            raise part
+
+
+_plans: list[Plan] = []  # Kedro calls `create_pipeline` without arguments: the last one is that of the present run
+
+
+def use(plan: Plan) -> None:
+    """Build pipelines from `plan` from now on where they are not handed anything else."""
+    _plans[:] = [plan]
 
 
 def is_set() -> bool:
-    """Return whether there is an experiment to build pipelines from."""
-    return _current is not None
+    """Return whether there is a plan to build pipelines from."""
+    return bool(_plans)
 
 
-def has_variant(name: str) -> bool:
-    """Return whether the configuration has that variant or study."""
-    return name in _variants
-
-
-def is_sound(name: str) -> bool:
-    """Return whether the parameters of that variant can be used."""
-    return not isinstance(_variants.get(name), Exception)
-
-
-def require_sound(name: str) -> None:
-    """Raise what is wrong with that variant, if anything is."""
-    found = _variants.get(name)
-    if isinstance(found, Exception):
-        raise found
-
-
-def current() -> Experiment:
-    """Return the experiment to build pipelines from. Raises RuntimeError where none was set, or what is wrong."""
-    if _current is None:
+def plan() -> Plan:
+    """Return the plan of the present run. Raises RuntimeError where there is none."""
+    if not _plans:
         raise RuntimeError("no experiment is set: build pipelines through the registry or a Kedro session")
-    if _variant is None:
-        return _current
-    require_sound(_variant)
-    return cast("Experiment", _variants[_variant])
+    return _plans[-1]
 
 
-def study() -> BaseModel:
-    """Return the settings of the study whose pipeline is being built."""
-    if _variant is None:
-        raise RuntimeError("no study is being built: studies are built by `part`")
-    require_sound(_variant)
-    return cast("BaseModel", _variants[_variant])
+def build_part(name: str, create: Callable[[Any], Pipeline], settings: _Settings | None = None) -> Pipeline:
+    """Return what `create` builds from `settings`, its datasets called `<name>_…`, its parameters `<name>.…`.
+
+    Without `settings` they are those of the present run's part of that name. An empty pipeline where there are none.
+    Where they cannot be used, it is a node that raises the reason: pipelines are built together, others must not fail.
+    """
+    part = settings if settings is not None else plan().parts.get(name)
+    if part is None:
+        return Pipeline([])
+    if isinstance(part, Exception):
+        return Pipeline([node(_refusing(part), None, f"{name}_refusal", name="refuse")], tags=f"{_PART}{name}")
+    return _renamed(create(cast("_Settings", part)), name)
 
 
-def all_parameters() -> str:
-    """Return the name under which the catalog has all parameters of the current experiment."""
-    return "parameters" if _variant is None else f"params:{_variant}"
+def _refusing(error: Exception) -> Callable[[], None]:
+    def refuse() -> None:
+        raise error
+
+    return refuse
 
 
-@contextmanager
-def variant(name: str) -> Iterator[None]:
-    """Build pipelines from that variant of the experiment meanwhile."""
-    global _variant  # noqa: PLW0603
-    before, _variant = _variant, name
-    try:
-        yield
-    finally:
-        _variant = before
-
-
-def prefix_of(pipeline: Pipeline) -> str:
-    """Return what the datasets of a pipeline begin with: `heterogeneous_` in that variant, nothing in the main one."""
-    names = pipeline.datasets()
-    return next((f"{name}_" for name in PARTS if any(each.startswith(f"{name}_") for each in names)), "")
-
-
-def model_name(node: Node) -> str:
-    """Return the identity of the model that a training node makes, from the name of its checkpoint."""
-    variants = "|".join(PARTS)
-    names = (
-        re.fullmatch(rf"(?:.*\.)?(?:(?:{variants})_)?(.+?)(?:_round\d+)?_checkpoint", output) for output in node.outputs
-    )
-    return next((match[1] for match in names if match), node.short_name)
-
-
-def stage_namespace(stage: str, round_: int) -> str:
-    """Return the namespace of one round of a stage; a group must be whole, so several rounds are several groups."""
-    return stage if current().rounds == 1 else f"round_{round_}.{stage}"
-
-
-def as_variant(pipeline: Pipeline, name: str) -> Pipeline:
-    """Return the pipeline with datasets called `<name>_…`, published images excepted, and the variant's parameters."""
+def _renamed(pipeline: Pipeline, name: str) -> Pipeline:
     names = pipeline.datasets()
     shared = [each for each in pipeline.inputs() if each.startswith("published_") and each.endswith("_images")]
-    own = {
-        each: f"{name}_{each}"
-        for each in names
-        if each != "parameters" and not each.startswith("params:") and each not in shared
-    }
+    own = {each: f"{name}_{each}" for each in names if not each.startswith("params:") and each not in shared}
     parameters = [each for each in names if each.startswith("params:") and each != f"params:{name}"]
     return Pipeline(
         pipeline,
         inputs={each: own[each] for each in pipeline.inputs() if each in own},
         outputs={each: own[each] for each in pipeline.all_outputs()},
         parameters={each: each.replace("params:", f"params:{name}.") for each in parameters},
+        tags=f"{_PART}{name}",
     )
 
 
-def part(name: str, create: Callable[[], Pipeline]) -> Pipeline:
-    """Return what `create` builds from the parameters called `name`, with its datasets called `<name>_…`.
+def training_tags(model: str, *further: str) -> list[str]:
+    """Return the tags of the node that trains `model`."""
+    return ["training", "gpu", f"{_MODEL}{model}", *further]
 
-    An empty pipeline where the configuration has none. Where they cannot be used, it is a node that says so: pipelines
-    are built together, and others must not suffer.
-    """
-    if not has_variant(name):
-        return Pipeline([])
-    if not is_sound(name):
-        refuse = update_wrapper(partial(require_sound, name), require_sound)
-        return Pipeline([node(refuse, None, f"{name}_refusal", name="refuse")])
-    with variant(name):
-        return as_variant(create(), name)
+
+def model_name(node: Node) -> str:
+    """Return the name of the model that a training node makes."""
+    return _tagged(node.tags, _MODEL) or node.short_name
+
+
+def part_of(pipeline: Pipeline) -> str:
+    """Return the variant or study that the pipeline belongs to, the empty string for the main experiment."""
+    return next((name for node in pipeline.nodes if (name := _tagged(node.tags, _PART))), "")
+
+
+def prefix_of(pipeline: Pipeline) -> str:
+    """Return what the datasets of a pipeline begin with: `heterogeneous_` in that variant, nothing in the main one."""
+    part = part_of(pipeline)
+    return f"{part}_" if part else ""
+
+
+def _tagged(tags: set[str], beginning: str) -> str:
+    return next((tag.removeprefix(beginning) for tag in sorted(tags) if tag.startswith(beginning)), "")
 
 
 def summary_rows(pipeline: Pipeline, catalog: CatalogProtocol) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 from kedro.pipeline import node
 from kedro.pipeline.node import Node
 
+from knowledge_transfer.experiment.current import training_tags
 from knowledge_transfer.experiment.study_nodes import ask, cut, label_images, summarise, teach, train
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 
@@ -53,7 +54,7 @@ def training(model: str, *, source: str, settings: str, repeat: int = 0, start: 
         f"{model}_checkpoint",
         name=f"train_{model}",
         namespace=source,
-        tags=["training", "gpu"],
+        tags=training_tags(model),
     )
 
 
@@ -104,7 +105,7 @@ def distilling(
         f"{learner}_checkpoint",
         name=f"teach_{learner}",
         namespace=source,
-        tags=["training", "gpu"],
+        tags=training_tags(learner),
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import PARTS, STUDIES, VARIANTS, Experiment
+from knowledge_transfer.experiment.current import Plan
 from knowledge_transfer.experiment.loader import changed
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.runners.costs import devices_of
@@ -104,7 +105,7 @@ class ParameterHooks:
                     used = block[key]
                     raise ParametersError(f"a parameters file sets {key} ({used}), which is for globals.yml ({read})")
         _require_weights_of_globals(given, loader["globals"].get("weights"), loader.runtime_params or {})
-        current.set_current(main, parts)
+        current.use(Plan(main, parts))
         complete = {name: each.model_dump(mode="json") for name, each in sound.items()}
         loader["parameters"] = {**given, **main.model_dump(mode="json"), **complete}
 
@@ -112,7 +113,7 @@ class ParameterHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Stop before the first node when a part is run that cannot be, or a device is not there, or full."""
         for name in run_params["pipeline_names"] or ():
-            current.require_sound(name)
+            current.plan().require_sound(name)
         free_memory.cache_clear()  # a notebook outlives whoever filled a GPU
         needed = devices_of(pipeline, catalog)
         # A cluster's devices are not this machine's; its runner looks for itself.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
@@ -16,13 +15,12 @@ from knowledge_transfer.pipelines.alpha_study.settings import Settings
 PARTS = ("training", "validation", "test")
 
 
-def create_pipeline() -> Pipeline:
-    """Return the study on each of its data sets."""
-    return current.part("alpha_study", _create)
+def create_pipeline(settings: Settings | None = None) -> Pipeline:
+    """Return the study on each of its data sets, as `settings` say (none: the present run's)."""
+    return current.build_part("alpha_study", _create, settings)
 
 
-def _create() -> Pipeline:
-    settings = cast("Settings", current.study())
+def _create(settings: Settings) -> Pipeline:
     return Pipeline([*(each for name in settings.sets for each in _on(name, settings)), *_telling(settings)])
 
 
@@ -74,11 +72,11 @@ def _telling(settings: Settings) -> list[Node]:
             {
                 "arms": "arms_table",
                 "run_info": "run_info",
-                "parameters": current.all_parameters(),
+                "parameters": "params:alpha_study",
                 **{f"{name}_curves": f"{name}_curves_table" for name in settings.sets},
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
             },
-            "report",
+            "report_page",
             name="write_report",
         ),
     ]

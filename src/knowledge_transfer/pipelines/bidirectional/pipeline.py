@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline
 
 from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import Experiment
 from knowledge_transfer.pipelines import (
     data_preparation,
     evaluation,
@@ -13,13 +14,18 @@ from knowledge_transfer.pipelines import (
 )
 
 
-def create_pipeline() -> Pipeline:
-    """Return the experiment for the current roster and number of rounds."""
-    rounds = range(1, current.current().rounds + 1)
+def create_pipeline(experiment: Experiment | None = None, parameters: str = "parameters") -> Pipeline:
+    """Return all stages of the experiment (none: the present run's); the catalog has its parameters as `parameters`."""
+    now = experiment or current.plan().main
+    rounds = range(1, now.rounds + 1)
     return sum(
-        (stage.create_pipeline(round_) for round_ in rounds for stage in (target_distillation, reverse_distillation)),
-        start=data_preparation.create_pipeline()
-        + student_training.create_pipeline()
-        + reference_arms.create_pipeline()
-        + evaluation.create_pipeline(),
+        (
+            stage.create_pipeline(now, round_)
+            for round_ in rounds
+            for stage in (target_distillation, reverse_distillation)
+        ),
+        start=data_preparation.create_pipeline(now)
+        + student_training.create_pipeline(now)
+        + reference_arms.create_pipeline(now)
+        + evaluation.create_pipeline(now, parameters),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
@@ -28,13 +27,12 @@ _SHOWN = ("curves", "examination")
 _DRAWN = {"epochs": (draw_epochs, ["curves"]), "suspects": (draw_suspects, ["curves", "examination"])}
 
 
-def create_pipeline() -> Pipeline:
-    """Return the study on each of its data sets."""
-    return current.part("dark_knowledge", _create)
+def create_pipeline(settings: Settings | None = None) -> Pipeline:
+    """Return the study on each of its data sets, as `settings` say (none: the present run's)."""
+    return current.build_part("dark_knowledge", _create, settings)
 
 
-def _create() -> Pipeline:
-    settings = cast("Settings", current.study())
+def _create(settings: Settings) -> Pipeline:
     return Pipeline([*(each for name in settings.sets for each in _on(name, settings)), *_telling(settings)])
 
 
@@ -129,11 +127,11 @@ def _telling(settings: Settings) -> list[Node]:
                 "epochs": "epochs_table",
                 "suspects": "suspects_table",
                 "run_info": "run_info",
-                "parameters": current.all_parameters(),
+                "parameters": "params:dark_knowledge",
                 **{f"{name}_{each}": f"{name}_{each}_table" for name in settings.sets for each in _SHOWN},
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
             },
-            "report",
+            "report_page",
             name="write_report",
         ),
     ]

@@ -3,17 +3,15 @@
 from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import Experiment
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.pipelines.data_preparation.nodes import cut_published_images, measure_normalisation
 
 
-def create_pipeline() -> Pipeline:
-    """Return the stage for the current domains."""
-    published = {
-        f"{domain}_{part}": _published(domain, part)
-        for domain in current.current().mix
-        for part in ("training", "test")
-    }
+def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
+    """Return the stage for an experiment (none: the present run's)."""
+    now = experiment or current.plan().main
+    published = {f"{domain}_{part}": _published(domain, part) for domain in now.mix for part in ("training", "test")}
     return Pipeline(
         [
             node(

@@ -9,6 +9,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import Experiment
 from knowledge_transfer.pipelines.evaluation import figures, mix_tables, nodes, tables
 from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
 from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_and_after
@@ -20,15 +21,17 @@ _ANSWERS = [*_TEST, "validation_soft_labels", "validation_images"]
 _ROSTER = ["params:students", "params:target"]
 
 
-def create_pipeline() -> Pipeline:
-    """Return the stage for the current roster, rounds and reference arms."""
-    now = current.current()
+def create_pipeline(experiment: Experiment | None = None, parameters: str = "parameters") -> Pipeline:
+    """Return the stage for an experiment (none: the present run's); the catalog has its parameters as `parameters`."""
+    now = experiment or current.plan().main
     students = [f"{name}_round{round_}" for round_ in range(now.rounds + 1) for name in now.students]
     targets = [f"{now.target.name}_round{round_}" for round_ in range(1, now.rounds + 1)]
     references = [f"{name}_round{now.rounds}" for name in now.reference_models]
     models = [*students, *targets, *references]
     is_mix = len(now.mix) > 1
-    return Pipeline([*_asking(students, models), *_measuring(models, is_mix=is_mix), *_telling(is_mix=is_mix)])
+    return Pipeline(
+        [*_asking(students, models), *_measuring(models, is_mix=is_mix), *_telling(parameters, is_mix=is_mix)]
+    )
 
 
 def _asking(students: list[str], models: list[str]) -> list[Node]:
@@ -80,7 +83,7 @@ def _measuring(models: list[str], *, is_mix: bool) -> list[Node]:
     ]
 
 
-def _telling(*, is_mix: bool) -> list[Node]:
+def _telling(parameters: str, *, is_mix: bool) -> list[Node]:
     """Return the nodes that make figures, and the report."""
     apart = ("domain_confusion", "class_metrics") if is_mix else ("agreement",)
     reported = ("comparisons", "model_metrics", "learning_curves", "confusion", "calibration", *apart)
@@ -99,8 +102,8 @@ def _telling(*, is_mix: bool) -> list[Node]:
         _plain(draw_timeline, ["timeline", "model_metrics"], "timeline_figure"),
         _plain(
             write_report,
-            {name: name for name in (*reported, *facts)} | {"parameters": current.all_parameters()},
-            "report",
+            {name: name for name in (*reported, *facts)} | {"parameters": parameters},
+            "report_page",
         ),
     ]
 

@@ -1,11 +1,15 @@
 """The stages of the main experiment over a mix of domains: only the data and the parameters are others."""
 
+from functools import partial
+
 from kedro.pipeline import Pipeline
 
 from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import Experiment
 from knowledge_transfer.pipelines import bidirectional
 
 
-def create_pipeline() -> Pipeline:
-    """Return the experiment, none where the parameters have no block `heterogeneous`."""
-    return current.part("heterogeneous", bidirectional.create_pipeline)
+def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
+    """Return the experiment (none: the present run's), empty where the parameters have no block `heterogeneous`."""
+    stages = partial(bidirectional.create_pipeline, parameters="params:heterogeneous")
+    return current.build_part("heterogeneous", stages, experiment)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
@@ -17,13 +16,12 @@ from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm, Set
 _FIRST_TEACHER = 1000  # repeats from here on are teachers, lest one begin with the weights of a learner
 
 
-def create_pipeline() -> Pipeline:
-    """Return the study on each of its data sets."""
-    return current.part("multi_teacher", _create)
+def create_pipeline(settings: Settings | None = None) -> Pipeline:
+    """Return the study on each of its data sets, as `settings` say (none: the present run's)."""
+    return current.build_part("multi_teacher", _create, settings)
 
 
-def _create() -> Pipeline:
-    settings = cast("Settings", current.study())
+def _create(settings: Settings) -> Pipeline:
     each = (node_ for name in settings.sets for node_ in _On(name, settings).nodes())
     return Pipeline([*each, *_telling(settings)])
 
@@ -56,7 +54,7 @@ class _On(Roster):
                 f"{name}_checkpoint",
                 name=f"train_{name}",
                 namespace=self.name,
-                tags=["training", "gpu"],
+                tags=current.training_tags(name),
             )
         labels = self.labels(fraction, seed)
         # Not `study_stages.labelling`, which takes a recipe: Kedro cannot check a model and its recipe both, where
@@ -122,7 +120,7 @@ class _On(Roster):
             f"{name}_checkpoint",
             name=f"teach_{name}",
             namespace=self.name,
-            tags=["training", "gpu"],
+            tags=current.training_tags(name),
         )
 
     def _measuring(self) -> Iterator[Node]:
@@ -182,11 +180,11 @@ def _telling(settings: Settings) -> list[Node]:
                 "rules": "rules_table",
                 "compression": "compression_table",
                 "run_info": "run_info",
-                "parameters": current.all_parameters(),
+                "parameters": "params:multi_teacher",
                 **{f"{name}_data": f"{name}_data_report" for name in settings.sets},
                 **{f"{name}_votes": f"{name}_votes_table" for name in settings.sets},
             },
-            "report",
+            "report_page",
             name="write_report",
         ),
     ]

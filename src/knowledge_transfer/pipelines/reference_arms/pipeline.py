@@ -13,9 +13,9 @@ from knowledge_transfer.experiment.config import Experiment
 from knowledge_transfer.pipelines.reference_arms import nodes
 
 
-def create_pipeline() -> Pipeline:
-    """Return the stage for the current roster, rounds and reference arms."""
-    now = current.current()
+def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
+    """Return the stage for an experiment (none: the present run's)."""
+    now = experiment or current.plan().main
     return Pipeline([*_arms_of_target(now), *_arms_of_students(now)])
 
 
@@ -70,5 +70,5 @@ def _arm(learn: Callable[..., Any], name: str, now: Experiment, inputs: dict[str
         outputs,
         name=f"train_{name}",
         namespace="reference_arms",
-        tags=["training", "gpu"],
+        tags=current.training_tags(name),
     )

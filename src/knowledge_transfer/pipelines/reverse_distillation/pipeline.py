@@ -3,17 +3,18 @@
 from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import Experiment
 from knowledge_transfer.pipelines.reverse_distillation.nodes import distil_student, label_by_target
 
 
-def create_pipeline(round_: int | None = None) -> Pipeline:
-    """Return the stage of one round, none for all of them, for the current roster."""
+def create_pipeline(experiment: Experiment | None = None, round_: int | None = None) -> Pipeline:
+    """Return the stage of one round, none for all of them, of an experiment (none: the present run's)."""
+    now = experiment or current.plan().main
     if round_ is None:
-        return sum((create_pipeline(each) for each in range(1, current.current().rounds + 1)), start=Pipeline([]))
-    now = current.current()
+        return sum((create_pipeline(now, each) for each in range(1, now.rounds + 1)), start=Pipeline([]))
     target = f"{now.target.name}_round{round_}"
     soft_labels = f"{target}_soft_labels"
-    namespace = current.stage_namespace("reverse_distillation", round_)
+    namespace = now.namespace("reverse_distillation", round_)
     is_trained = now.reverse_distillation.distillation.start == "trained"
     labelling = node(
         label_by_target,
@@ -49,7 +50,7 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
             f"{name}_round{round_}_checkpoint",
             name=f"distil_{name}_round{round_}",
             namespace=namespace,
-            tags=["training", "gpu", *(["final"] if round_ == now.rounds else [])],
+            tags=current.training_tags(name, *(["final"] if round_ == now.rounds else [])),
         )
         for name in now.students
     ]

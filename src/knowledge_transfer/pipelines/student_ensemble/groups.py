@@ -8,6 +8,7 @@ from typing import Any
 from kedro.pipeline import node
 from kedro.pipeline.node import Node
 
+from knowledge_transfer.experiment.current import training_tags
 from knowledge_transfer.experiment.study_steps import learning, named
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.pipelines.student_ensemble import nodes
@@ -91,5 +92,5 @@ class Groups:
             [f"{group}_checkpoints", f"{group}_rounds_table"] if boosts else f"{group}_checkpoints",
             name=f"{'boost' if boosts else 'train'}_{group}",
             namespace=name,
-            tags=["training", "gpu"],
+            tags=training_tags(group),
         )

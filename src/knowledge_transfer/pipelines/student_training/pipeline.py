@@ -3,11 +3,13 @@
 from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import Experiment
 from knowledge_transfer.pipelines.student_training.nodes import train_student
 
 
-def create_pipeline() -> Pipeline:
-    """Return the stage for the current roster."""
+def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
+    """Return the stage for an experiment (none: the present run's)."""
+    now = experiment or current.plan().main
     return Pipeline(
         [
             node(
@@ -24,8 +26,8 @@ def create_pipeline() -> Pipeline:
                 f"{name}_round0_checkpoint",
                 name=f"train_{name}",
                 namespace="student_training",
-                tags=["training", "gpu"],
+                tags=current.training_tags(name),
             )
-            for name in current.current().students
+            for name in now.students
         ]
     )

@@ -3,16 +3,17 @@
 from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.config import Experiment
 from knowledge_transfer.pipelines.target_distillation.nodes import distil_target, label_by_ensemble, rank_members
 
 
-def create_pipeline(round_: int | None = None) -> Pipeline:
-    """Return the stage of one round, none for all of them, for the current roster."""
+def create_pipeline(experiment: Experiment | None = None, round_: int | None = None) -> Pipeline:
+    """Return the stage of one round, none for all of them, of an experiment (none: the present run's)."""
+    now = experiment or current.plan().main
     if round_ is None:
-        return sum((create_pipeline(each) for each in range(1, current.current().rounds + 1)), start=Pipeline([]))
-    now = current.current()
+        return sum((create_pipeline(now, each) for each in range(1, now.rounds + 1)), start=Pipeline([]))
     target, before = now.target.name, round_ - 1
-    namespace = current.stage_namespace("target_distillation", round_)
+    namespace = now.namespace("target_distillation", round_)
     students = [f"{name}_round{before}_checkpoint" for name in now.students]
     learning = {
         "transfer_images": "transfer_images",
@@ -60,7 +61,7 @@ def create_pipeline(round_: int | None = None) -> Pipeline:
                 f"{target}_round{round_}_checkpoint",
                 name=f"distil_{target}_round{round_}",
                 namespace=namespace,
-                tags=["training", "gpu", *(["final"] if round_ == now.rounds else [])],
+                tags=current.training_tags(target, *(["final"] if round_ == now.rounds else [])),
             ),
         ]
     )
