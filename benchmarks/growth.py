@@ -29,8 +29,9 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.validation import rank
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, distillation_objective, learn, rank
+from knowledge_transfer.learning.train import Normalisation, distillation_objective, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 
 CPU = torch.device("cpu")

@@ -18,7 +18,8 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, rank, transfer_through
+from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
+from knowledge_transfer.learning.train import Normalisation, learn, transfer_through
 
 _BEFORE, _AFTER = "ensemble before", "ensemble after"
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import Config
-from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members
 from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.ensembles import fusion
-from knowledge_transfer.learning.ensembles.fusion_weights import FITS
-from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses.distillation import resolve
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
@@ -37,24 +34,6 @@ class Normalisation(Config):
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-
-
-class ValidationScore(Config):
-    """What validation says of one member: its accuracy, and its part in the fusions that are fitted to its domain.
-
-    `weight` is its share in `weighted`, `boost` its weight in `boosted`, `layer` its part of the layer of `stacked`,
-    [classes + 1][classes].
-    """
-
-    domain: str = ALL
-    accuracy: float = Field(ge=0, le=1)
-    weight: float = Field(ge=0, le=1)
-    boost: float = Field(default=0.0, ge=0)
-    layer: tuple[tuple[float, ...], ...] = ()
-
-    def part_in(self, rule: str) -> Any:
-        """Return what the fitted fusion `rule` knows of the member."""
-        return {"weighted": self.weight, "boosted": self.boost, "stacked": self.layer}[rule]
 
 
 def learn(
@@ -176,7 +155,7 @@ def distillation_objective(
         if validation_scores is None:
             raise ValueError(f"top_k and the {distillation.fusion} fusion need the members' validation scores")
         members = best_members(validation_scores, distillation.top_k)
-        weights = {key: validation_scores[key].part_in(distillation.fusion) for key in members} if is_fitted else None
+        weights = {key: validation_scores[key].fitted[distillation.fusion] for key in members} if is_fitted else None
     if distillation.fusion == fusion.SEPARATE:
         teacher_logits = soft_labels.member_logits(images, members=members)
     else:
@@ -196,15 +175,6 @@ def _require_heads(architecture: Architecture, objective: DistillationObjective)
     members = objective.teacher_logits.shape[2] if objective.teacher_logits.ndim == 4 else None
     if members is not None and architecture.heads not in (1, members):
         raise ValueError(f"{members} teachers kept apart, but {architecture.heads} heads: set heads to {members} or 1")
-
-
-def best_members(validation_scores: dict[str, ValidationScore], top_k: int | None) -> tuple[str, ...]:
-    """Return the keys of each domain's `top_k` members (none: all) that are best on validation, in roster order."""
-    chosen: set[str] = set()
-    for domain in {score.domain for score in validation_scores.values()}:
-        rivals = [key for key in validation_scores if validation_scores[key].domain == domain]
-        chosen |= set(sorted(rivals, key=lambda key: -validation_scores[key].accuracy)[:top_k])
-    return tuple(key for key in validation_scores if key in chosen)
 
 
 def _parent(start: Checkpoint | Pretrained | None) -> dict[str, str]:
@@ -242,27 +212,6 @@ def network_of(
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distillation: DistillationConfig) -> ImageSet:
     """Return the images through which knowledge passes: the transfer set, joined by the student set if so taught."""
     return transfer_images.join(student_images) if distillation.student_set else transfer_images
-
-
-def rank(members: list[Checkpoint], validation: ImageSet, *, device: torch.device) -> dict[str, ValidationScore]:
-    """Return each member's score on the validation images of its domain, by key, in the given order."""
-    validation_scores: dict[str, ValidationScore] = {}
-    for domain in dict.fromkeys(member.facts.domain for member in members):
-        rivals, images = [member for member in members if member.facts.domain == domain], validation.of(domain)
-        logits = torch.stack([predict(member.build(), images, device=device) for member in rivals])
-        named = score_members([member.facts.key for member in rivals], logits, images.labels)
-        validation_scores |= {key: score.model_copy(update={"domain": domain}) for key, score in named.items()}
-    return {member.facts.key: validation_scores[member.facts.key] for member in members}
-
-
-def score_members(keys: Sequence[str], logits: Tensor, labels: Tensor) -> dict[str, ValidationScore]:
-    """Return the score of each member by its key, from their `logits` [M, N, C] on validation images."""
-    weights, boosts, layers = (fit(logits, labels).tolist() for fit in FITS.values())
-    accuracies = (logits.argmax(2) == labels).float().mean(1).tolist()
-    return {
-        key: ValidationScore(accuracy=accuracy, weight=min(weight, 1.0), boost=boost, layer=layer)
-        for key, accuracy, weight, boost, layer in zip(keys, accuracies, weights, boosts, layers, strict=True)
-    }
 
 
 def teachers_hashes(teachers: Iterable[Checkpoint]) -> dict[str, str]:

@@ -3,25 +3,20 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from knowledge_transfer.learning.data.augmentation import Augmentation, render
 from knowledge_transfer.learning.data.domain_mix import mix
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members, rank, score_members
+from knowledge_transfer.learning.ensembles import fusion
 from knowledge_transfer.learning.ensembles.fusion import fuse
 from knowledge_transfer.learning.ensembles.fusion_weights import FITS
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import (
-    Normalisation,
-    ValidationScore,
-    best_members,
-    distillation_objective,
-    learn,
-    rank,
-    score_members,
-)
+from knowledge_transfer.learning.train import Normalisation, distillation_objective, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes, two_domains
 
@@ -125,19 +120,20 @@ def test_reading_fuses_the_chosen_members(labels):
     torch.testing.assert_close((one / 2).softmax(-1), (labels.logits[1].float() / 2).softmax(-1))
 
 
-STANDINGS = {"a@0": ValidationScore(weight=0.25, accuracy=0.9), "b@0": ValidationScore(weight=0.75, accuracy=0.8)}
+SCORES = {
+    "a@0": ValidationScore(fitted={"weighted": 0.25}, accuracy=0.9),
+    "b@0": ValidationScore(fitted={"weighted": 0.75}, accuracy=0.8),
+}
 
 
 def test_a_lesson_weighs_and_chooses_by_standing(labels):
-    weighted = distillation_objective(
-        labels, stripes(30), DistillationConfig(fusion="weighted", temperature=1), STANDINGS
-    )
+    weighted = distillation_objective(labels, stripes(30), DistillationConfig(fusion="weighted", temperature=1), SCORES)
     probabilities = labels.logits.float().softmax(-1)
     expected = 0.25 * probabilities[0] + 0.75 * probabilities[1]
     torch.testing.assert_close(weighted.teacher_logits.softmax(-1), expected)
-    best = distillation_objective(labels, stripes(30), DistillationConfig(top_k=1, temperature=1), STANDINGS)
+    best = distillation_objective(labels, stripes(30), DistillationConfig(top_k=1, temperature=1), SCORES)
     torch.testing.assert_close(best.teacher_logits.softmax(-1), probabilities[0])
-    assert best_members(STANDINGS, None) == ("a@0", "b@0")
+    assert best_members(SCORES, None) == ("a@0", "b@0")
     with pytest.raises(ValueError, match="need the members' validation scores"):
         distillation_objective(labels, stripes(30), DistillationConfig(top_k=1), None)
 
@@ -161,6 +157,20 @@ def test_a_lesson_reads_what_was_fitted_on_validation(labels):
             distillation_objective(labels, stripes(30), DistillationConfig(fusion=rule), None)
 
 
+def test_another_fitted_rule_is_scored_and_applied(labels, monkeypatch):
+    best = lambda logits, labels: F.one_hot((logits.argmax(2) == labels).sum(1).argmax(), len(logits))  # noqa: E731
+    choice = lambda logits, temperature, weights: (logits[int(weights.argmax())] / temperature).softmax(1)  # noqa: E731
+    monkeypatch.setitem(FITS, "best", best)
+    monkeypatch.setitem(fusion._RULES, "best", choice)
+    monkeypatch.setattr(fusion, "FUSION_RULES", tuple(fusion._RULES))
+    truth = stripes(40).labels
+    scores = score_members(labels.members, torch.stack([torch.zeros(40, 3), F.one_hot(truth, 3)]), truth)
+    assert [score.fitted["best"] for score in scores.values()] == [0, 1]
+    weights = {key: score.fitted["best"] for key, score in scores.items()}
+    fused = labels.teacher_logits("best", stripes(30), temperature=2, weights=weights)
+    torch.testing.assert_close((fused / 2).softmax(-1), (labels.logits[1].float() / 2).softmax(-1))
+
+
 def test_some_of_the_teachers_alone(labels):
     one = labels.only(["b@0"])
     assert one.members == ("b@0",)
@@ -173,13 +183,13 @@ def test_some_of_the_teachers_alone(labels):
 def test_members_kept_apart_are_those_chosen(labels):
     objective = distillation_objective(labels, stripes(30), DistillationConfig(fusion="separate"), None)
     assert torch.equal(objective.teacher_logits, labels.logits.float().movedim(0, 2))
-    best = distillation_objective(labels, stripes(30), DistillationConfig(fusion="separate", top_k=1), STANDINGS)
+    best = distillation_objective(labels, stripes(30), DistillationConfig(fusion="separate", top_k=1), SCORES)
     assert torch.equal(best.teacher_logits, labels.logits[:1].float().movedim(0, 2))
 
 
 def test_mse_through_a_lesson_is_zero_for_a_learner_that_is_its_teacher(labels):
     objective = distillation_objective(
-        labels, stripes(30), DistillationConfig(loss="mse", temperature=4, top_k=1), STANDINGS
+        labels, stripes(30), DistillationConfig(loss="mse", temperature=4, top_k=1), SCORES
     )
     learner = labels.logits[0, :, 1].float() + 5  # a shift changes no probability
     assert float(objective.soft_loss(learner, objective.teacher_logits[:, 1], torch.zeros(30).long())) < 1e-6
@@ -341,9 +351,9 @@ def test_a_student_cannot_change_what_another_domain_is_taught(roster, students_
 def test_standings_count_within_a_domain(students_said):
     """The best of the signs teaches them, though every student of the digits is better at his."""
     validation_scores = {
-        "a@0": ValidationScore(domain="digits", weight=0.25, accuracy=0.8),
-        "c@0": ValidationScore(domain="signs", weight=1, accuracy=0.1),
-        "b@0": ValidationScore(domain="digits", weight=0.75, accuracy=0.9),
+        "a@0": ValidationScore(domain="digits", fitted={"weighted": 0.25}, accuracy=0.8),
+        "c@0": ValidationScore(domain="signs", fitted={"weighted": 1}, accuracy=0.1),
+        "b@0": ValidationScore(domain="digits", fitted={"weighted": 0.75}, accuracy=0.9),
     }
     a, c, b = students_said.logits.float().softmax(-1)
     weighted = distillation_objective(
@@ -373,14 +383,14 @@ def test_members_are_kept_apart_where_every_domain_has_as_many(students_said):
 
 def test_stacking_and_boosting_keep_to_a_domain(roster, students_said):
     validation_scores = rank([roster["a"], roster["c"], roster["b"]], MIX, device=CPU)
-    assert [len(validation_scores[key].layer) for key in ("a@0", "c@0", "b@0")] == [4, 3, 4]
+    assert [len(validation_scores[key].fitted["stacked"]) for key in ("a@0", "c@0", "b@0")] == [4, 3, 4]
     for rule in ("boosted", "stacked"):
         objective = distillation_objective(
             students_said, MIX, DistillationConfig(fusion=rule, temperature=1), validation_scores
         )
         for domain, keys, classes in (("digits", ("a@0", "b@0"), slice(0, 3)), ("signs", ("c@0",), slice(3, 5))):
             said = torch.stack([students_said.logits[students_said.members.index(key)].float() for key in keys])
-            parts = torch.tensor([validation_scores[key].part_in(rule) for key in keys])
+            parts = torch.tensor([validation_scores[key].fitted[rule] for key in keys])
             fused = fuse(said[:, ROWS[domain], :, classes].flatten(1, 2), rule, weights=parts)
             heard = objective.teacher_logits[ROWS[domain]][..., classes].softmax(-1)
             torch.testing.assert_close(heard.flatten(0, 1), fused)
@@ -402,8 +412,8 @@ def test_members_are_ranked_among_those_of_their_domain(roster):
     validation_scores = rank(students, MIX, device=CPU)
     assert list(validation_scores) == ["a@0", "c@0", "b@0"]
     assert [score.domain for score in validation_scores.values()] == ["digits", "signs", "digits"]
-    assert validation_scores["a@0"].weight + validation_scores["b@0"].weight == pytest.approx(1)
-    assert validation_scores["c@0"].weight == pytest.approx(1)
+    assert validation_scores["a@0"].fitted["weighted"] + validation_scores["b@0"].fitted["weighted"] == pytest.approx(1)
+    assert validation_scores["c@0"].fitted["weighted"] == pytest.approx(1)
     for student in students:
         own = MIX.of(student.facts.domain)
         right = predict(student.build(), own, device=CPU).argmax(1) == own.labels

@@ -1,7 +1,8 @@
-"""Fitting: what the members' answers on the validation set tell the fusion rules that learn from it.
+"""Weights of the fusion rules that are fitted on validation.
 
-Each fit takes `logits` [M, N, C] and `labels` int64 [N] and gives every member its part: a weight or a layer. Raises
-ValueError when the shapes do not fit. The same answers give the same bits.
+Each fit takes the members' `logits` [M, N, C] on validation images and their `labels` int64 [N]. It returns a tensor
+[M, ...]: a weight or a layer for each member. Raises ValueError when the shapes do not fit. The same logits give the
+same bits.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ FITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "stacked": stacking_layers,
 }
 FITTED_RULES = tuple(FITS)
+RESCALED_RULES = frozenset({"weighted"})  # whose weights are shares: those of some members are scaled to sum to 1
+JOINT_RULES = frozenset({"stacked"})  # whose weights hold for all members together, not for some of them
 
 
 def stacked_logits(logits: Tensor, layers: Tensor) -> Tensor:

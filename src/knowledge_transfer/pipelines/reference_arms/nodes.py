@@ -10,9 +10,10 @@ from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, transfer_through
+from knowledge_transfer.learning.train import Normalisation, learn, transfer_through
 from knowledge_transfer.learning.training.recipe import Recipe
 
 

@@ -10,15 +10,9 @@ from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import (
-    Normalisation,
-    ValidationScore,
-    learn,
-    rank,
-    teachers_hashes,
-    transfer_through,
-)
+from knowledge_transfer.learning.train import Normalisation, learn, teachers_hashes, transfer_through
 
 
 def rank_members(validation_images: ImageSet, device: str, *students: Checkpoint) -> dict[str, Any]:
