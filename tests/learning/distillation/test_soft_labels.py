@@ -363,9 +363,9 @@ def test_standings_count_within_a_domain(students_said):
     torch.testing.assert_close(heard[ROWS["digits"]], (0.25 * a + 0.75 * b)[ROWS["digits"]])
     torch.testing.assert_close(heard[ROWS["signs"]], c[ROWS["signs"]])
     assert best_members(validation_scores, 1) == ("c@0", "b@0")
-    for fusion in ("mean_probabilities", "weighted"):
+    for rule in ("mean_probabilities", "weighted"):
         best = distillation_objective(
-            students_said, MIX, DistillationConfig(top_k=1, fusion=fusion, temperature=1), validation_scores
+            students_said, MIX, DistillationConfig(top_k=1, fusion=rule, temperature=1), validation_scores
         )
         heard = best.teacher_logits.softmax(-1)
         torch.testing.assert_close(heard[ROWS["digits"]], b[ROWS["digits"]])

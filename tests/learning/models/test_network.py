@@ -5,7 +5,8 @@ from torch import nn
 from torchvision.models import resnet50
 
 from knowledge_transfer.learning.evaluation.predict import multiply_adds
-from knowledge_transfer.learning.models.architecture import Architecture, Layers
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.cnn import Layers
 from knowledge_transfer.learning.models.network import build
 
 KINDS = ["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "imagenet_resnet50"]
@@ -131,6 +132,7 @@ def test_more_dropouts_than_places_are_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"kind": "vgg16"}, "unknown network 'vgg16'; did you mean 'vgg19'"),
         ({"kind": "cnn"}, "kind 'cnn' needs layers"),
         ({"kind": "resnet8", "layers": {"convolutions": [[8]]}}, "kind 'cnn' needs layers, and no other has them"),
         ({"kind": "cnn", "layers": {"convolutions": [[8]]}, "width": 0.5}, "leave width out"),
