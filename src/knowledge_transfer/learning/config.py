@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -40,6 +40,6 @@ class Config(BaseModel):
         return given
 
 
-def _hint(key: str, known: Iterable[str]) -> str:
+def _hint(key: str, known: Collection[str]) -> str:
     new = RENAMED.get(key)
     return f": it is called '{new}' now" if new in known else did_you_mean(key, known)

@@ -9,7 +9,7 @@ import torch
 from kedro.io.core import DatasetError
 
 from knowledge_transfer.datasets import ImageSetDataset
-from knowledge_transfer.datasets.storage.safetensors import seal, unseal_file
+from knowledge_transfer.datasets.storage.safetensors import load_file, save
 from tests.conftest import stripes
 
 
@@ -51,7 +51,7 @@ def test_a_file_larger_than_memory_is_mapped(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(
         "knowledge_transfer.datasets.storage.safetensors._digest", lambda *_: "a"
     )  # it would read all of it
-    tensors, _ = unseal_file(file)
+    tensors, _ = load_file(file)
     assert len(tensors["images"]) == count
     assert not tensors["images"][-1].any()
 
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_named_and_made_again(tmp_path: Path) -> None:
 )
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path, labels: torch.Tensor, names: str, message: str) -> None:
     file = tmp_path / "a.safetensors"
-    file.write_bytes(seal({"images": torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "labels": labels}, names))
+    file.write_bytes(save({"images": torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "labels": labels}, names))
     with pytest.raises(
         DatasetError, match=rf"a\.safetensors is damaged, delete it and run its node again: .*{message}"
     ):
@@ -98,6 +98,6 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path, labels: torch.Tensor,
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
-    file.write_bytes(seal({"logits": torch.zeros(2)}, "[]"))
+    file.write_bytes(save({"logits": torch.zeros(2)}, "[]"))
     with pytest.raises(DatasetError, match=r"a\.safetensors is damaged"):
         ImageSetDataset(filepath=str(file)).load()

@@ -8,7 +8,7 @@ import torch
 from kedro.io.core import DatasetError
 
 from knowledge_transfer.datasets import SoftLabelsDataset
-from knowledge_transfer.datasets.storage.safetensors import seal
+from knowledge_transfer.datasets.storage.safetensors import save
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
 
@@ -64,6 +64,6 @@ def test_a_damaged_file_is_named_and_made_again(file: Path) -> None:
     ],
 )
 def test_facts_of_other_logits_are_refused(file: Path, facts: str, message: str) -> None:
-    file.write_bytes(seal({"logits": soft_labels().logits}, facts))
+    file.write_bytes(save({"logits": soft_labels().logits}, facts))
     with pytest.raises(DatasetError, match=rf"(?s)a_soft_labels\.safetensors is damaged, .*{message}"):
         SoftLabelsDataset(filepath=str(file)).load()

@@ -1,4 +1,4 @@
-"""Tensors and the facts about them in one safetensors file, of which every bit is checked when it is read."""
+"""Checked safetensors: tensors and the facts about them in one file whose every bit is checked at reading."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _KINDS = {"U8": torch.uint8, "I64": torch.int64, "F16": torch.float16, "F32": to
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
-def seal(tensors: dict[str, Tensor], facts: str) -> bytes:
+def save(tensors: dict[str, Tensor], facts: str) -> bytes:
     """Return a safetensors file of `tensors` whose header holds the text `facts` and a hash of both."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return safetensors.torch.save(whole, {"facts": facts, "sha256": _digest(whole, facts)})
 
 
-def unseal(data: bytes) -> tuple[dict[str, Tensor], str]:
-    """Return (tensors, facts). Raises ValueError unless they are, bit for bit, what was sealed."""
+def load(data: bytes) -> tuple[dict[str, Tensor], str]:
+    """Return (tensors, facts). Raises ValueError unless every bit is as it was saved."""
     try:
         tensors = safetensors.torch.load(data)
         # The library gives this text for files on a local disk alone, not for bytes.
@@ -40,11 +40,11 @@ def unseal(data: bytes) -> tuple[dict[str, Tensor], str]:
     return _checked(tensors, facts, sha256)
 
 
-def unseal_file(path: Path) -> tuple[dict[str, Tensor], str]:
+def load_file(path: Path) -> tuple[dict[str, Tensor], str]:
     """Return (tensors, facts) of a file on a local disk, its tensors memory-mapped: what is not used takes no memory.
 
-    Every byte is read once, to be checked. Whoever changes a tensor changes it in memory alone. Raises ValueError
-    unless they are, bit for bit, what was sealed.
+    Every byte is read once, to be checked. Changes to a tensor stay in memory and do not reach the file. Raises
+    ValueError unless every bit is as it was saved.
     """
     # Not the library's own mapping: it may be written to, so the system sets memory aside for all of it, or refuses.
     with path.open("rb") as file:
@@ -60,13 +60,13 @@ def unseal_file(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def _header(data: bytes | mmap.mmap) -> tuple[dict[str, Any], str, str, int]:
-    """Return what a safetensors file says of each tensor, the facts, the hash of both, and where the tensors begin."""
+    """Return the entry of each tensor, the facts, the hash of both, and the offset at which the tensors begin."""
     (length,) = struct.unpack("<Q", data[:8])
     if length > len(data) - 8:
         raise ValueError("it ends in its header")
     header: dict[str, Any] = json.loads(data[8 : 8 + length])
-    sealed = header.pop("__metadata__")
-    return header, str(sealed["facts"]), sealed["sha256"], 8 + length
+    metadata = header.pop("__metadata__")
+    return header, str(metadata["facts"]), metadata["sha256"], 8 + length
 
 
 def _tensor(mapped: mmap.mmap, start: int, *, dtype: str, shape: list[int], data_offsets: list[int]) -> Tensor:
