@@ -14,7 +14,7 @@ from kedro.io.core import DatasetError
 from PIL import Image
 
 from knowledge_transfer.datasets import PublishedImagesDataset
-from knowledge_transfer.datasets.catalog import published_images
+from knowledge_transfer.datasets.sources.registry import SOURCES, Source
 from knowledge_transfer.datasets.storage import remote_folder
 from knowledge_transfer.learning.data.image_set import ImageSet
 from tests.bucket import KEY, Bucket
@@ -31,25 +31,18 @@ def test_digits_through_the_catalog() -> None:
     assert images.images.shape[1:] == (1, 32, 32)
 
 
-@pytest.mark.parametrize(
-    ("source", "reader", "arguments"),
-    [
-        ("gtsrb", "gtsrb", ()),
-        ("folder", "image_folder", ()),
-        *((name, "torchvision_images", (name,)) for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")),
-    ],
-)
-def test_every_source_has_its_reader(
-    monkeypatch: pytest.MonkeyPatch, source: str, reader: str, arguments: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_another_source_is_one_line_of_the_registry(monkeypatch: pytest.MonkeyPatch, has_folder: bool) -> None:
     answer = ImageSet(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",))
 
     def read(*given: Any) -> ImageSet:
-        assert given == (*arguments, Path("there"), "train", 40)
+        assert given == (*((Path("there"),) if has_folder else ()), "train", 40)
         return answer
 
-    monkeypatch.setattr(getattr(published_images, reader), "read", read)
-    assert PublishedImagesDataset(source=source, path="there", image_size=40, split="train").load() is answer
+    monkeypatch.setitem(SOURCES, "mine", Source("images of my own", read, has_folder))
+    assert PublishedImagesDataset(source="mine", path="there", image_size=40, split="train").load() is answer
+    with pytest.raises(DatasetError, match="did you mean 'mine'"):
+        PublishedImagesDataset(source="mines", path="there", image_size=40, split="train")
 
 
 @pytest.mark.parametrize(
