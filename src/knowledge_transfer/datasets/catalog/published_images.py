@@ -1,4 +1,4 @@
-"""The images an experiment starts from: a published data set, the embedded digits, or a user's own folder."""
+"""The images that an experiment starts from, of any source in the registry."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from knowledge_transfer.learning.config import did_you_mean
-from knowledge_transfer.learning.ensembles.fusion_weights import FITTED_RULES, stacked_logits, validation_weights
+from knowledge_transfer.learning.ensembles.fusion_weights import FITTED_RULES, stacked_logits
 from knowledge_transfer.learning.ensembles.voting import VOTING_RULES, vote
 
-__all__ = ["FITTED_RULES", "FUSION_RULES", "SEPARATE", "VOTING_RULES", "fuse", "teacher_logits", "validation_weights"]
+__all__ = ["FITTED_RULES", "FUSION_RULES", "SEPARATE", "VOTING_RULES", "fuse", "teacher_logits"]
 
 # In place of a rule of fusion: the objective has one term for each member, none for their ensemble.
 SEPARATE = "separate"
