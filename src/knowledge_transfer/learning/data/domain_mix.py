@@ -70,8 +70,8 @@ def thin(images: ImageSet, counts: Mapping[str, int], *, seed: int) -> ImageSet:
         if domain not in (known := [block.domain for block in images.blocks]):
             raise ValueError(f"no domain '{domain}' in the mix{did_you_mean(domain, known)}")
     kept = torch.zeros(len(images), dtype=torch.bool)
-    for position, block in enumerate(images.blocks):
-        rows = (images.domains == position).nonzero().flatten()
+    for block in images.blocks:
+        rows = images.rows_of(block.domain)
         limit = counts.get(block.domain, len(rows))
         kept[rows[stratified_indices(images.labels[rows], limit, seed=seed)]] = True
     return images if kept.all() else images.subset(kept)

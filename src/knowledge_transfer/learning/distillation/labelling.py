@@ -14,7 +14,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window
 from knowledge_transfer.learning.distillation.soft_labels import LARGEST_LOGIT, LabellingFacts, SoftLabels
 from knowledge_transfer.learning.hardware import autocast, prediction_batch_size
-from knowledge_transfer.learning.models.network import folded
+from knowledge_transfer.learning.models.network import Network, folded
 
 
 @torch.inference_mode()
@@ -46,13 +46,7 @@ def label(
                 seen = render(
                     pixels, batch.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
                 ).pixels
-                with autocast(device, "auto"):
-                    predicted = network(seen.to(memory_format=torch.channels_last)).float()
-                if not predicted.isfinite().all():
-                    raise ValueError(f"{teacher.facts.key} gives answers that are no finite numbers: train it again")
-                # Beyond float16's range nothing changes but the last digit of a probability of one.
-                predicted = predicted.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
-                logits[position, batch, view, block.classes] = predicted.to("cpu", torch.float16)
+                logits[position, batch, view, block.classes] = _logits(network, seen, teacher.facts.key)
     facts = LabellingFacts(
         teachers={teacher.facts.key: teacher.sha256 for teacher in teachers},
         domains={teacher.facts.key: teacher.facts.domain for teacher in teachers},
@@ -68,6 +62,16 @@ def label(
 def _rows(images: ImageSet, block: Block) -> Tensor:
     """Return the indices of the images that a teacher of `block` labels: all of them for a teacher of every class."""
     return images.rows_of(block.domain) if block in images.blocks else torch.arange(len(images))
+
+
+def _logits(network: Network, pixels: Tensor, key: str) -> Tensor:
+    """Return float16 logits on the CPU. Raises ValueError, naming `key`, where they are not finite."""
+    with autocast(pixels.device, "auto"):
+        logits = network(pixels.to(memory_format=torch.channels_last)).float()
+    if not logits.isfinite().all():
+        raise ValueError(f"{key} gives answers that are no finite numbers: train it again")
+    # Beyond float16's range nothing changes but the last digit of a probability of one.
+    return logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT).to("cpu", torch.float16)
 
 
 def _batches(pixels: Tensor | Window, rows: Tensor, size: int) -> Iterator[Tensor]:
