@@ -67,7 +67,7 @@ def _rows(images: ImageSet, block: Block) -> Tensor:
 def _logits(network: Network, pixels: Tensor, key: str) -> Tensor:
     """Return float16 logits on the CPU. Raises ValueError, naming `key`, where they are not finite."""
     with autocast(pixels.device, "auto"):
-        logits = network(pixels.to(memory_format=torch.channels_last)).float()
+        logits: Tensor = network(pixels.to(memory_format=torch.channels_last)).float()
     if not logits.isfinite().all():
         raise ValueError(f"{key} gives answers that are no finite numbers: train it again")
     # Beyond float16's range nothing changes but the last digit of a probability of one.
