@@ -125,7 +125,7 @@ def test_a_folder_elsewhere_is_copied_read_and_forgotten(
     assert not set(copied) & set(marks)
 
 
-def test_a_folder_that_is_not_there_is_named_as_the_user_named_it(temporary: Path) -> None:
+def test_a_missing_folder_is_named_by_address(temporary: Path) -> None:
     with pytest.raises(DatasetError) as error:
         remote("folder", "bucket://me:secret@nowhere/mine").load()
     wanted = "set data.path, or the domain's path, to a folder that holds one folder per class"
@@ -139,7 +139,7 @@ def test_a_broken_file_is_named_by_its_address(temporary: Path) -> None:
         remote("folder", "bucket://photos/broken").load()
 
 
-def test_a_copy_that_fails_is_no_fault_of_the_images(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_copy_does_not_blame_images(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -149,13 +149,13 @@ def test_a_copy_that_fails_is_no_fault_of_the_images(temporary: Path, monkeypatc
         remote("folder", "bucket://photos/large").load()
 
 
-def test_no_file_is_copied_to_outside_of_the_temporary_folder(temporary: Path) -> None:
+def test_no_file_leaves_the_temporary_folder(temporary: Path) -> None:
     put("photos/evil/cat/../../../../escaped.png", b"")
     with pytest.raises(DatasetError, match=r"escaped\.png would be copied to outside of its folder"):
         remote("folder", "bucket://photos/evil").load()
 
 
-def test_of_published_sets_only_the_one_asked_for_is_copied(
+def test_only_the_wanted_published_set_is_copied(
     mnist: Path,  # noqa: F811
     temporary: Path,
     monkeypatch: pytest.MonkeyPatch,

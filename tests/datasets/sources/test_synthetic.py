@@ -52,7 +52,7 @@ def test_another_size_shows_the_same_pictures(source: str, size: int) -> None:
     assert torch.allclose(usual.mean((1, 2, 3)), resized.mean((1, 2, 3)), atol=3)
 
 
-def test_the_colour_of_a_shape_does_not_tell_it() -> None:
+def test_colours_of_shapes_do_not_tell_classes() -> None:
     shapes = SOURCES["shapes"].read("train", 32)
     middle = shapes.images[:, :, 12:20, 12:20].float().mean((2, 3))
     hue = (middle - middle.mean(1, keepdim=True)) / 255
@@ -60,7 +60,7 @@ def test_the_colour_of_a_shape_does_not_tell_it() -> None:
     assert means.abs().max() < 0.05
 
 
-def test_frames_of_one_sign_are_one_group_of_one_class() -> None:
+def test_frames_of_one_sign_are_one_group() -> None:
     training = SOURCES["road_signs"].read("train", 32)
     assert training.groups is not None
     assert training.groups.dtype == torch.int64

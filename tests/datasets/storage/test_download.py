@@ -20,7 +20,7 @@ def unreachable(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["CIFAR10", "MNIST", "FashionMNIST", "GTSRB"])
-def test_without_a_network_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_without_a_network_one_line_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     with pytest.raises(ValueError, match=rf"{name} is not in .* and cannot be downloaded: put a\.zip into") as error:
         fetch(name, tmp_path, tmp_path / "there", "a.zip")

@@ -46,7 +46,7 @@ def test_a_course_by_hand():
     assert given[2].tolist() == pytest.approx([28 / 21, 28 / 21, 4 / 21, 24 / 21])
 
 
-def test_a_guess_has_no_say_and_the_images_weigh_alike_again():
+def test_a_guess_weighs_nothing_and_resets_images():
     labels = torch.tensor([0, 1, 2])
     given = []
     boosted = boost(2, labels, 3, lambda _, weights: given.append(weights), lambda _: torch.tensor([0, 0, 0]))
@@ -80,7 +80,7 @@ def test_equal_weights_change_nothing_but_rounding(images):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_an_image_of_no_weight_is_not_learned_from(images, alpha):
+def test_images_without_weight_are_not_learned(images, alpha):
     """Neither its label nor what the teacher says of it has any part in the weights."""
     weights = torch.ones(60)
     weights[::2] = 0
@@ -93,7 +93,7 @@ def test_an_image_of_no_weight_is_not_learned_from(images, alpha):
 
 
 @pytest.mark.parametrize("name", [name for name in losses.SOFT_LOSSES if name != "dist"])
-def test_a_loss_image_by_image_has_the_mean_of_the_batch(name):
+def test_losses_per_image_average_to_the_batch(name):
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 8, 5, generator=generator)
     labels, loss = torch.arange(8) % 5, losses.resolve(name, {"temperature": 3.0})

@@ -33,7 +33,7 @@ def test_parameters_are_those_of_the_published_networks(kind, millions):
 
 
 @pytest.mark.parametrize(("kind", "millions"), [("resnet8", 12.5), ("resnet50", 1298), ("vgg19", 398)])
-def test_multiply_adds_are_those_of_stems_for_small_images(kind, millions):
+def test_multiply_adds_of_small_image_stems(kind, millions):
     assert multiply_adds(make(kind), 3, 32) / 1e6 == pytest.approx(millions, rel=0.02)
 
 
@@ -97,7 +97,7 @@ def test_the_published_tiny_students_can_be_made():
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 6])
-def test_a_kernel_of_any_size_keeps_the_size_of_the_image(kernel):
+def test_kernels_keep_the_size_of_the_image(kernel):
     network = make_cnn(convolutions=[[4, 4], [4]], kernel=kernel)
     sizes = []
     for module in network.modules():
@@ -107,18 +107,18 @@ def test_a_kernel_of_any_size_keeps_the_size_of_the_image(kernel):
     assert sizes == [(32, 32), (32, 32), (16, 16)]
 
 
-def test_dropouts_stand_behind_blocks_and_hidden_layers_in_order():
+def test_dropouts_follow_blocks_and_hidden_layers():
     network = make_cnn(convolutions=[[4], [4]], hidden=[8, 8], dropout=[0.1, 0, 0.3])
     assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.1, 0.3]
 
 
-def test_a_cnn_that_ends_in_softmax_answers_with_probabilities():
+def test_a_cnn_with_softmax_returns_probabilities():
     network = make_cnn(convolutions=[[4]], softmax=True).eval()
     answers = network(torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8))
     torch.testing.assert_close(answers.sum(1), torch.ones(5))
 
 
-def test_more_blocks_than_the_image_can_be_halved_are_refused():
+def test_too_many_blocks_are_refused():
     assert make_cnn(convolutions=[[4]] * 5)
     with pytest.raises(ValueError, match="6 blocks halve images of 32 pixels away: leave some out"):
         make_cnn(convolutions=[[4]] * 6)
@@ -152,7 +152,7 @@ def test_a_network_says_what_it_is():
     assert str(Architecture(kind="imagenet_resnet50")) == "imagenet_resnet50 at 224 pixels (width 1)"
 
 
-def test_the_imagenet_resnet50_is_torchvision_s_behind_a_resizing():
+def test_the_imagenet_resnet50_is_torchvisions_after_resizing():
     torch.manual_seed(0)
     ours, theirs = make("imagenet_resnet50").eval(), resnet50(num_classes=10).eval()
     ours.body.load_state_dict(theirs.state_dict())
