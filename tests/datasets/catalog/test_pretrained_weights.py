@@ -68,10 +68,10 @@ def test_without_a_network_one_error_says_all(tmp_path):
     dataset = PretrainedWeightsDataset(weights="imagenet", path=str(tmp_path))
     with pytest.raises(DatasetError) as refusal:
         dataset.load()
-    told = str(refusal.value)
+    message = str(refusal.value)
     url = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
     for word in (str(tmp_path), url, "weights: null", "no route"):
-        assert word in told
+        assert word in message
 
 
 @pytest.mark.usefixtures("no_network")
@@ -92,13 +92,13 @@ def test_imagenet_weights_in_the_folder_are_checked(tmp_path, monkeypatch):
 def test_a_silent_server_does_not_hold_a_run(tmp_path, monkeypatch):
     import socket
 
-    asked = []
+    calls = []
     monkeypatch.setattr(download, "_SILENCE", 7.0)
 
     class Weights:
         @staticmethod
         def get_state_dict(**options):
-            asked.append((socket.getdefaulttimeout(), options["check_hash"], options["weights_only"]))
+            calls.append((socket.getdefaulttimeout(), options["check_hash"], options["weights_only"]))
 
     download.fetch_weights(Weights, tmp_path)
-    assert asked == [(7.0, True, True)]
+    assert calls == [(7.0, True, True)]

@@ -33,14 +33,14 @@ def test_digits_through_the_catalog() -> None:
 
 @pytest.mark.parametrize("has_folder", [True, False])
 def test_another_source_is_one_line_of_the_registry(monkeypatch: pytest.MonkeyPatch, has_folder: bool) -> None:
-    answer = ImageSet(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",))
+    images = ImageSet(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",))
 
     def read(*given: Any) -> ImageSet:
         assert given == (*((Path("there"),) if has_folder else ()), "train", 40)
-        return answer
+        return images
 
     monkeypatch.setitem(SOURCES, "mine", Source("images of my own", read, has_folder))
-    assert PublishedImagesDataset(source="mine", path="there", image_size=40, split="train").load() is answer
+    assert PublishedImagesDataset(source="mine", path="there", image_size=40, split="train").load() is images
     with pytest.raises(DatasetError, match="did you mean 'mine'"):
         PublishedImagesDataset(source="mines", path="there", image_size=40, split="train")
 
@@ -180,13 +180,13 @@ def test_only_the_wanted_published_set_is_copied(
 def test_nothing_is_downloaded_into_a_remote_folder(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, source: str, put_what: str, where: str
 ) -> None:
-    asked: list[Any] = []
-    network = lambda *request, **_: asked.append(request)  # noqa: E731
+    requests: list[Any] = []
+    network = lambda *request, **_: requests.append(request)  # noqa: E731
     monkeypatch.setattr("urllib.request.urlopen", network)
     with pytest.raises(DatasetError, match=f"put {put_what} into {where} yourself") as error:
         remote(source, "bucket://empty/raw").load()
     assert "nothing is downloaded into a remote folder" in str(error.value)
-    assert not asked
+    assert not requests
     assert urllib.request.urlopen is network, "others may download again"
 
 

@@ -1,4 +1,4 @@
-"""Fetching what nobody can reach: one clear error, soon, and nothing left that looks complete."""
+"""Downloads that fail: one clear error, soon, and nothing left that looks complete."""
 
 import socket
 import threading
@@ -38,7 +38,7 @@ def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr(published.CIFAR10, "url", f"http://127.0.0.1:{server.getsockname()[1]}/cifar.tar.gz")
         start = time.monotonic()
-        threading.Timer(5, server.close).start()  # ends the test where nobody's patience does
+        threading.Timer(5, server.close).start()  # ends the test if no time limit does
         with pytest.raises(ValueError, match="timed out"):
             fetch("CIFAR10", tmp_path, tmp_path, "a.tar.gz")
     assert time.monotonic() - start < 5

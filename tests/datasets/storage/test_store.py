@@ -137,7 +137,7 @@ def test_it_finds_the_file_of_a_dataset(tmp_path: Path, kind: type[AbstractDatas
 
 
 def test_a_remote_file_is_on_disk_temporarily(tmp_path: Path) -> None:
-    remote = Store.at("bucket://b/lent/report.html", KEY)
+    remote = Store.at("bucket://b/copied/report.html", KEY)
     remote.write(b"<html>")
     with remote.on_disk() as file:
         assert (file.name, file.read_bytes()) == ("report.html", b"<html>")

@@ -124,12 +124,12 @@ def test_soft_labels_made_in_windows_are_the_same(domain: str | None) -> None:
 def test_soft_labels_stay_with_their_image() -> None:
     """The soft label of an image is the parity of its number, so that no other image's fits."""
     images = stripes(120)
-    said = torch.zeros(120, 2, 3)
-    said[torch.arange(120), :, torch.arange(120) % 2] = 9
-    asked: list[bool] = []
+    teacher_logits = torch.zeros(120, 2, 3)
+    teacher_logits[torch.arange(120), :, torch.arange(120) % 2] = 9
+    matches: list[bool] = []
 
     def loss(student, teacher, labels):
-        asked.append(torch.equal(labels, images.labels[taken[-1]]) and torch.equal(teacher.argmax(1), taken[-1] % 2))
+        matches.append(torch.equal(labels, images.labels[taken[-1]]) and torch.equal(teacher.argmax(1), taken[-1] % 2))
         return losses.kl(student, teacher, labels, temperature=1.0)
 
     taken: list[torch.Tensor] = []
@@ -142,8 +142,10 @@ def test_soft_labels_stay_with_their_image() -> None:
     from knowledge_transfer.learning.train import network_of
 
     network = network_of(TINY, images, Normalisation(mean=(0.5,), deviation=(0.3,)), 0)
-    Spying(network, images, RECIPE, 0, CPU, "a", DistillationObjective(said, loss, 0.5, view_seed=0), None).epoch(0)
-    assert asked == [True] * 6
+    Spying(
+        network, images, RECIPE, 0, CPU, "a", DistillationObjective(teacher_logits, loss, 0.5, view_seed=0), None
+    ).epoch(0)
+    assert matches == [True] * 6
 
 
 def test_an_early_end_leaves_the_window_empty() -> None:

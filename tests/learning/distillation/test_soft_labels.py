@@ -55,8 +55,8 @@ def test_labels_are_predictions_on_the_learners_views(teachers, labels):
     for member, teacher in enumerate(teachers):
         seen = render(images.images, torch.tensor([7]), view=2, seed=4, augmentation=CROP).pixels
         with torch.no_grad():
-            answer = teacher.build()(seen)
-        torch.testing.assert_close(labels.logits[member, 7, 2].float(), answer[0], atol=0.05, rtol=0.05)
+            predicted = teacher.build()(seen)
+        torch.testing.assert_close(labels.logits[member, 7, 2].float(), predicted[0], atol=0.05, rtol=0.05)
 
 
 def test_labelling_moves_no_statistics(teachers):
@@ -201,7 +201,7 @@ def test_logits_and_facts_must_agree(labels):
 def test_a_teacher_that_gives_no_numbers_is_refused(teachers):
     state = {name: weights * torch.nan if weights.ndim > 1 else weights for name, weights in teachers[0].state.items()}
     broken = dataclasses.replace(teachers[0], state=state)
-    with pytest.raises(ValueError, match="a@0 gives answers that are no finite numbers"):
+    with pytest.raises(ValueError, match="a@0 predicts logits that are not finite"):
         label([broken], stripes(30), views=1, view_seed=0, augmentation=Augmentation(), device=CPU)
 
 
@@ -272,8 +272,8 @@ def test_labelling_every_domain_keeps_the_own_labels(roster, mix_labels):
     torch.testing.assert_close((fused / 4).softmax(-1), (expected / 4).softmax(-1), atol=0.02, rtol=0)
     others = MIX.subset(ROWS["digits"])
     plain = label([roster["c"]], MIX, views=1, view_seed=0, augmentation=Augmentation(), device=CPU, every_domain=True)
-    answer = predict(roster["c"].build(), others, device=CPU)
-    torch.testing.assert_close(plain.logits[0, ROWS["digits"], 0, 3:].float(), answer, atol=0.05, rtol=0.05)
+    predicted = predict(roster["c"].build(), others, device=CPU)
+    torch.testing.assert_close(plain.logits[0, ROWS["digits"], 0, 3:].float(), predicted, atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize(("domain", "names"), [("digits", "ab"), ("signs", "c")])
@@ -295,12 +295,12 @@ def test_a_target_teaches_one_domain_within_its_block(roster, mix_labels, domain
     own = MIX.of(domain)
     part = label_mix([roster["t"]]).of(MIX, domain)
     part.require(own, {"t@0": roster["t"].sha256}, views=2, view_seed=4, augmentation=MIXUP)
-    taught = part.teacher_logits("mean_probabilities", own, temperature=2.0)
+    teacher = part.teacher_logits("mean_probabilities", own, temperature=2.0)
     for view in range(2):
         seen = render(own.images, torch.arange(len(own)), view=view, seed=4, augmentation=MIXUP).pixels
         with torch.no_grad():
-            answer = roster["t"].build()(seen)[:, classes]
-        torch.testing.assert_close((taught[:, view] / 2).softmax(1), (answer / 2).softmax(1), atol=0.02, rtol=0)
+            predicted = roster["t"].build()(seen)[:, classes]
+        torch.testing.assert_close((teacher[:, view] / 2).softmax(1), (predicted / 2).softmax(1), atol=0.02, rtol=0)
     assert mix_labels.of(MIX, "all") is mix_labels
 
 
@@ -391,7 +391,7 @@ def test_an_objective_has_the_configured_weights(student_labels):
 
 def test_a_domain_without_a_teacher_is_named(student_labels):
     for members, domain in ((("a@0", "b@0"), "signs"), (("c@0",), "digits")):
-        with pytest.raises(ValueError, match=f"no member answers for the domain '{domain}'"):
+        with pytest.raises(ValueError, match=f"no teacher predicts the classes of domain '{domain}'"):
             student_labels.teacher_logits("mean_probabilities", MIX, temperature=1.0, members=members)
 
 

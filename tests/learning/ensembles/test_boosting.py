@@ -31,14 +31,14 @@ def test_the_weights_of_the_images_by_hand():
 def test_a_course_by_hand():
     """Of four images the last is wrong, e = 1/4; then the first two, whose weights are 4/9 of 4, e = 2/9."""
     labels = torch.tensor([0, 1, 2, 0])
-    answers = [torch.tensor([0, 1, 2, 1]), torch.tensor([1, 0, 2, 0]), torch.tensor([0, 1, 2, 0])]
+    predictions = [torch.tensor([0, 1, 2, 1]), torch.tensor([1, 0, 2, 0]), torch.tensor([0, 1, 2, 0])]
     given = []
 
     def train(number, weights):
         given.append(weights)
         return number
 
-    boosted = boost(3, labels, 3, train, lambda number: answers[number])
+    boosted = boost(3, labels, 3, train, lambda number: predictions[number])
     assert boosted.errors == pytest.approx([1 / 4, 2 / 9, 0])
     assert boosted.weights == pytest.approx([math.log(3 * 2), math.log(7 / 2 * 2), math.log(7 * 2)])
     assert given[0] is None, "all alike: the very bits of a fit without weights"
@@ -81,7 +81,7 @@ def test_equal_weights_change_nothing_but_rounding(images):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_images_without_weight_are_not_learned(images, alpha):
-    """Neither its label nor what the teacher says of it has any part in the weights."""
+    """Neither its label nor its soft labels influence the weights."""
     weights = torch.ones(60)
     weights[::2] = 0
     relabelled = type(images)(images.images, images.labels.clone(), images.class_names)

@@ -9,7 +9,7 @@ from torch import Tensor
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, FUSION_RULES, VOTING_RULES, fuse, teacher_logits
 from knowledge_transfer.learning.ensembles.voting import vote
 
-SOFTENING_RULES = sorted(set(FUSION_RULES) - {"boosted", "stacked"})  # those that mix what members say at T
+SOFTENING_RULES = sorted(set(FUSION_RULES) - {"boosted", "stacked"})  # those that mix distributions at T
 
 
 def members(*distributions: tuple[float, ...]) -> Tensor:
@@ -128,7 +128,7 @@ def test_logits_without_members_are_refused() -> None:
 
 
 def test_boosted_adds_up_the_weights_of_choices() -> None:
-    # A is chosen by weight 3, B by 1 + 1.5; a third class by nobody, though all give it much.
+    # A is chosen by weight 3, B by 1 + 1.5; the third class by no member, though all give it much.
     logits = members((0.5, 0.1, 0.4), (0.1, 0.5, 0.4), (0.2, 0.5, 0.3))
     votes = torch.tensor([[3.0, 2.5, 0.0]])
     for temperature in (1.0, 2.0):

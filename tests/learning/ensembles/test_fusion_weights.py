@@ -119,7 +119,7 @@ def test_stacking_few_images_is_the_mean() -> None:
     logits = random_logits(images=1)
     layers = stacking_layers(logits, torch.tensor([0]))
     torch.testing.assert_close(fuse(logits, "stacked", weights=layers), fuse(logits, "mean_logits"), atol=0.05, rtol=0)
-    # What cannot be told from the images, twice the same member, is shared between the two.
+    # Two equal members get equal weights.
     twice = stacking_layers(logits[:1].repeat(2, 1, 1), torch.tensor([0]))
     torch.testing.assert_close(twice[0], twice[1])
 
@@ -130,8 +130,8 @@ def test_stacking_ignores_shifts_of_logits() -> None:
     torch.testing.assert_close(stacking_layers(shifted, labels), stacking_layers(logits, labels), atol=1e-4, rtol=0)
 
 
-def test_answers_of_predict_can_be_fitted() -> None:
-    # `predict` answers in inference mode, whose tensors take part in no gradient.
+def test_logits_of_predict_can_be_fitted() -> None:
+    # `predict` returns tensors of inference mode, which take part in no gradient.
     with torch.inference_mode():
         logits = random_logits().double()
     for fit in FITS.values():

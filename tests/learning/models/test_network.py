@@ -114,8 +114,8 @@ def test_dropouts_follow_blocks_and_hidden_layers():
 
 def test_a_cnn_with_softmax_returns_probabilities():
     network = make_cnn(convolutions=[[4]], softmax=True).eval()
-    answers = network(torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8))
-    torch.testing.assert_close(answers.sum(1), torch.ones(5))
+    probabilities = network(torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8))
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(5))
 
 
 def test_too_many_blocks_are_refused():
