@@ -39,7 +39,7 @@ def test_another_source_is_one_line_of_the_registry(monkeypatch: pytest.MonkeyPa
         assert given == (*((Path("there"),) if has_folder else ()), "train", 40)
         return images
 
-    monkeypatch.setitem(SOURCES, "mine", Source("images of my own", read, has_folder))
+    monkeypatch.setitem(SOURCES, "mine", Source(read, has_folder))
     assert PublishedImagesDataset(source="mine", path="there", image_size=40, split="train").load() is images
     with pytest.raises(DatasetError, match="did you mean 'mine'"):
         PublishedImagesDataset(source="mines", path="there", image_size=40, split="train")

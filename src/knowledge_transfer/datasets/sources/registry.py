@@ -12,33 +12,30 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 
 
 class Source(NamedTuple):
-    """A line about the images and their reader: `read(part, size)`, part `train` or `test`, size in pixels.
+    """A reader: `read(part, size)`, part `train` or `test`, size in pixels.
 
     With a folder it is `read(folder, part, size)`; of a published source, whose `files` in the folder are named, it is
-    `read(folder, part, size, download=...)`. Readers return an ImageSet and raise ValueError that says what to do.
+    `read(folder, part, size, download=...)`. Readers return an ImageSet and raise ValueError with advice.
     """
 
-    about: str
     read: Callable[..., ImageSet]
     has_folder: bool = True
     files: tuple[str, ...] = ()
 
 
-_TORCHVISION = {
-    "cifar10": "photographs of 10 kinds of animals and vehicles, 32 x 32",
-    "cifar100": "photographs of 100 kinds of things, 32 x 32",
-    "mnist": "handwritten digits, 28 x 28, grey",
-    "fashion_mnist": "clothes and shoes, 28 x 28, grey",
-}
+def _torchvision(name: str) -> dict[str, Source]:
+    return {name: Source(partial(torchvision_images.read, name), files=torchvision_images.names_in_folder(name))}
+
+
 SOURCES = {
-    "digits": Source("1,797 scans of digits, bundled with scikit-learn", digits.read, has_folder=False),
-    "glyphs": Source("synthetic capital letters, grey", glyphs.read, has_folder=False),
-    "shapes": Source("synthetic plane shapes in colour", shapes.read, has_folder=False),
-    "road_signs": Source("synthetic road signs, filmed in tracks", road_signs.read, has_folder=False),
-    "folder": Source("your own images, one folder for each class", image_folder.read),
-    "gtsrb": Source("photographs of 43 German traffic signs", gtsrb.read, files=(gtsrb.FOLDER,)),
-    **{
-        name: Source(about, partial(torchvision_images.read, name), files=torchvision_images.names_in_folder(name))
-        for name, about in _TORCHVISION.items()
-    },
+    "digits": Source(digits.read, has_folder=False),  # 1,797 scans of digits, bundled with scikit-learn
+    "glyphs": Source(glyphs.read, has_folder=False),  # synthetic capital letters, grey
+    "shapes": Source(shapes.read, has_folder=False),  # synthetic plane shapes in colour
+    "road_signs": Source(road_signs.read, has_folder=False),  # synthetic road signs, filmed in tracks
+    "folder": Source(image_folder.read),  # the user's own images, one folder for each class
+    "gtsrb": Source(gtsrb.read, files=(gtsrb.FOLDER,)),  # photographs of 43 German traffic signs
+    **_torchvision("cifar10"),  # photographs of 10 kinds of animals and vehicles, 32 x 32
+    **_torchvision("cifar100"),  # photographs of 100 kinds of things, 32 x 32
+    **_torchvision("mnist"),  # handwritten digits, 28 x 28, grey
+    **_torchvision("fashion_mnist"),  # clothes and shoes, 28 x 28, grey
 }

@@ -69,7 +69,7 @@ def _logits(network: Network, pixels: Tensor, key: str) -> Tensor:
     with autocast(pixels.device, "auto"):
         logits: Tensor = network(pixels.to(memory_format=torch.channels_last)).float()
     if not logits.isfinite().all():
-        raise ValueError(f"{key} gives answers that are no finite numbers: train it again")
+        raise ValueError(f"{key} predicts logits that are not finite: train it again")
     # Beyond float16's range nothing changes but the last digit of a probability of one.
     return logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT).to("cpu", torch.float16)
 

@@ -156,7 +156,7 @@ class SoftLabels:
         for block in images.blocks:
             keys = [key for key in self.teachers_of(block.domain) if members is None or key in members]
             if not keys:
-                raise ValueError(f"no member answers for the domain '{block.domain}'")
+                raise ValueError(f"no teacher predicts the classes of domain '{block.domain}'")
             rows = images.rows_of(block.domain)
             logits = self.logits[[self.members.index(key) for key in keys]][:, rows][..., block.classes]
             yield block, rows, keys, logits.float()

@@ -64,15 +64,15 @@ def _mean_logits(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor
 
 def _weighted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
     """Return the mean of softmax(z/T) under weights [M] that sum to 1."""
-    _require_weights(weights, logits, (len(logits),))
+    _require_member_weights(weights, logits)
     if not math.isclose(float(weights.sum()), 1, abs_tol=1e-4):
         raise ValueError(f"weights must sum to 1, got {weights.tolist()}")
     return _mixture(logits, temperature, weights.unsqueeze(1))
 
 
-def _confident(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor:
+def _by_confidence(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor:
     """Return the mean of softmax(z/T) under weights that follow, for each image, 1 - H(softmax(z)) / log C."""
-    return _mixture(logits, temperature, _confidence(logits))
+    return _mixture(logits, temperature, _shares_by_confidence(logits))
 
 
 def _boosted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def _boosted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
     C - 1 other classes, weighs the log of how much likelier its class is. Of members that err independently, v are the
     logits of the posterior. Ties go to the higher sum of probabilities.
     """
-    _require_weights(weights, logits, (len(logits),))
+    _require_member_weights(weights, logits)
     votes = (weights.view(-1, 1, 1) * F.one_hot(logits.argmax(dim=2), logits.shape[2])).sum(dim=0)
     # Too little to change what the weights decide, and more than what rounding leaves between equal sums.
     return ((votes + 1e-3 * logits.softmax(dim=2).mean(dim=0)) / temperature).softmax(dim=1)
@@ -99,7 +99,7 @@ _RULES: dict[str, Callable[[Tensor, float, Any], Tensor]] = {
     "mean_probabilities": _mean_probabilities,
     "mean_logits": _mean_logits,
     "weighted": _weighted,
-    "confidence": _confident,
+    "confidence": _by_confidence,
     "boosted": _boosted,
     "stacked": _stacked,
 }
@@ -111,8 +111,8 @@ def _mixture(logits: Tensor, temperature: float, shares: Tensor) -> Tensor:
     return (shares.unsqueeze(2) * (logits / temperature).softmax(dim=2)).sum(dim=0)
 
 
-def _require_weights(weights: Tensor, logits: Tensor, shape: tuple[int, ...]) -> None:
-    _require_shape(weights, logits, shape)
+def _require_member_weights(weights: Tensor, logits: Tensor) -> None:
+    _require_shape(weights, logits, (len(logits),))
     if not bool((weights >= 0).all()):
         raise ValueError(f"weights must not be negative, got {weights.tolist()}")
 
@@ -122,7 +122,7 @@ def _require_shape(weights: Tensor, logits: Tensor, shape: tuple[int, ...]) -> N
         raise ValueError(f"{len(logits)} members but weights of shape {list(weights.shape)}, not {list(shape)}")
 
 
-def _confidence(logits: Tensor) -> Tensor:
+def _shares_by_confidence(logits: Tensor) -> Tensor:
     """Return each member's weight on each image [M, B]; equal weights where no member leans to any class."""
     log_probabilities = logits.log_softmax(dim=2)
     entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=2)
