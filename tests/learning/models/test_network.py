@@ -5,7 +5,7 @@ from torch import nn
 from torchvision.models import resnet50
 
 from knowledge_transfer.learning.evaluation.predict import multiply_adds
-from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.architecture import NETWORKS, Architecture, Builtin
 from knowledge_transfer.learning.models.cnn import Layers
 from knowledge_transfer.learning.models.network import build
 
@@ -144,6 +144,18 @@ def test_more_dropouts_than_places_are_refused():
 def test_what_is_no_network_is_refused_by_name(settings, message):
     with pytest.raises(ValidationError, match=message):
         Architecture(**settings)
+
+
+def test_another_network_is_one_line_of_the_registry(monkeypatch):
+    def linear(classes, *, channels, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * 32 * 32, classes))
+
+    monkeypatch.setitem(NETWORKS, "linear", Builtin(linear))
+    assert make("linear")(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    with pytest.raises(ValidationError, match="unknown network 'linaer'; did you mean 'linear'"):
+        Architecture(kind="linaer")
+    with pytest.raises(ValidationError, match="leave enlarge_to out"):
+        Architecture(kind="linear", enlarge_to=64)
 
 
 def test_a_network_says_what_it_is():
