@@ -13,13 +13,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 
 
 class ImageSetDataset(CheckedFile[ImageSet], AbstractDataset[ImageSet, ImageSet]):
-    """An ImageSet at `filepath`.
-
-    From a local disk it is memory-mapped: models that train side by side share its pages, and it may be larger than
-    memory.
-    """
-
-    is_mapped = True
+    """An ImageSet at `filepath`."""
 
     def to_tensors(self, data: ImageSet) -> tuple[dict[str, Tensor], str]:
         """Return pixels, labels and groups, and the classes of each domain."""

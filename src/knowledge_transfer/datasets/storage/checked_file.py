@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kedro.io.core import DatasetError
 from torch import Tensor
@@ -16,10 +16,9 @@ _Value = TypeVar("_Value")
 class CheckedFile(Generic[_Value]):
     """Mixin of a Kedro dataset at `filepath`: a subclass turns its value into tensors and facts, and back.
 
-    A file that cannot be loaded does not exist for `--only-missing-outputs`: its node makes it again.
+    A file that cannot be loaded does not exist for `--only-missing-outputs`: its node makes it again. From a local disk
+    it is memory-mapped: processes side by side share its pages, and it may be larger than memory.
     """
-
-    is_mapped: ClassVar[bool] = False  # whether a file on a local disk is memory-mapped
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
@@ -45,7 +44,7 @@ class CheckedFile(Generic[_Value]):
 
     def _read(self) -> _Value:
         try:
-            local = self.store.local() if self.is_mapped else None
+            local = self.store.local()
             loaded = safetensors.load(self.store.read()) if local is None else safetensors.load_file(local)
             return self.from_tensors(*loaded)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
