@@ -24,8 +24,8 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
     {source, path}. Published sets are read from the folder `path` and downloaded into it if need be. `folder` reads one
     folder per class in `path`, or `train` and `test` folders of those. Without a published test set, a fifth of each
     class is cut off for it.
-    A `path` such as s3://bucket/folder, reached with `credentials`, is copied to a temporary folder (see TMPDIR) at
-    every load, as far as the source needs it; nothing is downloaded into it.
+    A `path` such as s3://bucket/folder is reached with `credentials`. Every load copies what the source needs of it to
+    a temporary folder (see TMPDIR); nothing is downloaded into it.
     Raises DatasetError for an unknown source or split, and a size that is no positive number.
     """
 

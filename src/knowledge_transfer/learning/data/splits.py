@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -39,6 +40,13 @@ def split(images: ImageSet, fraction: float, *, seed: int) -> tuple[ImageSet, Im
         names = ", ".join(images.class_names[label] for label in sorted(torn))
         raise ValueError(f"class {names} cannot be on both sides: its pictures are also those of other classes")
     return rest, part
+
+
+def fixed_part(images: ImageSet, part: Literal["train", "test"]) -> ImageSet:
+    """Return a part of images without a published test set: a fifth of each class is `test`, always the same."""
+    # By a seed of its own: the test set must not change with the experiment's.
+    training, test = split(images, 0.2, seed=0)
+    return training if part == "train" else test
 
 
 def stratified_indices(labels: Tensor, limit: int, *, seed: int) -> Tensor:

@@ -17,9 +17,9 @@ class DistillationConfig(Config):
 
     `fusion` makes one teacher of several. `separate` instead takes the mean of the soft losses to each teacher; where
     the learner has heads, each head learns from one teacher. In a mix of domains the soft loss is taken within each
-    image's block, and `gamma` times the domain loss (-log of the block's probability) is added. `top_k` keeps the k
-    members of each domain that are best on validation (none: all). `student_set` adds the student set to the transfer
-    set. `start` says which weights a learner starts from.
+    image's block; `gamma` weights the domain loss that is added to it (-log of the block's probability). `top_k` keeps
+    the k members of each domain that are best on validation (none: all). `student_set` adds the student set to the
+    transfer set. `start` says which weights a learner starts from.
     """
 
     alpha: float = Field(default=0.9, ge=0, le=1)

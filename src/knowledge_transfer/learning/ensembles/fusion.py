@@ -29,8 +29,8 @@ def fuse(logits: Tensor, rule: str, *, temperature: float = 1.0, weights: Tensor
     Each rule is described at its function. A vote gives 1 to the elected class and 0 to the others, at any temperature.
     `weights` are those that a fitted rule got from `fusion_weights.FITS`; other rules do not read them.
 
-    Raises ValueError for an unknown rule, logits that are not [M, B, C], and weights that are missing where needed or
-    of another shape, negative, or, where they are shares, do not sum to 1.
+    Raises ValueError for an unknown rule and for logits that are not [M, B, C]. Raises it, too, for weights that are
+    missing where needed, of another shape, negative, or shares that do not sum to 1.
     """
     if rule not in FUSION_RULES and rule not in VOTING_RULES:
         raise ValueError(f"unknown fusion '{rule}'{did_you_mean(rule, (*FUSION_RULES, *VOTING_RULES))}")
@@ -84,7 +84,7 @@ def _boosted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
     """
     _require_member_weights(weights, logits)
     votes = (weights.view(-1, 1, 1) * F.one_hot(logits.argmax(dim=2), logits.shape[2])).sum(dim=0)
-    # Too little to change what the weights decide, and more than what rounding leaves between equal sums.
+    # Too little to change the order of the votes, and more than the rounding of equal sums.
     return ((votes + 1e-3 * logits.softmax(dim=2).mean(dim=0)) / temperature).softmax(dim=1)
 
 
@@ -128,5 +128,5 @@ def _shares_by_confidence(logits: Tensor) -> Tensor:
     entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=2)
     confidence = (1 - entropy / math.log(logits.shape[2])).clamp(min=0)
     total = confidence.sum(dim=0)
-    # What float32 leaves of 1 - 1 is about 1e-7: below ten times that, a ratio would be noise.
+    # The rounding of 1 - 1 in float32 is about 1e-7: below ten times that, a ratio would be noise.
     return torch.where(total > 1e-6, confidence / total, 1 / len(logits))

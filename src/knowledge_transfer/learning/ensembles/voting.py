@@ -1,9 +1,9 @@
 """Votes: each member ranks the classes, a rule elects one class per image.
 
 A ballot is a member's ranking by logit, equal logits by class index. A rule takes `places` int64 [M, B, C], the place
-of each class on each ballot (0 is first), and `support` int64 [B, C], which breaks every tie at every step: of equals,
-the class with the higher sum of the members' probabilities is ahead, then the lower class index. `support` counts the
-classes behind, so no two are equal. Each rule returns the winners, int64 [B].
+of each class on each ballot (0 is first), and `support` int64 [B, C], which breaks every tie at every step. Of equal
+classes the one with the higher sum of the members' probabilities is ahead, then the lower class index. `support` counts
+the classes behind, so no two are equal. Each rule returns the winners, int64 [B].
 """
 
 from __future__ import annotations
