@@ -21,13 +21,13 @@ from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.ensembles import fusion
 from knowledge_transfer.learning.ensembles.fusion_weights import FITS
 from knowledge_transfer.learning.evaluation.predict import predict
-from knowledge_transfer.learning.losses.distillation import resolve
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
 from knowledge_transfer.learning.training.loop import Fitted
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective
+from knowledge_transfer.learning.training.trainer import FitOptions
 
 GENERATOR = threading.Lock()  # of torch, from which fits draw: one at a time in a process
 
@@ -94,19 +94,8 @@ def learn(
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
         network = network_of(architecture, images, normalisation, seed, start)
-        fitted = launcher.fit(
-            network,
-            images,
-            recipe,
-            replicas=replicas,
-            validation=validation,
-            seed=seed,
-            device=device,
-            name=name,
-            objective=objective,
-            view_seed=view_seed,
-            image_weights=image_weights,
-        )
+        options = FitOptions(name, seed, device, objective, view_seed, image_weights)
+        fitted = launcher.fit(network, images, recipe, options, validation=validation, replicas=replicas)
     parents = _parent(start) | ({} if soft_labels is None else soft_labels.facts.teachers)
     return record(
         name,
@@ -185,7 +174,7 @@ def distillation_objective(
         )
     return DistillationObjective(
         teacher_logits=teacher_logits,
-        soft_loss=resolve(distillation.loss, {"temperature": distillation.temperature, **distillation.loss_options}),
+        soft_loss=distillation.soft_loss,
         alpha=distillation.alpha,
         view_seed=soft_labels.facts.view_seed,
         gamma=distillation.gamma,

@@ -16,10 +16,11 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective, Trainer
+from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 from knowledge_transfer.learning.vectorized.members import learn_members
 from knowledge_transfer.learning.vectorized.network import is_faster
 from tests.conftest import stripes, two_domains
@@ -146,7 +147,8 @@ def test_the_lesson_stays_with_its_image() -> None:
     from knowledge_transfer.learning.train import network_of
 
     network = network_of(TINY, images, Normalisation(mean=(0.5,), deviation=(0.3,)), 0)
-    Spying(network, images, RECIPE, 0, CPU, "a", DistillationObjective(said, loss, 0.5, view_seed=0), None).epoch(0)
+    options = FitOptions("a", 0, CPU, DistillationObjective(said, loss, 0.5, view_seed=0))
+    Spying(network, images, RECIPE, options).epoch(0)
     assert asked == [True] * 6
 
 

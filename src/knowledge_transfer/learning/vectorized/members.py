@@ -25,6 +25,7 @@ from knowledge_transfer.learning.train import (
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.events import EpochEnded, Event, FitStarted
 from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import FitOptions
 from knowledge_transfer.learning.vectorized.network import is_faster
 from knowledge_transfer.learning.vectorized.trainer import allows_stacking, fit_stacked
 
@@ -53,7 +54,7 @@ def learn_members(
     learnt: list[Checkpoint] = []
     began = time.perf_counter()
     for name, seed in seeds.items():
-        with events.told_as(in_succession(group, len(learnt), len(seeds), began)):
+        with events.reported_as(in_succession(group, len(learnt), len(seeds), began)):
             learnt.append(learn(name, architecture, images, recipe, seed=seed, device=device, **how))
     return learnt
 
@@ -98,16 +99,12 @@ def _stacked(
         parameters = sum(parameter.numel() for parameter in networks[0].parameters())
         events.emit(FitStarted(group, recipe.epochs, len(images), parameters * len(seeds)))
         fitted = fit_stacked(
-            list(seeds),
             networks,
             images,
             recipe,
+            [FitOptions(name, seed, device, objective, view_seed) for name, seed in seeds.items()],
             validation=validation,
-            seeds=list(seeds.values()),
-            device=device,
-            objective=objective,
-            view_seed=view_seed,
-            tell=lambda rows: events.emit(_mean(group, rows)),
+            report=lambda rows: events.emit(_mean(group, rows)),
         )
     parents = {} if soft_labels is None else soft_labels.facts.teachers
     return [

@@ -71,6 +71,14 @@ class Stacked(nn.Module):
         logits: Tensor = self.body((side_by_side - self.mean) / self.deviation)
         return logits
 
+    def clip_gradients(self, norm: float) -> None:
+        """Scale each network's gradient to a norm of at most `norm`, as `clip_grad_norm_` does for one."""
+        gradients = [p.grad.view(self.count, -1) for p in self.parameters() if p.grad is not None]
+        norms = torch.stack([gradient.square().sum(1) for gradient in gradients]).sum(0).sqrt()
+        factors = (norm / (norms + 1e-6)).clamp(max=1)[:, None]
+        for gradient in gradients:
+            gradient.mul_(factors)
+
     def states(self) -> list[dict[str, Tensor]]:
         """Return each network's state dict, on the CPU."""
         state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.state_dict().items()}

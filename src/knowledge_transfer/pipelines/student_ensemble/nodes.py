@@ -96,7 +96,7 @@ def boost_members(
 
     def train(number: int, weights: Tensor | None) -> Checkpoint:
         name = list(seeds)[number]
-        with events.told_as(in_succession(group, number, len(seeds), began)):
+        with events.reported_as(in_succession(group, number, len(seeds), began)):
             checkpoint = learn(
                 name,
                 architecture,
