@@ -25,7 +25,7 @@ from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
-from knowledge_transfer.learning.training.loop import Fitted
+from knowledge_transfer.learning.training.loop import FitState
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
 
@@ -117,7 +117,7 @@ def record(
     architecture: Architecture,
     images: ImageSet,
     recipe: Recipe,
-    fitted: Fitted,
+    fitted: FitState,
     *,
     normalisation: Normalisation,
     seed: int,

@@ -27,7 +27,7 @@ from knowledge_transfer.learning.distributed.worker import (
 )
 from knowledge_transfer.learning.models.network import Network
 from knowledge_transfer.learning.training import events, loop
-from knowledge_transfer.learning.training.loop import Fitted
+from knowledge_transfer.learning.training.loop import FitState
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.resume import snapshot_target
 from knowledge_transfer.learning.training.sharding import Shard
@@ -44,7 +44,7 @@ def fit(
     *,
     validation: ImageSet,
     replicas: int = 1,
-) -> Fitted:
+) -> FitState:
     """Train as `loop.fit` does, with every batch divided among `replicas` devices.
 
     On CUDA these are cuda:0 and on; on the CPU they are processes that divide the threads. The batch size stays the
@@ -132,12 +132,12 @@ class _Rank:
         return message
 
 
-def _collect(ranks: Sequence[_Rank]) -> Fitted:
+def _collect(ranks: Sequence[_Rank]) -> FitState:
     """Return the result of rank 0 and emit its events; raise the failure that caused the others."""
-    fitted: Fitted | None = None
+    fitted: FitState | None = None
     failures: list[tuple[_Rank, Failure]] = []
     for rank, message in _messages(ranks):
-        if isinstance(message, Fitted):
+        if isinstance(message, FitState):
             fitted = message
         elif isinstance(message, Failure):
             failures.append((rank, message))
@@ -164,6 +164,6 @@ def _messages(ranks: Sequence[_Rank]) -> Iterator[tuple[_Rank, Message]]:
             if message is None:
                 open_ranks.remove(rank)
                 continue
-            if isinstance(message, Fitted | Failure):
+            if isinstance(message, FitState | Failure):
                 deadline = min(deadline, time.monotonic() + _GRACE)
             yield rank, message

@@ -65,7 +65,7 @@ class RankKilledError(RuntimeError):
     """The process of a rank ended without an error message: it was killed, or memory ran out."""
 
 
-Message = events.Event | loop.Fitted | Failure
+Message = events.Event | loop.FitState | Failure
 
 
 def distance_to_cause(failure: Failure) -> tuple[int, float]:
@@ -82,7 +82,7 @@ def distance_to_cause(failure: Failure) -> tuple[int, float]:
 
 
 def run_rank(connection: Connection, shard: Shard) -> None:
-    """Do the shard's part of the work that arrives; rank 0 sends events and the Fitted, any rank its failure."""
+    """Do the shard's part of the work that arrives; rank 0 sends events and the result, any rank its failure."""
     try:
         work: Work = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the process that started this one
         torch.set_num_threads(work.threads)

@@ -23,37 +23,36 @@ from knowledge_transfer.learning.training.sharding import WHOLE, Shard
 from knowledge_transfer.learning.training.trainer import EpochResult, FitOptions, Trainer
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """The weights that the recipe keeps, on the CPU, one row per epoch, and the row of the weights kept."""
+@dataclass
+class FitState:
+    """The fit of a network so far: a row per epoch, and the place, accuracy and weights of the epoch that is kept.
 
-    state: dict[str, Tensor]
-    history: list[EpochEnded]
-    kept: EpochEnded
+    `state` is a state dict on the CPU; it is the result once the last epoch was added.
+    """
+
+    history: list[EpochEnded] = field(default_factory=list)
+    kept_epoch: int = -1
+    best: float = -1.0
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, row: EpochEnded, keep: str) -> bool:
+        """Add the row of an epoch; return whether its weights are to be kept, by the recipe's `keep`."""
+        self.history.append(row)
+        is_kept = row.validation_accuracy > self.best if keep == "best" else row.epoch == row.epochs
+        if is_kept:
+            self.kept_epoch, self.best = len(self.history) - 1, row.validation_accuracy
+        return is_kept
+
+    @property
+    def kept(self) -> EpochEnded:
+        """The row of the epoch that is kept."""
+        return self.history[self.kept_epoch]
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Losses and accuracies of the epoch whose weights these are."""
+        """Losses and accuracies of the epoch that is kept."""
         measured = ("loss", "accuracy", "validation_loss", "validation_accuracy")
         return {name: getattr(self.kept, name) for name in measured}
-
-
-@dataclass
-class FitState:
-    """How far the fit of a network is: a row per epoch, and the place, accuracy and weights of the epoch kept."""
-
-    history: list[EpochEnded] = field(default_factory=list)
-    kept: int = -1
-    best: float = -1.0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, row: EpochEnded, keep: str) -> bool:
-        """Add the row of an epoch; return whether the weights of that epoch are to be kept, by the recipe's `keep`."""
-        self.history.append(row)
-        if not (row.validation_accuracy > self.best if keep == "best" else row.epoch == row.epochs):
-            return False
-        self.kept, self.best = len(self.history) - 1, row.validation_accuracy
-        return True
 
     def plain(self) -> dict[str, Any]:
         """Return this as tensors and plain values, which a file can hold without naming a class."""
@@ -64,27 +63,19 @@ class FitState:
         """Return the state that `plain()` described."""
         return FitState(**{**plain, "history": [EpochEnded(**row) for row in plain["history"]]})
 
-    @property
-    def fitted(self) -> Fitted:
-        """The result of a fit that is over."""
-        return Fitted(self.weights, self.history, self.history[self.kept])
-
 
 class EpochTrainer(Protocol):
-    """One or several networks that train and predict together; the lists and first dimensions are by network."""
+    """One or several networks that are trained together; lists and first dimensions are by network."""
 
     recipe: Recipe
     names: list[str]
     updater: Updater
 
-    def epoch(self, epoch: int) -> EpochResult:
-        """Take every step of one epoch."""
+    def epoch(self, epoch: int) -> EpochResult: ...  # noqa: D102
 
-    def predict(self, images: ImageSet) -> Tensor:
-        """Return logits float32 [networks, images, classes] on the CPU."""
+    def predict(self, images: ImageSet) -> Tensor: ...  # noqa: D102
 
-    def weights(self) -> list[dict[str, Tensor]]:
-        """Return a copy of each network's weights, on the CPU."""
+    def weights(self) -> list[dict[str, Tensor]]: ...  # noqa: D102
 
 
 def train_epochs(
@@ -109,21 +100,21 @@ def train_epochs(
                 model=name,
                 epoch=epoch + 1,
                 epochs=epochs,
-                loss=result.losses[place],
-                accuracy=result.accuracies[place],
-                validation_loss=float(F.cross_entropy(logits[place], validation.labels)),
-                validation_accuracy=float((logits[place].argmax(1) == validation.labels).float().mean()),
+                loss=result.losses[network],
+                accuracy=result.accuracies[network],
+                validation_loss=float(F.cross_entropy(logits[network], validation.labels)),
+                validation_accuracy=float((logits[network].argmax(1) == validation.labels).float().mean()),
                 learning_rate=trainer.updater.rate,
                 images_per_second=result.images_per_second,
                 seconds_left=left,
             )
-            for place, name in enumerate(trainer.names)
+            for network, name in enumerate(trainer.names)
         ]
         report(rows)
         is_kept = [state.add(row, trainer.recipe.keep) for state, row in zip(states, rows, strict=True)]
         if any(is_kept):
-            for place, weights in enumerate(trainer.weights()):
-                states[place].weights = weights if is_kept[place] else states[place].weights
+            for state, weights, keep in zip(states, trainer.weights(), is_kept, strict=True):
+                state.state = weights if keep else state.state
         if epoch + 1 < epochs:
             save()
 
@@ -136,7 +127,7 @@ def fit(
     *,
     validation: ImageSet,
     shard: Shard = WHOLE,
-) -> Fitted:
+) -> FitState:
     """Train `network` on `images`, with the labels, the soft labels of the options' `distillation`, or both.
 
     The same seed gives the same bits on one CPU thread. Emits a FitStarted event and an EpochEnded after each epoch.
@@ -159,7 +150,7 @@ def fit(
             report=lambda rows: events.emit(rows[0]),
             save=lambda: snapshots.maybe_save(lambda: {"trainer": trainer.state(), "fit": state.plain()}),
         )
-    return state.fitted
+    return state
 
 
 def fit_worker(

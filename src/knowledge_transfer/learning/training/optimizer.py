@@ -5,33 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from knowledge_transfer.learning.training.recipe import Recipe
-
-
-class Optimizer(Protocol):
-    """What a fit needs from an optimizer; torch's own optimizers have it."""
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Groups of parameters, each with its learning rate `lr`."""
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Discard the gradients."""
-
-    def step(self) -> Any:
-        """Change the parameters by their gradients."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the next step depends on."""
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Load a state returned by `state_dict()`."""
 
 
 class Muon:
@@ -105,7 +85,7 @@ def _decayed(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, A
     ]
 
 
-def optimizer_of(network: nn.Module, recipe: Recipe) -> Optimizer:
+def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | Muon:
     """Return the recipe's optimizer; biases and normalisation are not decayed."""
     if recipe.optimizer == "muon":
         return Muon(network, recipe)
@@ -115,14 +95,6 @@ def optimizer_of(network: nn.Module, recipe: Recipe) -> Optimizer:
         return torch.optim.AdamW(groups, lr=rate, betas=(recipe.momentum, 0.999), fused=True)
     nesterov = recipe.nesterov and recipe.momentum > 0
     return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
-
-
-def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
-    """Return the moving average of the network's weights; none where the recipe has no `ema`."""
-    if recipe.ema is None:
-        return None
-    # The running statistics of batch normalisation belong to the weights that made them, so they are averaged too.
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
 
 
 def rate_factor(step: int, steps: int, schedule: Literal["linear", "cosine", "constant"], warmup: float) -> float:
@@ -154,7 +126,10 @@ class Updater:
         self.network, self.recipe, self.steps = network, recipe, steps
         self.clip = clip or partial(nn.utils.clip_grad_norm_, list(network.parameters()))
         self.optimizer = optimizer_of(network, recipe)
-        self.average = average_of(network, recipe)
+        self.average: AveragedModel | None = None
+        if recipe.ema is not None:
+            # With the statistics of batch normalisation, which belong to the weights that made them.
+            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
 
     @property
     def rate(self) -> float:

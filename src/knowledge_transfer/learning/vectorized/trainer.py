@@ -14,7 +14,7 @@ from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.losses.objective import Objective
 from knowledge_transfer.learning.models.network import Network
 from knowledge_transfer.learning.training.events import EpochEnded
-from knowledge_transfer.learning.training.loop import FitState, Fitted, own_generator, train_epochs
+from knowledge_transfer.learning.training.loop import FitState, own_generator, train_epochs
 from knowledge_transfer.learning.training.optimizer import Updater
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import EpochResult, FitOptions, require_finite, run_steps
@@ -34,7 +34,7 @@ def fit_stacked(
     *,
     validation: ImageSet,
     report: Callable[[list[EpochEnded]], None] = lambda _: None,
-) -> list[Fitted]:
+) -> list[FitState]:
     """Train `networks`, of kind `cnn` and one shape, in one pass; return what `loop.fit` would for each, in order.
 
     The options of the networks share one device and one `distillation`, and have no image weights. Weights and losses
@@ -48,7 +48,7 @@ def fit_stacked(
     states = [FitState() for _ in networks]
     with own_generator(options[0].device):
         train_epochs(StackedTrainer(networks, images, recipe, options), validation, states, report=report)
-    return [state.fitted for state in states]
+    return states
 
 
 class StackedTrainer:
