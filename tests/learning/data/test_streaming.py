@@ -18,7 +18,7 @@ from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 from knowledge_transfer.learning.vectorized.members import learn_members
@@ -33,7 +33,13 @@ TINY = Architecture(kind="resnet8", width=0.5)
 
 def trained(images: ImageSet, recipe: Recipe = RECIPE, seed: int = 0) -> Checkpoint:
     own = Normalisation(mean=(0.5,), deviation=(0.3,))
-    return learn("a", TINY, images, recipe, validation=images, normalisation=own, seed=seed, device=CPU)
+    return learn(
+        "a",
+        TINY,
+        FitData(images, images, own),
+        recipe,
+        LearnOptions(seed=seed, device=CPU),
+    )
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 1000])
@@ -113,12 +119,13 @@ def test_soft_labels_made_in_windows_are_the_same(is_mix: bool) -> None:
     teacher = learn(
         "a",
         TINY,
-        images,
+        FitData(
+            images,
+            images,
+            Normalisation(mean=(0.5,) * images.images.shape[1], deviation=(0.3,) * images.images.shape[1]),
+        ),
         RECIPE.override({"window": None}),
-        validation=images,
-        normalisation=Normalisation(mean=(0.5,) * images.images.shape[1], deviation=(0.3,) * images.images.shape[1]),
-        seed=0,
-        device=CPU,
+        LearnOptions(seed=0, device=CPU),
     )
     how = {"views": 2, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
     whole, windowed = label([teacher], images, **how), label([teacher], images, window=32, **how)
@@ -163,22 +170,21 @@ def test_a_window_is_left_when_a_fit_ends_early() -> None:
 def test_replicas_take_no_window() -> None:
     own = Normalisation(mean=(0.5,), deviation=(0.3,))
     with pytest.raises(ValueError, match="leave window out"):
-        learn("a", TINY, s := stripes(120), RECIPE, validation=s, normalisation=own, seed=0, device=CPU, replicas=2)
+        learn("a", TINY, FitData(s := stripes(120), s, own), RECIPE, LearnOptions(0, CPU, replicas=2))
 
 
 @pytest.mark.parametrize("changes", [{"window": 40}, {"optimizer": "muon", "window": None}])
 def test_members_that_cannot_be_stacked_are_trained_one_after_another(changes: dict[str, Any]) -> None:
     images, recipe = stripes(120), RECIPE.override(changes)
     tiny = Architecture.model_validate({"kind": "cnn", "layers": {"convolutions": [[4], [4]]}})
-    own = Normalisation(mean=(0.5,), deviation=(0.3,))
-    how = {"validation": images, "normalisation": own, "device": CPU}
-    seeds = {f"m{number}": number for number in range(4)}
-    assert is_faster(tiny, images, len(seeds), CPU), "else this shows nothing"
-    learnt = learn_members("all", seeds, tiny, images, recipe, **how)
-    alone = learn("m3", tiny, images, recipe, seed=3, **how)
+    data = FitData(images, images, Normalisation(mean=(0.5,), deviation=(0.3,)))
+    members = {f"m{number}": LearnOptions(number, CPU) for number in range(4)}
+    assert is_faster(tiny, images, len(members), CPU), "else this shows nothing"
+    learnt = learn_members("all", members, tiny, data, recipe)
+    alone = learn("m3", tiny, data, recipe, members["m3"])
     assert learnt[3].sha256 == alone.sha256
     with pytest.raises(ValueError, match="cannot be stacked"):
-        learn_members("all", seeds, tiny, images, recipe, stack=True, **how)
+        learn_members("all", members, tiny, data, recipe, stack=True)
 
 
 @pytest.mark.parametrize("domain", ["digits", "signs"])
@@ -186,7 +192,13 @@ def test_soft_labels_of_one_domain_of_a_mix_are_made_in_windows_too(domain: str)
     images = mix(two_domains())
     own = Normalisation(mean=(0.5,) * 3, deviation=(0.3,) * 3)
     its, recipe = images.of(domain), RECIPE.override({"window": None})
-    teacher = learn("a", TINY, its, recipe, validation=its, normalisation=own, seed=0, device=CPU)
+    teacher = learn(
+        "a",
+        TINY,
+        FitData(its, its, own),
+        recipe,
+        LearnOptions(seed=0, device=CPU),
+    )
     how = {"views": 1, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
     whole, windowed = label([teacher], images, **how), label([teacher], images, window=8, **how)
     torch.testing.assert_close(windowed.logits, whole.logits, rtol=2e-2, atol=2e-2)

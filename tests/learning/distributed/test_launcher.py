@@ -20,7 +20,7 @@ from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.resume import snapshot_to
@@ -145,10 +145,11 @@ def test_a_learner_in_float32_has_the_same_losses_within_a_thousandth(images, mo
     started, start = [], process.start
     monkeypatch.setattr(process, "start", lambda *what, name: started.append(name) or start(*what, name=name))
     recipe = RECIPE.override({"learning_rate": 0.005})
-    how = {**HOW, "validation": images, "normalisation": Normalisation(mean=(0.5,), deviation=(0.3,))}
+    data = FitData(images, images, Normalisation(mean=(0.5,), deviation=(0.3,)))
     architecture = Architecture(kind="resnet8", width=0.5)
     (alone, curve), (together, curve_again) = (
-        learn(architecture=architecture, images=images, recipe=recipe, replicas=replicas, **how) for replicas in (1, 2)
+        learn("vgg19", architecture, data, recipe, LearnOptions(0, HOW["device"], replicas=replicas))
+        for replicas in (1, 2)
     )
     assert together.state.keys() == alone.state.keys()
     assert [row.loss for row in curve_again] == pytest.approx([row.loss for row in curve], rel=1e-3)

@@ -12,7 +12,7 @@ from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.models.weights import cpu_state
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training import events, trainer
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
@@ -22,6 +22,7 @@ from tests.conftest import stripes, two_domains
 CPU = torch.device("cpu")
 QUICK = Recipe(epochs=2, batch_size=20, learning_rate=0.05, precision="fp32")
 TINY = Architecture(kind="resnet8", width=0.5)
+SEEDED = LearnOptions(seed=1, device=CPU)
 
 
 def network(images, seed=0, kind="resnet8"):
@@ -42,6 +43,10 @@ def train(images, recipe=QUICK, seed=0, kind="resnet8", **options):
 
 def kl(temperature=2.0):
     return losses.resolve("kl", {"temperature": temperature})
+
+
+def data(images):
+    return FitData(images, images, Normalisation(mean=(0.5,), deviation=(0.3,)))
 
 
 def same(one, other):
@@ -149,11 +154,10 @@ def test_without_a_teacher_the_views_can_be_those_of_another_learner(images):
 
 def test_fits_in_threads_do_not_disturb_each_other(images):
     """Dropout and order draw from one generator: without a lock, two fits at once would share its numbers."""
-    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
 
     def one(seed):
-        how = {"validation": images, "normalisation": normalisation, "seed": seed, "device": CPU}
-        return learn("a", Architecture(kind="squeezenet", width=0.25), images, QUICK, **how).sha256
+        squeezenet = Architecture(kind="squeezenet", width=0.25)
+        return learn("a", squeezenet, data(images), QUICK, LearnOptions(seed, CPU)).sha256
 
     alone = [one(seed) for seed in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -180,10 +184,8 @@ def test_a_set_smaller_than_a_batch_still_trains():
 
 
 def test_learn_says_what_the_checkpoint_is(images):
-    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
-    how = {"validation": images, "normalisation": normalisation, "seed": 1, "device": CPU}
-    first = learn("a", TINY, images, QUICK, **how)
-    second = learn("a", TINY, images, QUICK, round_=1, start=first, **how)
+    first = learn("a", TINY, data(images), QUICK, SEEDED)
+    second = learn("a", TINY, data(images), QUICK, SEEDED, round_=1, start=first)
     assert first.facts.key == "a@0"
     assert first.facts.parents == {}
     assert second.facts.parents == {"a@0": first.sha256}
@@ -193,14 +195,12 @@ def test_learn_says_what_the_checkpoint_is(images):
 
 
 def test_a_start_of_another_architecture_or_label_space_is_refused(images):
-    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
-    how = {"validation": images, "normalisation": normalisation, "seed": 1, "device": CPU}
-    start = learn("a", TINY, images, QUICK.override({"epochs": 1}), **how)
+    start = learn("a", TINY, data(images), QUICK.override({"epochs": 1}), SEEDED)
     with pytest.raises(ValueError, match=r"a@0 is a resnet8 \(width 0.5\), not a simple_cnn"):
-        learn("a", Architecture(kind="simple_cnn"), images, QUICK, start=start, **how)
+        learn("a", Architecture(kind="simple_cnn"), data(images), QUICK, SEEDED, start=start)
     renamed = type(images)(images.images, images.labels, ("x", "y", "z"))
     with pytest.raises(ValueError, match=r"answers with the classes \['class 0'.*the images have \['x'"):
-        learn("a", TINY, renamed, QUICK, start=start, **how)
+        learn("a", TINY, data(renamed), QUICK, SEEDED, start=start)
 
 
 def objective_of(teacher, alpha, gamma, temperature=2.0):
@@ -259,15 +259,9 @@ def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
     recipe = QUICK.override({"augmentation": {"crop": 3, "mixup": 0.5}})
     chain = []
     for each in (images, named):
-        how = {
-            "validation": each,
-            "normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)),
-            "seed": 1,
-            "device": CPU,
-        }
-        student = learn("a", TINY, each, recipe, **how)
+        student = learn("a", TINY, data(each), recipe, SEEDED)
         soft = label([student], each, views=2, view_seed=3, augmentation=recipe.augmentation, device=CPU)
-        target = learn("t", TINY, each, recipe, soft_labels=soft, distillation=DistillationConfig(), **how)
+        target = learn("t", TINY, data(each), recipe, SEEDED, distillation=Distillation(soft, DistillationConfig()))
         chain.append((student, soft, target))
     (student, soft, target), (same_student, same_soft, same_target) = chain
     assert student.sha256 == same_student.sha256
@@ -280,35 +274,20 @@ def test_the_whole_way_of_a_mix():
     """Students of one domain each, a target of both, and back: each has its own classes and its teachers' names."""
     mixed = mix(two_domains())
     recipe = QUICK.override({"epochs": 1, "augmentation": {"cutmix": 1.0}})
-    how = {"normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)), "seed": 1, "device": CPU}
     seen = {"views": 1, "view_seed": 3, "augmentation": recipe.augmentation, "device": CPU}
-    students = [
-        learn(domain, TINY, mixed.of(domain), recipe, validation=mixed.of(domain), **how)
-        for domain in ("digits", "signs")
-    ]
-    distillation = DistillationConfig(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
+    students = [learn(domain, TINY, data(mixed.of(domain)), recipe, SEEDED) for domain in ("digits", "signs")]
+    config = DistillationConfig(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
     soft = label(students, mixed, **seen)
-    target = learn(
-        "t", TINY, mixed, recipe, validation=mixed, round_=1, soft_labels=soft, distillation=distillation, **how
-    )
+    target = learn("t", TINY, data(mixed), recipe, SEEDED, round_=1, distillation=Distillation(soft, config))
     assert target.facts.class_names == mixed.class_names
     assert target.facts.parents == {student.facts.key: student.sha256 for student in students}
     assert target.curve[0]["loss"] < 100, "minus infinity outside the blocks is not read"
     back = label([target], mixed, **seen)
     for student in students:
         own = mixed.of(student.facts.domain)
-        again = learn(
-            student.facts.name,
-            TINY,
-            own,
-            recipe,
-            validation=own,
-            round_=1,
-            start=student,
-            soft_labels=back.of(mixed, student.facts.domain),
-            distillation=distillation,
-            **how,
-        )
+        distillation = Distillation(back.of(mixed, student.facts.domain), config)
+        name = student.facts.name
+        again = learn(name, TINY, data(own), recipe, SEEDED, round_=1, start=student, distillation=distillation)
         assert again.facts.domain == student.facts.domain
         assert again.facts.class_names == student.facts.class_names
         assert again.facts.parents == {student.facts.key: student.sha256, "t@1": target.sha256}
