@@ -124,9 +124,7 @@ def learn(
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)
         given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)
-        fitted = launcher.fit(
-            network, data.images, recipe, given, validation=data.validation, replicas=options.replicas
-        )
+        fitted = launcher.fit(network, data.images, recipe, given, data.validation, options.replicas)
     lineage = Lineage(round_, start, distillation)
     return record(name, network, architecture, data, recipe, fitted, options.seed, lineage)
 
@@ -235,7 +233,10 @@ def network_of(
     seed: int,
     start: Checkpoint | Pretrained | None = None,
 ) -> Network:
-    """Return the network that a fit begins with: that of `start`, or with weights drawn by `seed`."""
+    """Return the network that a fit starts with: that of `start`, or one with weights drawn by `seed`.
+
+    Raises ValueError when `start` does not fit the architecture or the images.
+    """
     if isinstance(start, Checkpoint):
         start.require(architecture, images)
         return start.build()
@@ -255,7 +256,7 @@ def network_of(
 
 
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distillation: DistillationConfig) -> ImageSet:
-    """Return the images through which knowledge passes: the transfer set, joined by the student set if so taught."""
+    """Return the images of a distillation: the transfer set, with `student_set` joined by the student set."""
     return transfer_images.join(student_images) if distillation.student_set else transfer_images
 
 

@@ -37,13 +37,7 @@ _GRACE = 3.0  # seconds for the ranks to end or to send more, once one is done o
 
 
 def fit(
-    network: Network,
-    images: ImageSet,
-    recipe: Recipe,
-    options: FitOptions,
-    *,
-    validation: ImageSet,
-    replicas: int = 1,
+    network: Network, images: ImageSet, recipe: Recipe, options: FitOptions, validation: ImageSet, replicas: int = 1
 ) -> FitState:
     """Train as `loop.fit` does, with every batch divided among `replicas` devices.
 
@@ -57,7 +51,7 @@ def fit(
     the error of a rank with its traceback as the cause, and RankKilledError, naming the rank, when one is killed.
     """
     if replicas == 1:
-        return loop.fit(network, images, recipe, options, validation=validation)
+        return loop.fit(network, images, recipe, options, validation)
     _require(replicas, options.device, min(recipe.batch_size, len(images)))
     if recipe.window is not None:
         raise ValueError("a window of images is for one device, replicas have all of them: leave window out")

@@ -90,9 +90,8 @@ def run_rank(connection: Connection, shard: Shard) -> None:
         with snapshot_to(work.snapshots.store, every=work.snapshots.every) if work.snapshots else nullcontext():
             if shard.rank == 0:
                 events.subscribe(lambda event: connection.send_bytes(pickle.dumps(event)))
-            fit = loop.fit if shard.rank == 0 else loop.fit_worker
-            fitted = fit(work.network, work.images, work.recipe, options, validation=work.validation, shard=shard)
-            if fitted is not None:
+            fitted = loop.fit(work.network, work.images, work.recipe, options, work.validation, shard)
+            if shard.rank == 0:
                 connection.send_bytes(pickle.dumps(fitted))
         dist.barrier()
         dist.destroy_process_group()

@@ -120,19 +120,13 @@ def train_epochs(
 
 
 def fit(
-    network: Network,
-    images: ImageSet,
-    recipe: Recipe,
-    options: FitOptions,
-    *,
-    validation: ImageSet,
-    shard: Shard = WHOLE,
+    network: Network, images: ImageSet, recipe: Recipe, options: FitOptions, validation: ImageSet, shard: Shard = WHOLE
 ) -> FitState:
     """Train `network` on `images`, with the labels, the soft labels of the options' `distillation`, or both.
 
     The same seed gives the same bits on one CPU thread. Emits a FitStarted event and an EpochEnded after each epoch.
     Inside `resume.snapshot_to` an interrupted fit continues from its last snapshot after a FitResumed event, and ends
-    with the same bits. With a `shard`, the other ranks must call `fit_worker`.
+    with the same bits. Every rank of a `shard` must call this; rank 0 alone validates, reports and saves.
 
     Raises TrainingDivergedError at the end of the epoch in which the loss is not a finite number, naming the step, and
     ValueError for image weights that do not fit.
@@ -142,7 +136,12 @@ def fit(
     with own_generator(options.device):
         trainer = Trainer(network, images, recipe, options, shard)
         snapshots = Snapshots(lambda: identity(trainer, images, validation))
+        # The snapshot is complete on every rank: rank 0 ends no epoch without the others.
         state = _resume(trainer, snapshots)
+        if shard.rank:
+            for epoch in range(len(state.history), recipe.epochs):
+                trainer.epoch(epoch)
+            return state
         train_epochs(
             trainer,
             validation,
@@ -151,18 +150,6 @@ def fit(
             save=lambda: snapshots.maybe_save(lambda: {"trainer": trainer.state(), "fit": state.plain()}),
         )
     return state
-
-
-def fit_worker(
-    network: Network, images: ImageSet, recipe: Recipe, options: FitOptions, *, validation: ImageSet, shard: Shard
-) -> None:
-    """Take the `shard`'s part in every step of the `fit` of rank 0, which alone validates, reports and saves."""
-    with own_generator(options.device):
-        trainer = Trainer(network, images, recipe, options, shard)
-        # The snapshot is complete: rank 0 ends no epoch without this one.
-        state = _resume(trainer, Snapshots(lambda: identity(trainer, images, validation)))
-        for epoch in range(len(state.history), recipe.epochs):
-            trainer.epoch(epoch)
 
 
 @contextmanager

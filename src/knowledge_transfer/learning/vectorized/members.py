@@ -104,7 +104,7 @@ def _stacked(
 
 
 def _mean(group: str, rows: Sequence[EpochEnded]) -> EpochEnded:
-    """Return the epoch of a group: means of its members' losses and accuracies."""
+    """Return the row of a group: the means of its members' losses and accuracies."""
     measured = ("loss", "accuracy", "validation_loss", "validation_accuracy")
     means = {name: sum(getattr(row, name) for row in rows) / len(rows) for name in measured}
     return replace(rows[0], model=group, **means)
