@@ -23,7 +23,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, stratified_indices
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 
 _TUNING_SEED = 1000
@@ -68,12 +68,9 @@ class Setting:
         checkpoint = learn(
             "a",
             self.architecture,
-            self.images,
+            FitData(self.images, self.validation, Normalisation(mean=mean, deviation=deviation)),
             recipe,
-            validation=self.validation,
-            normalisation=Normalisation(mean=mean, deviation=deviation),
-            seed=seed,
-            device=self.device,
+            LearnOptions(seed=seed, device=self.device),
         )
         return checkpoint.curve[-1]["validation_accuracy"], time.perf_counter() - began
 

@@ -31,7 +31,14 @@ from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.validation import rank
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, distillation_objective, learn
+from knowledge_transfer.learning.train import (
+    Distillation,
+    FitData,
+    LearnOptions,
+    Normalisation,
+    distillation_objective,
+    learn,
+)
 from knowledge_transfer.learning.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -71,7 +78,8 @@ def grow_images(count: int) -> dict[str, float]:
     teacher = timed("images: learning from labels", lambda: _learn("teacher", ours, held_out))
     labels = timed("images: labelling a view", lambda: _label([teacher], ours))
     timed("images: fusing", lambda: distillation_objective(labels, ours, DistillationConfig(), None))
-    timed("images: learning from soft labels", lambda: _learn("learner", ours, held_out, soft_labels=labels))
+    taught = Distillation(labels, DistillationConfig())
+    timed("images: learning from soft labels", lambda: _learn("learner", ours, held_out, distillation=taught))
     del seconds["images: drawing"]
     return seconds
 
@@ -91,12 +99,8 @@ def grow_members(count: int) -> dict[str, float]:
             f"members: fusing, {rule}",
             partial(distillation_objective, labels, images, DistillationConfig(fusion=rule), validation_scores),
         )
-    taught = {
-        "soft_labels": labels,
-        "distillation": DistillationConfig(fusion="mean_probabilities"),
-        "validation_scores": validation_scores,
-    }
-    timed("members: teaching one", lambda: _learn("taught", images, images, **taught))
+    taught = Distillation(labels, DistillationConfig(fusion="mean_probabilities"), validation_scores)
+    timed("members: teaching one", lambda: _learn("taught", images, images, distillation=taught))
     return seconds
 
 
@@ -114,11 +118,11 @@ class _Timed:
         return result
 
 
-def _learn(name: str, images: ImageSet, validation: ImageSet, seed: int = 0, **how: Any) -> Any:
-    taught = {"distillation": DistillationConfig(), **how} if "soft_labels" in how else how
-    return learn(
-        name, TINY, images, RECIPE, validation=validation, normalisation=NORMALISATION, seed=seed, device=CPU, **taught
-    )
+def _learn(
+    name: str, images: ImageSet, validation: ImageSet, seed: int = 0, distillation: Distillation | None = None
+) -> Any:
+    data = FitData(images, validation, NORMALISATION)
+    return learn(name, TINY, data, RECIPE, LearnOptions(seed, CPU), distillation=distillation)
 
 
 def _label(teachers: list[Any], images: ImageSet) -> Any:

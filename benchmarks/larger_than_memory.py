@@ -31,7 +31,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Trainer
+from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 
 CPU = torch.device("cpu")
 WINDOW = 16_384
@@ -71,7 +71,7 @@ def learn(file: Path, *, in_memory: bool, threads: int) -> dict[str, Any]:
     torch.manual_seed(0)
     architecture = Architecture.model_validate({"kind": "cnn", "layers": LAYERS})
     network = build(architecture, classes=10, channels=3, image_size=32, mean=MEAN, deviation=DEVIATION)
-    _, _, rate = Trainer(network, images, recipe, 0, CPU, "a", None, None).epoch(0)
+    rate = Trainer(network, images, recipe, FitOptions("a", 0, CPU)).epoch(0).images_per_second
     return {"loading": loading, "images_per_second": rate, "resident": resident_peak()}
 
 

@@ -36,8 +36,9 @@ from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.evaluation.predict import multiply_adds, predict
 from knowledge_transfer.learning.hardware import autocast, has_native_bf16, resolve_device
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective, Trainer
+from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 
 MODELS = ("simple_cnn", "resnet8", "squeezenet", "vgg19", "resnet50")
 BACKWARD = 3  # a training step is a forward pass, and a gradient by inputs and by weights of the same cost each
@@ -78,13 +79,13 @@ def learner_of(
     said = torch.randn(len(images), VIEWS, 10)
     objective = DistillationObjective(said, losses.resolve("kl", {"temperature": TEMPERATURE}), ALPHA, view_seed=0)
     recipe = Recipe(epochs=EPOCHS, batch_size=batch_size, learning_rate=1e-3, views=VIEWS, augmentation=AUGMENTATION)
-    return Trainer(network(kind, width), images, recipe, 0, device, kind, objective, None)
+    return Trainer(network(kind, width), images, recipe, FitOptions(kind, 0, device, objective))
 
 
 def step_of(learner: Trainer) -> Callable[[], None]:
     """Return a step of a learner, on other images each time, as an epoch takes it."""
     learner.network.train()
-    order = torch.randperm(len(learner.labels))
+    order = torch.randperm(len(learner.domains))
     parts = parts_of(learner.domains[: learner.batch_size], learner.blocks, learner.device)
     batches = order.to(learner.device).split(learner.batch_size)
     taken = 0

@@ -15,7 +15,7 @@ import torch
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.vectorized.members import learn_members
 
@@ -33,13 +33,10 @@ def seconds(images: ImageSet, args: argparse.Namespace, *, stack: bool) -> float
     began = time.perf_counter()
     learn_members(
         "members",
-        {f"member{number}": number for number in range(args.members)},
+        {f"member{number}": LearnOptions(number, resolve_device(args.device)) for number in range(args.members)},
         Architecture.model_validate({"kind": "cnn", "layers": layers}),
-        images,
+        FitData(images, images.subset(torch.arange(512)), Normalisation(mean=(0.5,), deviation=(0.3,))),
         Recipe(epochs=args.epochs, batch_size=args.batch, learning_rate=0.01, views=1),
-        validation=images.subset(torch.arange(512)),
-        normalisation=Normalisation(mean=(0.5,), deviation=(0.3,)),
-        device=resolve_device(args.device),
         stack=stack,
     )
     return time.perf_counter() - began

@@ -23,7 +23,7 @@ def step_profile(learner: Trainer, count: int = 10) -> tuple[dict[str, float], d
     """
     learner.network.train()
     parts = parts_of(learner.domains[: learner.batch_size], learner.blocks, learner.device)
-    batches = torch.arange(len(learner.labels), device=learner.device).split(learner.batch_size)
+    batches = torch.arange(len(learner.domains), device=learner.device).split(learner.batch_size)
 
     def work() -> None:
         for number in range(count):
@@ -57,10 +57,10 @@ def _phases(learner: Trainer) -> Iterator[dict[str, float]]:
 
     with (
         patch.object(trainer, "render", timed("views", trainer.render)),
-        patch.object(trainer, "soft_targets", timed("views", trainer.soft_targets)),
-        patch.object(learner, "answer", timed("model, forward", learner.answer)),
-        patch.object(learner, "_loss", timed("loss", learner._loss)),
+        patch.object(learner.objective, "targets", timed("views", learner.objective.targets)),
+        patch.object(learner, "forward", timed("model, forward", learner.forward)),
+        patch.object(learner.objective, "loss", timed("loss", learner.objective.loss)),
         patch.object(torch.Tensor, "backward", timed("model, backward", torch.Tensor.backward)),
-        patch.object(learner.optimizer, "step", timed("optimizer", learner.optimizer.step)),
+        patch.object(learner.updater.optimizer, "step", timed("optimizer", learner.updater.optimizer.step)),
     ):
         yield spent

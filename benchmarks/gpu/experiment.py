@@ -19,7 +19,16 @@ from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
-from knowledge_transfer.learning.train import Normalisation, learn, transfer_through
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import (
+    Distillation,
+    FitData,
+    LearnOptions,
+    Normalisation,
+    learn,
+    transfer_through,
+)
+from knowledge_transfer.learning.training.recipe import Recipe
 
 _BEFORE, _AFTER = "ensemble before", "ensemble after"
 
@@ -97,9 +106,7 @@ class Walk:
             self._images(stage),
             stage.recipe,
             round_=1,
-            soft_labels=self.soft_labels,
-            distillation=stage.distillation,
-            validation_scores=self.validation_scores,
+            distillation=Distillation(self.soft_labels, stage.distillation, self.validation_scores),
         )
         return row
 
@@ -118,8 +125,7 @@ class Walk:
             stage.recipe.override(student.reverse_recipe),
             round_=1,
             start=self.students[name] if stage.distillation.start == "trained" else None,
-            soft_labels=self.soft_labels,
-            distillation=stage.distillation,
+            distillation=Distillation(self.soft_labels, stage.distillation),
         )
         return row
 
@@ -149,15 +155,16 @@ class Walk:
         )
         return {"images": len(images), "views": recipe.view_count, "teachers": len(teachers)}
 
-    def _learnt(self, name: str, *what: Any, **how: Any) -> tuple[Checkpoint, dict[str, Any]]:
+    def _learnt(
+        self, name: str, architecture: Architecture, images: ImageSet, recipe: Recipe, **how: Any
+    ) -> tuple[Checkpoint, dict[str, Any]]:
         peak_gibibytes(self.bench.device)
         checkpoint = learn(
             name,
-            *what,
-            validation=self.sets["validation"],
-            normalisation=self.normalisation,
-            seed=seed_for(self.plan.seed, name),
-            device=self.bench.device,
+            architecture,
+            FitData(images, self.sets["validation"], self.normalisation),
+            recipe,
+            LearnOptions(seed_for(self.plan.seed, name), self.bench.device),
             **how,
         )
         return checkpoint, _row(checkpoint, peak_gibibytes(self.bench.device))

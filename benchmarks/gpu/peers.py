@@ -40,7 +40,7 @@ from knowledge_transfer.learning.models.network import folded
 from knowledge_transfer.learning.train import distillation_objective
 from knowledge_transfer.learning.training.optimizer import optimizer_of
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Trainer
+from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 
 _PAIRS = {
     "vgg19 → simple_cnn": (("vgg19",), "simple_cnn"),
@@ -109,7 +109,7 @@ def _learning(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoi
     objective = distillation_objective(_labelled(bench, images, teachers), images, distillation, None)
     recipe = Recipe(epochs=EPOCHS, batch_size=_batch(bench), learning_rate=1e-3, views=1, augmentation=AUGMENTATION)
     net = network(kind, bench.sizes.width)
-    learner = Trainer(net, images, recipe, 0, bench.device, kind, objective=objective, view_seed=None)
+    learner = Trainer(net, images, recipe, FitOptions(kind, 0, bench.device, objective))
     return lambda: learner.epoch(0)
 
 

@@ -18,7 +18,7 @@ from benchmarks.gpu.bench import Bench, Rows
 from benchmarks.stacked_students import random_images as random_digits
 from benchmarks.stacked_students import seconds as seconds_of_members
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import Trainer
+from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 
 _PATIENCE = 120  # seconds that a process waits for the others to be ready
 _barrier: Any = None  # of this process, set where it is started
@@ -85,7 +85,7 @@ def train(job: tuple[str, float, str, int, int]) -> tuple[float, float]:
         images = random_images(steps * batch)
         recipe = Recipe(epochs=100, batch_size=batch, learning_rate=1e-3, augmentation=AUGMENTATION)
         net = network(kind, width)
-        learner = Trainer(net, images, recipe, 0, torch.device(device), kind, objective=None, view_seed=None)
+        learner = Trainer(net, images, recipe, FitOptions(kind, 0, torch.device(device)))
         learner.epoch(0)
         if _barrier is not None:
             _barrier.wait(_PATIENCE)

@@ -18,9 +18,8 @@ from benchmarks.gpu.recipes import published, seed_for
 from knowledge_transfer.learning.data.domains import parts_of
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
-from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.train import Normalisation, network_of
-from knowledge_transfer.learning.training.trainer import Trainer
+from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 
 
 def rows(bench: Bench) -> Rows:
@@ -45,7 +44,7 @@ def _measured(bench: Bench, *, compiled: bool) -> dict[str, Any]:
     for epoch in range(learner.recipe.epochs):
         bench.clock.require()
         spent += seconds_of(partial(learner.epoch, epoch), bench.device)
-        logits = predict(learner.answering, validation, device=bench.device)
+        logits = learner.predict(validation)[0]
         curve.append((spent, float((logits.argmax(1) == validation.labels).float().mean())))
     return {
         "images": {"training": len(training), "validation": len(validation)},
@@ -68,18 +67,18 @@ def _learner(bench: Bench, training: ImageSet) -> Trainer:
     mean, deviation = training.statistics()
     seed = seed_for(plan.seed, plan.target.name)
     network = network_of(plan.target.architecture, training, Normalisation(mean=mean, deviation=deviation), seed)
-    return Trainer(network, training, recipe, seed, bench.device, plan.target.name, objective=None, view_seed=None)
+    return Trainer(network, training, recipe, FitOptions(plan.target.name, seed, bench.device))
 
 
 def _warm_up(learner: Trainer, *, compiled: bool) -> None:
     """Take two steps, with the forward pass compiled if so asked, and stand at the start again."""
     fresh = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
-    empty = learner.optimizer.state_dict()
+    empty = learner.updater.optimizer.state_dict()
     if compiled:
-        learner.answer = torch.compile(learner.network)  # type: ignore[assignment]
+        learner.forward = torch.compile(learner.network)  # type: ignore[assignment]
     indices = torch.arange(learner.batch_size, device=learner.device)
     parts = parts_of(learner.domains[: learner.batch_size], learner.blocks, learner.device)
     learner.network.train()
     for _ in range(2):
         learner.step(indices, parts, 0, 0)
-    learner.restore({"network": fresh, "optimizer": empty, "average": None})
+    learner.load_state({"network": fresh, "optimizer": empty, "average": None})

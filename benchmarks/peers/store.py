@@ -16,7 +16,7 @@ from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import stratified_indices
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 
 # Wider than the shift: whether what moves in from outside is black or mirrored is then the same.
@@ -53,12 +53,9 @@ def prepare(
         checkpoint = learn(
             kind,
             Architecture.model_validate({"kind": kind, "width": width}),
-            training,
+            FitData(training, validation, Normalisation(mean=mean, deviation=deviation)),
             recipe,
-            validation=validation,
-            normalisation=Normalisation(mean=mean, deviation=deviation),
-            seed=0,
-            device=device,
+            LearnOptions(seed=0, device=device),
         )
         unfinished = path.with_suffix(".part")
         save_file(dict(checkpoint.state), unfinished, metadata={"facts": checkpoint.facts.model_dump_json()})

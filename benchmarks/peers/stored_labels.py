@@ -9,6 +9,7 @@ from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.train import distillation_objective
 from knowledge_transfer.learning.training.loop import fit
+from knowledge_transfer.learning.training.trainer import FitOptions
 
 PRECISION = "bf16"
 TEACHING = DistillationConfig(alpha=ALPHA, temperature=TEMPERATURE)
@@ -27,16 +28,8 @@ def distil(task: Task, course: Course) -> None:
     )
     objective = distillation_objective(soft_labels, task.images, TEACHING, None)
     course.labelling_seconds = now(task.device) - began
-    fitted = fit(
-        task.student,
-        task.images,
-        task.recipe,
-        validation=task.validation,
-        seed=task.seed,
-        device=task.device,
-        name="student",
-        objective=objective,
-    )
+    options = FitOptions("student", task.seed, task.device, objective)
+    fitted = fit(task.student, task.images, task.recipe, options, validation=task.validation)
     seen = task.steps * task.batch
     course.seconds = [seen / row.images_per_second for row in fitted.history]
     course.accuracies = [row.validation_accuracy for row in fitted.history]

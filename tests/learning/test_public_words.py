@@ -9,7 +9,7 @@ from knowledge_transfer.learning import label, learn, load, predict
 from knowledge_transfer.learning.checkpoint_file import dump
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes
 
@@ -21,12 +21,9 @@ def test_learn_load_predict_and_label_work_together(tmp_path):
     checkpoint = learn(
         "resnet8",
         Architecture(kind="resnet8", width=0.5),
-        images,
+        FitData(images, images, Normalisation(mean=(0.5,), deviation=(0.3,))),
         Recipe(epochs=1, batch_size=10, precision="fp32"),
-        validation=images,
-        normalisation=Normalisation(mean=(0.5,), deviation=(0.3,)),
-        seed=0,
-        device=CPU,
+        LearnOptions(seed=0, device=CPU),
     )
     (tmp_path / "resnet8.safetensors").write_bytes(dump([checkpoint], single=True))
     loaded = load(tmp_path / "resnet8.safetensors")

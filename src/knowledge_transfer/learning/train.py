@@ -1,10 +1,10 @@
-"""From a recipe to a checkpoint: what every training node does, taught or not."""
+"""From a recipe to a checkpoint: the work of every training node, with or without a teacher."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -17,15 +17,15 @@ from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members
 from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.ensembles import fusion
-from knowledge_transfer.learning.losses.distillation import resolve
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
-from knowledge_transfer.learning.training.loop import Fitted
+from knowledge_transfer.learning.training.loop import FitState
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective
+from knowledge_transfer.learning.training.trainer import FitOptions
 
-GENERATOR = threading.Lock()  # of torch, from which fits draw: one at a time in a process
+GENERATOR = threading.Lock()  # of torch's random generator: one fit at a time draws from it in a process
 
 
 class Normalisation(Config):
@@ -35,103 +35,122 @@ class Normalisation(Config):
     deviation: tuple[float, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """The images that a model learns from, those that validate it, and its normalisation.
+
+    `image_weights` float [N], of mean 1, multiply the loss of each image (none: all alike).
+    """
+
+    images: ImageSet
+    validation: ImageSet
+    normalisation: Normalisation
+    image_weights: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """Where and with which random numbers a model learns.
+
+    `seed` draws fresh weights, the order of the images and dropout. `view_seed` (none: `seed`) draws the views of a
+    model without a teacher. `replicas` devices train the model together, to the same weights up to rounding.
+    """
+
+    seed: int
+    device: torch.device
+    view_seed: int | None = None
+    replicas: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """The soft labels that a model learns from, and how: fitted fusion rules and `top_k` need `validation_scores`."""
+
+    soft_labels: SoftLabels
+    config: DistillationConfig
+    validation_scores: dict[str, ValidationScore] | None = None
+
+    def objective(self, images: ImageSet) -> DistillationObjective:
+        """Return the objective for `images`, the set that was labelled; see `distillation_objective`."""
+        return distillation_objective(self.soft_labels, images, self.config, self.validation_scores)
+
+
 def learn(
     name: str,
     architecture: Architecture,
-    images: ImageSet,
+    data: FitData,
     recipe: Recipe,
+    options: LearnOptions,
     *,
-    validation: ImageSet,
-    normalisation: Normalisation,
-    seed: int,
-    device: torch.device,
     round_: int = 0,
     start: Checkpoint | Pretrained | None = None,
-    soft_labels: SoftLabels | None = None,
-    distillation: DistillationConfig | None = None,
-    validation_scores: dict[str, ValidationScore] | None = None,
-    view_seed: int | None = None,
-    replicas: int = 1,
-    image_weights: Tensor | None = None,
+    distillation: Distillation | None = None,
 ) -> Checkpoint:
     """Return the checkpoint of `name` after `round_`, with its learning curve.
 
-    It starts from `start` (none: fresh weights drawn by `seed`; of pretrained weights all but the last layer). With
-    `soft_labels` and `distillation` it learns from the teachers as well; fitted fusion rules and `top_k` go by
-    `validation_scores`, by member. `view_seed` is for a learner without a teacher that is to see the views of one with.
-    `replicas` devices train it together, to the same weights up to rounding (`launcher.fit`). `image_weights`
-    float [N], of mean 1, weigh each image's loss. Fits in threads of one process wait for each other.
+    The model starts with the weights of `start`: all but the last layer if they are pretrained, fresh ones if there is
+    none. It learns from labels, with `distillation` also from soft labels. Fits in threads of one process wait for each
+    other.
 
-    Raises ValueError when `start` is another architecture, or a checkpoint that answers with other classes, or when
-    there are too few devices or images in a batch for the replicas.
+    Raises ValueError when `start` has another architecture, classes or domain; when soft labels, teachers and heads do
+    not match; and when there are too few devices or images in a batch for the replicas.
     """
-    objective = None
-    if soft_labels is not None and distillation is not None:
-        objective = distillation_objective(soft_labels, images, distillation, validation_scores)
+    objective = None if distillation is None else distillation.objective(data.images)
+    if objective is not None:
         _require_heads(architecture, objective)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
-        network = network_of(architecture, images, normalisation, seed, start)
-        fitted = launcher.fit(
-            network,
-            images,
-            recipe,
-            replicas=replicas,
-            validation=validation,
-            seed=seed,
-            device=device,
-            name=name,
-            objective=objective,
-            view_seed=view_seed,
-            image_weights=image_weights,
-        )
-    parents = _parent(start) | ({} if soft_labels is None else soft_labels.facts.teachers)
-    return record(
-        name,
-        architecture,
-        images,
-        recipe,
-        fitted,
-        normalisation=normalisation,
-        seed=seed,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        round_=round_,
-        distillation=distillation,
-        parents=parents,
-    )
+        network = network_of(architecture, data.images, data.normalisation, options.seed, start)
+        given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)
+        fitted = launcher.fit(network, data.images, recipe, given, data.validation, options.replicas)
+    lineage = Lineage(round_, start, distillation)
+    return record(name, network, architecture, data, recipe, fitted, options.seed, lineage)
+
+
+@dataclass(frozen=True, eq=False)
+class Lineage:
+    """What a model descends from: the round, the weights that it started with, and its teachers."""
+
+    round_: int = 0
+    start: Checkpoint | Pretrained | None = None
+    distillation: Distillation | None = None
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """The hash of the weights of each parent, by key."""
+        start = self.start.facts if isinstance(self.start, Checkpoint) else self.start
+        parents = {} if start is None else {start.origin if isinstance(start, Pretrained) else start.key: start.sha256}
+        return parents | ({} if self.distillation is None else self.distillation.soft_labels.facts.teachers)
 
 
 def record(
     name: str,
+    network: Network,
     architecture: Architecture,
-    images: ImageSet,
+    data: FitData,
     recipe: Recipe,
-    fitted: Fitted,
-    *,
-    normalisation: Normalisation,
+    fitted: FitState,
     seed: int,
-    parameters: int,
-    round_: int = 0,
-    distillation: DistillationConfig | None = None,
-    parents: dict[str, str] | None = None,
+    lineage: Lineage,
 ) -> Checkpoint:
-    """Return the checkpoint of a fit, with all that is known of how it came about."""
+    """Return the checkpoint of a fit, with all facts of its origin."""
+    images, distillation = data.images, lineage.distillation
     facts = Facts(
         name=name,
-        round=round_,
+        round=lineage.round_,
         domain=images.domain,
         architecture=architecture,
         class_names=images.class_names,
         channels=images.images.shape[1],
         image_size=images.images.shape[2],
-        mean=normalisation.mean,
-        deviation=normalisation.deviation,
-        parameters=parameters,
+        mean=data.normalisation.mean,
+        deviation=data.normalisation.deviation,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
         seed=seed,
         images_sha256=images.sha256,
         recipe=recipe.model_dump(mode="json"),
-        distillation=None if distillation is None else distillation.model_dump(mode="json"),
-        parents=parents or {},
+        distillation=None if distillation is None else distillation.config.model_dump(mode="json"),
+        parents=lineage.parents,
         metrics=fitted.metrics,
         sha256=weights_sha256(fitted.state),
     )
@@ -163,7 +182,7 @@ def distillation_objective(
         )
     return DistillationObjective(
         teacher_logits=teacher_logits,
-        soft_loss=resolve(distillation.loss, {"temperature": distillation.temperature, **distillation.loss_options}),
+        soft_loss=distillation.soft_loss,
         alpha=distillation.alpha,
         view_seed=soft_labels.facts.view_seed,
         gamma=distillation.gamma,
@@ -176,12 +195,6 @@ def _require_heads(architecture: Architecture, objective: DistillationObjective)
         raise ValueError(f"{members} teachers kept apart, but {architecture.heads} heads: set heads to {members} or 1")
 
 
-def _parent(start: Checkpoint | Pretrained | None) -> dict[str, str]:
-    if start is None:
-        return {}
-    return {start.origin: start.sha256} if isinstance(start, Pretrained) else {start.facts.key: start.facts.sha256}
-
-
 def network_of(
     architecture: Architecture,
     images: ImageSet,
@@ -189,7 +202,10 @@ def network_of(
     seed: int,
     start: Checkpoint | Pretrained | None = None,
 ) -> Network:
-    """Return the network that a fit begins with: that of `start`, or with weights drawn by `seed`."""
+    """Return the network that a fit starts with: that of `start`, or one with weights drawn by `seed`.
+
+    Raises ValueError when `start` does not fit the architecture or the images.
+    """
     if isinstance(start, Checkpoint):
         start.require(architecture, images)
         return start.build()
@@ -209,7 +225,7 @@ def network_of(
 
 
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distillation: DistillationConfig) -> ImageSet:
-    """Return the images through which knowledge passes: the transfer set, joined by the student set if so taught."""
+    """Return the images of a distillation: the transfer set, with `student_set` joined by the student set."""
     return transfer_images.join(student_images) if distillation.student_set else transfer_images
 
 

@@ -18,6 +18,7 @@ from knowledge_transfer.learning.data.domains import (
 )
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.by_domain import domain_loss, smoothed_cross_entropy, soft_loss_by_block
+from knowledge_transfer.learning.losses.soft_loss import LossFunction
 
 CPU = torch.device("cpu")
 BLOCKS = blocks_of({"a": ("0", "1"), "b": ("0", "1", "2")})
@@ -27,7 +28,7 @@ PARTS = parts_of(DOMAINS, BLOCKS, CPU)
 OUTSIDE = torch.stack([torch.tensor([0, 0, 1, 1, 1]), torch.tensor([1, 1, 0, 0, 0])])[DOMAINS].bool()
 
 
-def bound(name: str) -> losses.SoftLoss:
+def bound(name: str) -> LossFunction:
     return losses.resolve(name, {"temperature": 2.0})
 
 

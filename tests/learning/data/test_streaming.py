@@ -16,10 +16,11 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective, Trainer
+from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 from knowledge_transfer.learning.vectorized.members import learn_members
 from knowledge_transfer.learning.vectorized.network import is_faster
 from tests.conftest import stripes, two_domains
@@ -32,7 +33,13 @@ TINY = Architecture(kind="resnet8", width=0.5)
 
 def trained(images: ImageSet, recipe: Recipe = RECIPE, seed: int = 0) -> Checkpoint:
     own = Normalisation(mean=(0.5,), deviation=(0.3,))
-    return learn("a", TINY, images, recipe, validation=images, normalisation=own, seed=seed, device=CPU)
+    return learn(
+        "a",
+        TINY,
+        FitData(images, images, own),
+        recipe,
+        LearnOptions(seed=seed, device=CPU),
+    )
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 1000])
@@ -113,7 +120,7 @@ def test_soft_labels_made_in_windows_are_the_same(domain: str | None) -> None:
     learned, channels = images.of(domain or "all"), images.images.shape[1]
     own = Normalisation(mean=(0.5,) * channels, deviation=(0.3,) * channels)
     recipe = RECIPE.override({"window": None})
-    teacher = learn("a", TINY, learned, recipe, validation=learned, normalisation=own, seed=0, device=CPU)
+    teacher = learn("a", TINY, FitData(learned, learned, own), recipe, LearnOptions(seed=0, device=CPU))
     how = {"views": 2, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
     whole, windowed = label([teacher], images, **how), label([teacher], images, window=16, **how)
     # Batches of another size sum in another order.
@@ -142,9 +149,8 @@ def test_soft_labels_stay_with_their_image() -> None:
     from knowledge_transfer.learning.train import network_of
 
     network = network_of(TINY, images, Normalisation(mean=(0.5,), deviation=(0.3,)), 0)
-    Spying(
-        network, images, RECIPE, 0, CPU, "a", DistillationObjective(teacher_logits, loss, 0.5, view_seed=0), None
-    ).epoch(0)
+    options = FitOptions("a", 0, CPU, DistillationObjective(teacher_logits, loss, 0.5, view_seed=0))
+    Spying(network, images, RECIPE, options).epoch(0)
     assert matches == [True] * 6
 
 
@@ -159,22 +165,21 @@ def test_an_early_end_leaves_the_window_empty() -> None:
 def test_replicas_take_no_window() -> None:
     own = Normalisation(mean=(0.5,), deviation=(0.3,))
     with pytest.raises(ValueError, match="leave window out"):
-        learn("a", TINY, s := stripes(120), RECIPE, validation=s, normalisation=own, seed=0, device=CPU, replicas=2)
+        learn("a", TINY, FitData(s := stripes(120), s, own), RECIPE, LearnOptions(0, CPU, replicas=2))
 
 
 @pytest.mark.parametrize("changes", [{"window": 40}, {"optimizer": "muon", "window": None}])
 def test_members_that_cannot_be_stacked_follow_one_another(changes: dict[str, Any]) -> None:
     images, recipe = stripes(120), RECIPE.override(changes)
     tiny = Architecture.model_validate({"kind": "cnn", "layers": {"convolutions": [[4], [4]]}})
-    own = Normalisation(mean=(0.5,), deviation=(0.3,))
-    how = {"validation": images, "normalisation": own, "device": CPU}
-    seeds = {f"m{number}": number for number in range(4)}
-    assert is_faster(tiny, images, len(seeds), CPU), "else this shows nothing"
-    learnt = learn_members("all", seeds, tiny, images, recipe, **how)
-    alone = learn("m3", tiny, images, recipe, seed=3, **how)
+    data = FitData(images, images, Normalisation(mean=(0.5,), deviation=(0.3,)))
+    members = {f"m{number}": LearnOptions(number, CPU) for number in range(4)}
+    assert is_faster(tiny, images, len(members), CPU), "else this shows nothing"
+    learnt = learn_members("all", members, tiny, data, recipe)
+    alone = learn("m3", tiny, data, recipe, members["m3"])
     assert learnt[3].sha256 == alone.sha256
     with pytest.raises(ValueError, match="cannot be stacked"):
-        learn_members("all", seeds, tiny, images, recipe, stack=True, **how)
+        learn_members("all", members, tiny, data, recipe, stack=True)
 
 
 def test_partners_need_the_whole_set() -> None:

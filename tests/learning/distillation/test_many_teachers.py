@@ -14,11 +14,11 @@ from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import teacher_logits
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.by_domain import soft_loss_to
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build, folded, mean_of_heads
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import soft_loss_to
 from tests.conftest import stripes
 
 CPU = torch.device("cpu")
@@ -122,11 +122,15 @@ def labels(teachers: list[Checkpoint]) -> SoftLabels:
 
 
 def fitted(
-    name: str, architecture: Architecture, *, seed: int = 0, recipe: Recipe = RECIPE, **how: object
+    name: str,
+    architecture: Architecture,
+    *,
+    seed: int = 0,
+    recipe: Recipe = RECIPE,
+    distillation: Distillation | None = None,
 ) -> Checkpoint:
-    images = stripes(30)
-    facts = {"validation": images, "normalisation": NORMALISATION, "seed": seed, "device": CPU}
-    return learn(name, architecture, images, recipe, **facts, **how)  # type: ignore[arg-type]
+    data = FitData(stripes(30), stripes(30), NORMALISATION)
+    return learn(name, architecture, data, recipe, LearnOptions(seed, CPU), distillation=distillation)
 
 
 def test_heads_learn_to_speak_like_their_teachers(teachers: list[Checkpoint], labels: SoftLabels) -> None:
@@ -134,8 +138,7 @@ def test_heads_learn_to_speak_like_their_teachers(teachers: list[Checkpoint], la
         "student",
         Architecture(kind="simple_cnn", width=0.5, heads=2),
         recipe=RECIPE.override({"epochs": 30, "learning_rate": 0.05, "views": 1}),
-        soft_labels=labels,
-        distillation=DistillationConfig(fusion="separate", alpha=1, temperature=1),
+        distillation=Distillation(labels, DistillationConfig(fusion="separate", alpha=1, temperature=1)),
     )
     network = student.build()
     with torch.no_grad():
@@ -154,8 +157,7 @@ def test_as_many_heads_as_teachers(labels: SoftLabels) -> None:
         fitted(
             "student",
             Architecture(kind="simple_cnn", width=0.25, heads=3),
-            soft_labels=labels,
-            distillation=DistillationConfig(fusion="separate"),
+            distillation=Distillation(labels, DistillationConfig(fusion="separate")),
         )
 
 

@@ -16,7 +16,13 @@ from knowledge_transfer.learning.ensembles.fusion import fuse
 from knowledge_transfer.learning.ensembles.fusion_weights import FITS
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, distillation_objective, learn
+from knowledge_transfer.learning.train import (
+    FitData,
+    LearnOptions,
+    Normalisation,
+    distillation_objective,
+    learn,
+)
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes, two_domains
 
@@ -32,12 +38,9 @@ def teachers():
         learn(
             name,
             Architecture(kind=kind, width=0.25),
-            images,
+            FitData(images, images, normalisation),
             Recipe(epochs=1, batch_size=10, precision="fp32"),
-            validation=images,
-            normalisation=normalisation,
-            seed=1,
-            device=CPU,
+            LearnOptions(seed=1, device=CPU),
         )
         for name, kind in (("a", "simple_cnn"), ("b", "squeezenet"))
     ]
@@ -217,12 +220,9 @@ def roster():
         name: learn(
             name,
             Architecture(kind="resnet8", width=0.5),
-            MIX.of(domain),
+            FitData(MIX.of(domain), MIX.of(domain), Normalisation(mean=(0.5,), deviation=(0.3,))),
             Recipe(epochs=2, batch_size=10, precision="fp32"),
-            validation=MIX.of(domain),
-            normalisation=Normalisation(mean=(0.5,), deviation=(0.3,)),
-            seed=seed,
-            device=CPU,
+            LearnOptions(seed=seed, device=CPU),
         )
         for seed, (name, domain) in enumerate({"a": "digits", "c": "signs", "b": "digits", "t": "all"}.items())
     }

@@ -5,12 +5,11 @@ import torch
 
 from knowledge_transfer.learning.ensembles.boosting import boost, member_weight, reweighted
 from knowledge_transfer.learning.losses import distillation as losses
-from knowledge_transfer.learning.losses.distillation import per_image
-from knowledge_transfer.learning.training.loop import fit
+from knowledge_transfer.learning.losses.objective import DistillationObjective
+from knowledge_transfer.learning.losses.soft_loss import per_image
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective
 from tests.conftest import two_domains
-from tests.learning.training.test_trainer import CPU, QUICK, network, same
+from tests.learning.training.test_trainer import QUICK, same, train
 
 
 def test_the_weight_of_a_member_by_hand():
@@ -55,10 +54,7 @@ def test_a_guess_weighs_nothing_and_resets_images():
 
 
 def weighted(images, weights, objective=None, recipe=QUICK):
-    return fit(
-        network(images), images, recipe, validation=images, seed=0, device=CPU, name="a", objective=objective,
-        image_weights=weights,
-    ).state  # fmt: skip
+    return train(images, recipe, distillation=objective, image_weights=weights).state
 
 
 def objective(loss="kl", alpha=0.5):
@@ -92,7 +88,7 @@ def test_images_without_weight_are_not_learned(images, alpha):
     assert not same(weighted(images, weights, one), weighted(images, None, one))
 
 
-@pytest.mark.parametrize("name", [name for name in losses.SOFT_LOSSES if name != "dist"])
+@pytest.mark.parametrize("name", [name for name, loss in losses.SOFT_LOSSES.items() if not loss.compares_images])
 def test_losses_per_image_average_to_the_batch(name):
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 8, 5, generator=generator)
@@ -113,6 +109,4 @@ def test_what_cannot_be_weighted_is_refused(images):
 
     both = mix(two_domains())
     with pytest.raises(ValueError, match="a mix of domains"):
-        fit(
-            network(both), both, QUICK, validation=both, seed=0, device=CPU, name="a", image_weights=torch.ones(50)
-        )  # fmt: skip
+        train(both, image_weights=torch.ones(50))

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.objective import combine
+from knowledge_transfer.learning.losses.soft_loss import check_shapes
 
 LABELS = torch.tensor([0, 2, 1, 2])
 
@@ -181,7 +183,7 @@ def test_every_loss_refuses_a_teacher_that_would_broadcast(name: str, shape: tup
 
 def test_logits_of_other_than_two_dimensions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\[2, 4, 3\] and \[2, 4, 3\]"):
-        losses.check_shapes(torch.zeros(2, 4, 3), torch.zeros(2, 4, 3))
+        check_shapes(torch.zeros(2, 4, 3), torch.zeros(2, 4, 3))
 
 
 @pytest.mark.parametrize("name", losses.SOFT_LOSSES)
@@ -198,13 +200,13 @@ def test_every_loss_stays_finite_for_flat_and_for_extreme_logits(name: str, scal
 @pytest.mark.parametrize("nothing", [math.nan, math.inf])
 def test_combine_pins_both_ends(nothing: float) -> None:
     term, broken = torch.tensor(2.0, requires_grad=True), torch.tensor(nothing, requires_grad=True)
-    for total in (losses.combine(term, broken, 1), losses.combine(broken, term, 0)):
+    for total in (combine(term, broken, 1), combine(broken, term, 0)):
         assert total.item() == 2
         assert gradient(total, term).item() == 1
 
 
 def test_combine_weighs_the_soft_loss_with_alpha() -> None:
-    assert losses.combine(torch.tensor(1.0), torch.tensor(5.0), 0.75).item() == 2
+    assert combine(torch.tensor(1.0), torch.tensor(5.0), 0.75).item() == 2
 
 
 def test_resolve_binds_options() -> None:

@@ -1,18 +1,20 @@
 """A fit that was cut short ends as if nothing had happened; nobody goes on from what is not theirs or not whole."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.resume import kept_in
-from knowledge_transfer.learning.training.trainer import DistillationObjective
+from knowledge_transfer.learning.training.resume import snapshot_to
+from knowledge_transfer.learning.training.trainer import FitOptions
 from tests.conftest import stripes
 
 CPU = torch.device("cpu")
@@ -25,7 +27,7 @@ RECIPE = Recipe(
     precision="fp32",
     augmentation={"crop": 3, "mixup": 0.5},
 )
-LESSON = DistillationObjective(
+OBJECTIVE = DistillationObjective(
     torch.randn(60, 4, 3, generator=torch.Generator().manual_seed(0)),
     losses.resolve("kl", {"temperature": 2.0}),
     0.5,
@@ -68,13 +70,12 @@ def train(images, recipe=RECIPE, *, store=None, stop_in=None, every=0.0, initial
         mean=(0.5,),
         deviation=(0.3,),
     )
-    how = {"validation": images, "seed": 0, "device": CPU, "name": "a", "objective": LESSON, **how}
+    validation = how.pop("validation", images)
+    options = FitOptions(**{"name": "a", "seed": 0, "device": CPU, "distillation": OBJECTIVE, **how})
     events.subscribe(hear)
     try:
-        if store is None:
-            return fit(network, images, recipe, **how), heard
-        with kept_in(store, every=every):
-            return fit(network, images, recipe, **how), heard
+        with snapshot_to(store, every=every) if store else nullcontext():
+            return fit(network, images, recipe, options, validation=validation), heard
     finally:
         events.unsubscribe(hear)
 
@@ -150,13 +151,13 @@ OTHERS = {
     "name": {"name": "b"},
     "initial weights": {"initial": 1},
     "validation": {"validation": stripes(30, seed=1)},
-    "no objective": {"objective": None},
-    "teacher": {"objective": replace(LESSON, teacher_logits=LESSON.teacher_logits + 1)},
-    "temperature": {"objective": replace(LESSON, soft_loss=losses.resolve("kl", {"temperature": 3.0}))},
-    "loss": {"objective": replace(LESSON, soft_loss=losses.resolve("mse", {"temperature": 2.0}))},
-    "alpha": {"objective": replace(LESSON, alpha=0.6)},
-    "gamma": {"objective": replace(LESSON, gamma=0.6)},
-    "views": {"objective": replace(LESSON, view_seed=8)},
+    "no objective": {"distillation": None},
+    "teacher": {"distillation": replace(OBJECTIVE, teacher_logits=OBJECTIVE.teacher_logits + 1)},
+    "temperature": {"distillation": replace(OBJECTIVE, soft_loss=losses.resolve("kl", {"temperature": 3.0}))},
+    "loss": {"distillation": replace(OBJECTIVE, soft_loss=losses.resolve("mse", {"temperature": 2.0}))},
+    "alpha": {"distillation": replace(OBJECTIVE, alpha=0.6)},
+    "gamma": {"distillation": replace(OBJECTIVE, gamma=0.6)},
+    "views": {"distillation": replace(OBJECTIVE, view_seed=8)},
     "images": {"images": stripes(60, seed=1), "validation": stripes(60)},
 }
 
@@ -207,7 +208,7 @@ def test_a_store_that_fails_does_not_cost_the_fit(images, caplog):
     fitted, _ = train(images, store=Full())
     assert curve(fitted.history) == curve(train(images)[0].history)
     told = [record.message for record in caplog.records if "snapshot" in record.message]
-    assert told == ["no snapshot can be kept (no space left on device): a fit that is cut short now starts afresh"]
+    assert told == ["no snapshot can be saved (no space left on device): an interrupted fit will start again"]
 
 
 def test_the_time_left_is_told_by_the_epochs_of_this_process(images, snapshot, monkeypatch):

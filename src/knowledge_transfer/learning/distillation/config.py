@@ -10,6 +10,7 @@ from knowledge_transfer.learning.config import Config, did_you_mean
 from knowledge_transfer.learning.ensembles import fusion
 from knowledge_transfer.learning.ensembles.fusion_weights import JOINT_RULES
 from knowledge_transfer.learning.losses.distillation import resolve
+from knowledge_transfer.learning.losses.soft_loss import SoftLoss
 
 
 class DistillationConfig(Config):
@@ -32,6 +33,11 @@ class DistillationConfig(Config):
     student_set: bool = False
     start: Literal["trained", "fresh"] = "trained"
 
+    @property
+    def soft_loss(self) -> SoftLoss:
+        """The loss with its options. Raises ValueError for an unknown loss or option."""
+        return resolve(self.loss, {"temperature": self.temperature, **self.loss_options})
+
     @field_validator("fusion")
     @classmethod
     def _known_fusion(cls, rule: str) -> str:
@@ -42,15 +48,17 @@ class DistillationConfig(Config):
 
     @model_validator(mode="after")
     def _loss_and_options_fit(self) -> DistillationConfig:
-        resolve(self.loss, {"temperature": self.temperature, **self.loss_options})
+        soft_loss = self.soft_loss
         if "temperature" in self.loss_options:
             raise ValueError("the temperature is distillation.temperature, for the teacher and the loss alike")
-        if self.loss == "mse" and self.fusion in fusion.VOTING_RULES:
-            raise ValueError(f"loss 'mse' compares logits, '{self.fusion}' elects one class and has none: choose 'kl'")
+        if soft_loss.needs_logits and self.fusion in fusion.VOTING_RULES:
+            raise ValueError(
+                f"loss '{self.loss}' compares logits, '{self.fusion}' elects one class and has none: choose 'kl'"
+            )
         if self.fusion in JOINT_RULES and self.top_k is not None:
             raise ValueError(
                 f"fusion '{self.fusion}' is one layer on all members: leave top_k out or choose 'weighted'"
             )
-        if self.loss == "dkd" and self.alpha == 1:
-            raise ValueError("loss 'dkd' reads the labels, alpha 1 withholds them: lower alpha or choose 'kl'")
+        if soft_loss.reads_labels and self.alpha == 1:
+            raise ValueError(f"loss '{self.loss}' reads the labels, alpha 1 withholds them: lower alpha or choose 'kl'")
         return self

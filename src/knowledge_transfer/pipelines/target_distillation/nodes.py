@@ -12,7 +12,15 @@ from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import Normalisation, learn, teachers_hashes, transfer_through
+from knowledge_transfer.learning.train import (
+    Distillation,
+    FitData,
+    LearnOptions,
+    Normalisation,
+    learn,
+    teachers_hashes,
+    transfer_through,
+)
 
 
 def rank_members(validation_images: ImageSet, device: str, *students: Checkpoint) -> dict[str, Any]:
@@ -69,16 +77,12 @@ def distil_target(
     return learn(
         target.name,
         target.architecture,
-        images,
+        FitData(images, validation_images, Normalisation(**normalisation[ALL])),
         stage.recipe,
-        validation=validation_images,
-        normalisation=Normalisation(**normalisation[ALL]),
-        seed=seed_for(seed, target.name),
-        device=resolve_device(device),
-        replicas=target.devices,
+        LearnOptions(seed=seed_for(seed, target.name), device=resolve_device(device), replicas=target.devices),
         round_=1 + max(teacher.facts.round for teacher in teachers.values()),
         start=start,
-        soft_labels=soft_labels,
-        distillation=stage.distillation,
-        validation_scores={key: ValidationScore(**score) for key, score in validation_scores.items()},
+        distillation=Distillation(
+            soft_labels, stage.distillation, {key: ValidationScore(**score) for key, score in validation_scores.items()}
+        ),
     )
