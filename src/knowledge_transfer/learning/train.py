@@ -192,7 +192,7 @@ def distillation_objective(
 def _require_heads(architecture: Architecture, objective: DistillationObjective) -> None:
     members = objective.teacher_logits.shape[2] if objective.teacher_logits.ndim == 4 else None
     if members is not None and architecture.heads not in (1, members):
-        raise ValueError(f"{members} teachers kept apart, but {architecture.heads} heads: set heads to {members} or 1")
+        raise ValueError(f"{members} separate teachers, but {architecture.heads} heads: set heads to {members} or 1")
 
 
 def network_of(

@@ -92,50 +92,50 @@ def test_alpha_zero_is_learning_from_labels(images):
     assert same(train(images, distillation=objective).state, train(images).state)
 
 
-def test_the_learner_reads_the_soft_label_of_the_view_it_sees(images):
-    """Each view's soft label is one class; after training, the learner says the class of the view."""
+def test_each_view_has_its_own_soft_label(images):
+    """The soft label of each view is another class."""
     recipe = QUICK.override({"epochs": 2, "views": 2})
-    asked = []
+    seen = []
 
     def spy(student_logits, teacher_logits, labels):
-        asked.append(teacher_logits.argmax(1).unique().tolist())
+        seen.append(teacher_logits.argmax(1).unique().tolist())
         return losses.kl(student_logits, teacher_logits, labels, temperature=1.0)
 
     teacher = torch.zeros(60, 2, 3)
     teacher[:, 0, 1] = teacher[:, 1, 2] = 9
     train(images, recipe, distillation=DistillationObjective(teacher, spy, 0.5, view_seed=0))
-    assert asked == [[1]] * 3 + [[2]] * 3
+    assert seen == [[1]] * 3 + [[2]] * 3
 
 
-def test_divergence_stops_the_fit_and_says_where(images):
+def test_divergence_stops_the_fit_and_names_the_step(images):
     objective = DistillationObjective(torch.full((60, 2, 3), torch.nan), kl(), 0.5, view_seed=0)
     with pytest.raises(TrainingDivergedError, match=r"a: the loss is nan at epoch 1, step 1 \(learning rate .*lower"):
         train(images, distillation=objective)
 
 
-def test_every_epoch_is_announced(images):
-    heard = []
-    events.subscribe(heard.append)
+def test_every_epoch_emits_an_event(images):
+    received = []
+    events.subscribe(received.append)
     try:
         train(images, QUICK.override({"epochs": 3}))
     finally:
-        events.unsubscribe(heard.append)
-    assert isinstance(heard[0], events.FitStarted)
-    assert [event.epoch for event in heard[1:]] == [1, 2, 3]
-    assert heard[-1].seconds_left == 0
+        events.unsubscribe(received.append)
+    assert isinstance(received[0], events.FitStarted)
+    assert [event.epoch for event in received[1:]] == [1, 2, 3]
+    assert received[-1].seconds_left == 0
     train(images)
-    assert len(heard) == 4
+    assert len(received) == 4
 
 
 @pytest.mark.parametrize(("keep", "epoch"), [("best", 2), ("last", 3)])
-def test_the_epoch_that_the_recipe_keeps_is_returned_with_its_metrics(images, keep, epoch, monkeypatch):
+def test_the_kept_epoch_is_returned_with_its_metrics(images, keep, epoch, monkeypatch):
     right, states = iter([10, 50, 20]), []
 
     def scripted(answering, images, **_):
         states.append(cpu_state(answering))
-        answers = images.labels.clone()
-        answers[next(right) :] += 1
-        return torch.nn.functional.one_hot(answers % 3, 3).float()
+        predictions = images.labels.clone()
+        predictions[next(right) :] += 1
+        return torch.nn.functional.one_hot(predictions % 3, 3).float()
 
     monkeypatch.setattr(trainer, "predict", scripted)
     fitted = train(images, QUICK.override({"epochs": 3, "keep": keep}))
@@ -144,7 +144,7 @@ def test_the_epoch_that_the_recipe_keeps_is_returned_with_its_metrics(images, ke
     assert fitted.metrics["validation_accuracy"] == fitted.history[epoch - 1].validation_accuracy
 
 
-def test_without_a_teacher_the_views_can_be_those_of_another_learner(images):
+def test_views_can_be_shared_without_a_teacher(images):
     recipe = QUICK.override({"augmentation": {"crop": 3}})
     objective = DistillationObjective(torch.zeros(60, 2, 3), kl(1.0), 0.0, view_seed=9)
     alone = train(images, recipe, view_seed=9).state
@@ -183,7 +183,7 @@ def test_a_set_smaller_than_a_batch_still_trains():
     assert len(fitted.history) == 2
 
 
-def test_learn_says_what_the_checkpoint_is(images):
+def test_learn_records_facts_of_the_checkpoint(images):
     first = learn("a", TINY, data(images), QUICK, SEEDED)
     second = learn("a", TINY, data(images), QUICK, SEEDED, round_=1, start=first)
     assert first.facts.key == "a@0"
@@ -194,7 +194,7 @@ def test_learn_says_what_the_checkpoint_is(images):
     assert first.facts.images_sha256 == images.sha256
 
 
-def test_a_start_of_another_architecture_or_label_space_is_refused(images):
+def test_a_start_that_does_not_fit_is_refused(images):
     start = learn("a", TINY, data(images), QUICK.override({"epochs": 1}), SEEDED)
     with pytest.raises(ValueError, match=r"a@0 is a resnet8 \(width 0.5\), not a simple_cnn"):
         learn("a", Architecture(kind="simple_cnn"), data(images), QUICK, SEEDED, start=start)
@@ -213,9 +213,9 @@ def test_the_loss_of_a_mix_is_its_formula():
     teacher = torch.randn(10, 1, 5, generator=torch.Generator().manual_seed(0)) * 3
     fitted = train(mixed, QUICK.override({"epochs": 1}), distillation=objective_of(teacher, alpha=0.3, gamma=0.5))
     with torch.no_grad():
-        answers = network(mixed).train()(mixed.images)
+        logits = network(mixed).train()(mixed.images)
     terms = []
-    for z, taught, label_ in zip(answers, teacher[:, 0], mixed.labels, strict=True):
+    for z, taught, label_ in zip(logits, teacher[:, 0], mixed.labels, strict=True):
         block = slice(0, 3) if label_ < 3 else slice(3, 5)
         p, q = (taught[block] / 2).softmax(0), (z[block] / 2).softmax(0)
         whole = z.softmax(0)
@@ -224,7 +224,7 @@ def test_the_loss_of_a_mix_is_its_formula():
 
 
 @pytest.mark.parametrize(("alpha", "gamma", "untouched"), [(1.0, 0.0, True), (1.0, 0.1, False), (0.9, 0.0, False)])
-def test_a_soft_label_teaches_nothing_about_the_classes_of_another_domain(alpha, gamma, untouched):
+def test_soft_labels_do_not_train_other_domains_classes(alpha, gamma, untouched):
     """Where no image of the signs is seen, their outputs move by labels or by the domain loss alone."""
     digits = mix(two_domains()).subset(torch.arange(30))
     teacher = torch.randn(30, 2, 5, generator=torch.Generator().manual_seed(0))
@@ -254,7 +254,7 @@ def test_the_domain_is_learned_without_a_label():
     assert ((probabilities[:, 3:].sum(1) > 0.5) == (mixed.domains == 1)).float().mean() > 0.9
 
 
-def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
+def test_a_mix_of_one_domain_changes_no_bit(images):
     named = mix({"digits": images})
     recipe = QUICK.override({"augmentation": {"crop": 3, "mixup": 0.5}})
     chain = []
@@ -270,7 +270,7 @@ def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
     assert [one.facts.domain for one in (student, target, same_student, same_target)] == ["all"] * 2 + ["digits"] * 2
 
 
-def test_the_whole_way_of_a_mix():
+def test_a_mix_is_distilled_there_and_back():
     """Students of one domain each, a target of both, and back: each has its own classes and its teachers' names."""
     mixed = mix(two_domains())
     recipe = QUICK.override({"epochs": 1, "augmentation": {"cutmix": 1.0}})

@@ -52,7 +52,7 @@ def assert_alike(stacked, loop, tolerance=2e-4):
 
 @pytest.mark.parametrize("kernel", [3, 4])
 @pytest.mark.parametrize("normalise", [True, False])
-def test_stacked_members_are_those_of_a_loop(images, kernel, normalise):
+def test_stacked_members_equal_those_of_a_loop(images, kernel, normalise):
     assert_alike(*both(images, architecture=tiny(kernel, normalise)))
 
 
@@ -67,7 +67,7 @@ def test_stacked_members_are_those_of_a_loop(images, kernel, normalise):
         {"views": 1, "schedule": "cosine", "nesterov": False},
     ],
 )
-def test_every_knob_does_to_each_what_it_does_alone(images, changes):
+def test_every_setting_acts_on_each_network_alone(images, changes):
     assert_alike(*both(images, QUICK.override(changes)))
 
 
@@ -77,7 +77,7 @@ def test_views_of_their_own(images):
 
 
 @pytest.mark.parametrize("loss", TEMPERATURES)
-def test_each_learns_from_the_soft_labels_as_if_alone(images, loss):
+def test_each_network_learns_from_its_own_batch(images, loss):
     """`dist` compares the images of a batch: it must not see those of another member."""
     teacher = learn(
         "teacher",
@@ -105,25 +105,25 @@ def test_coloured_images(images):
     assert_alike(*both(coloured, normalisation=normalisation))
 
 
-def test_members_are_told_of_as_one_fit(images):
-    heard = []
-    events.subscribe(heard.append)
+def test_members_are_reported_as_one_fit(images):
+    received = []
+    events.subscribe(received.append)
     for stacked in (True, False):
-        heard.clear()
+        received.clear()
         members(images, stack=stacked)
-        assert {event.model for event in heard} == {"cell"}
+        assert {event.model for event in received} == {"cell"}
         epochs = 2 if stacked else 6
-        assert [event.epoch for event in heard[1:]] == list(range(1, epochs + 1))
-        assert {event.epochs for event in heard} == {epochs}
-    events.unsubscribe(heard.append)
+        assert [event.epoch for event in received[1:]] == list(range(1, epochs + 1))
+        assert {event.epochs for event in received} == {epochs}
+    events.unsubscribe(received.append)
 
 
-def test_a_loss_that_is_no_number_names_the_member(images):
+def test_divergence_names_the_member(images):
     with pytest.raises(TrainingDivergedError, match=r"one: the loss is .* at epoch 1"):
         members(images, QUICK.override({"learning_rate": 1e30}), tiny(normalise=False), stack=True)
 
 
-def test_members_are_stacked_where_it_was_measured_to_pay(images):
+def test_members_are_stacked_where_that_is_faster(images):
     wide = Architecture(kind="cnn", layers={"convolutions": [[4], [8]], "hidden": [8]})
     gpu = torch.device("cuda")
     assert is_faster(tiny(), images, 6, CPU)

@@ -116,8 +116,8 @@ def adaptive_confidence(
     """Return the mean of (1 - b) T² KL(p ‖ q) + b CE(q, argmax q) in nats (Guo 2024, arXiv 2402.03749).
 
     b = e^s / (e^s + e^t) per image, without gradient, where s = CE(q, argmax q) / sharpness and t = CE(q, argmax p) /
-    sharpness, at temperature 1: 1/2 where student and teacher answer alike, less the more sure the student is of
-    another answer. `sharpness` is the authors' threshold: 0.5 on CIFAR-100, 4 on ImageNet.
+    sharpness, at temperature 1: 1/2 where student and teacher predict the same class, less the surer the student
+    is of another. `sharpness` is the authors' threshold: 0.5 on CIFAR-100, 4 on ImageNet.
     """
     student, teacher = _prepare(student_logits, teacher_logits)
     own = F.cross_entropy(student, student.argmax(dim=1), reduction="none")
