@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -20,26 +21,30 @@ from knowledge_transfer.learning.data.splits import split, stratified_indices, w
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
 from knowledge_transfer.learning.ensembles import fusion
 from knowledge_transfer.learning.evaluation.predict import multiply_adds, predict
 from knowledge_transfer.learning.hardware import autocast, has_native_bf16, resolve_device
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses import objective as objectives
+from knowledge_transfer.learning.losses.objective import DistillationObjective, combine
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, folded
 from knowledge_transfer.learning.train import (
+    Distillation,
+    FitData,
+    LearnOptions,
     Normalisation,
-    ValidationScore,
     distillation_objective,
     learn,
     network_of,
-    rank,
     transfer_through,
 )
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training import trainer as training
 from knowledge_transfer.learning.training.optimizer import optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective, Trainer
+from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
 from knowledge_transfer.learning.vectorized.members import learn_members
 
 CPU = torch.device("cpu")
@@ -72,8 +77,8 @@ def network(shape: Architecture) -> Network:
 def hardly_trained(kind: str, width: float = 1.0) -> Checkpoint:
     """Return a teacher of which only the speed counts, after a single step."""
     images, recipe = random_images(2), Recipe(epochs=1, batch_size=2, learning_rate=1e-6)
-    how = {"validation": images, "normalisation": NORMALISATION, "seed": 0, "device": CPU}
-    return learn(kind, architecture(kind, width), images, recipe, **how)
+    data = FitData(images, images, NORMALISATION)
+    return learn(kind, architecture(kind, width), data, recipe, LearnOptions(0, CPU))
 
 
 def soft_labels(
@@ -85,23 +90,22 @@ def soft_labels(
 
 def trainer_of(shape: Architecture, images: ImageSet, recipe: Recipe, device: torch.device) -> Trainer:
     """Return a trainer that learns from labels alone."""
-    return Trainer(network(shape), images, recipe, 0, device, shape.kind, None, None)
+    return Trainer(network(shape), images, recipe, FitOptions(shape.kind, 0, device))
 
 
 def distilling_trainer(shape: Architecture, batch_size: int, batches: int, device: torch.device) -> Trainer:
     """Return a trainer for `batches` batches of images with stored soft labels of 8 views of each image."""
     images = random_images(batches * batch_size)
-    loss = losses.resolve("kl", {"temperature": TEMPERATURE})
-    objective = DistillationObjective(torch.randn(len(images), VIEWS, 10), loss, ALPHA, view_seed=0)
+    objective = DistillationObjective(torch.randn(len(images), VIEWS, 10), DISTILLATION.soft_loss, ALPHA, view_seed=0)
     recipe = Recipe(epochs=EPOCHS, batch_size=batch_size, learning_rate=1e-3, views=VIEWS, augmentation=AUGMENTATION)
-    return Trainer(network(shape), images, recipe, 0, device, shape.kind, objective, None)
+    return Trainer(network(shape), images, recipe, FitOptions(shape.kind, 0, device, objective))
 
 
 def step_of(trainer: Trainer) -> Callable[[], None]:
     """Return a function that takes the next step of the trainer, with the next batch of images each time."""
     trainer.network.train()
     parts = parts_of(trainer.domains[: trainer.batch_size], trainer.blocks, trainer.device)
-    batches = torch.randperm(len(trainer.labels)).to(trainer.device).split(trainer.batch_size)
+    batches = torch.randperm(len(trainer.domains)).to(trainer.device).split(trainer.batch_size)
     taken = 0
 
     def step() -> None:
@@ -116,30 +120,29 @@ def phases_of(trainer: Trainer) -> list[tuple[object, str, str]]:
     """Return the functions of a step as (owner, attribute, phase), so that a profile can time each of them."""
     return [
         (training, "render", "views"),
-        (training, "soft_targets", "views"),
-        (trainer, "answer", "model, forward"),
-        (trainer, "_loss", "loss"),
+        (objectives, "soft_targets", "views"),
+        (trainer, "forward", "model, forward"),
+        (trainer.objective, "loss", "loss"),
         (Tensor, "backward", "model, backward"),
-        (trainer.optimizer, "step", "optimizer"),
+        (trainer.updater.optimizer, "step", "optimizer"),
     ]
 
 
 def warm_up(trainer: Trainer, *, compiled: bool) -> None:
     """Take two steps, with the forward pass compiled where `compiled` is true, then load the first weights again."""
-    weights = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
-    optimizer = trainer.optimizer.state_dict()
+    first = copy.deepcopy(trainer.state())
     if compiled:
-        trainer.answer = torch.compile(trainer.network)  # type: ignore[assignment]
+        trainer.forward = torch.compile(trainer.network)  # type: ignore[assignment]
     step = step_of(trainer)
     step()
     step()
-    trainer.restore({"network": weights, "optimizer": optimizer, "average": None})
+    trainer.load_state(first)
 
 
 def distillation_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
     """Return this package's loss of logits [B, C] and labels [B], a scalar."""
     soft = losses.kl(student_logits, teacher_logits, labels, temperature=TEMPERATURE)
-    return losses.combine(soft, F.cross_entropy(student_logits, labels), ALPHA)
+    return combine(soft, F.cross_entropy(student_logits, labels), ALPHA)
 
 
 def view_of(pixels: Tensor, indices: Tensor) -> Tensor:

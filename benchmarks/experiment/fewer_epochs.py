@@ -52,9 +52,9 @@ class Setting:
         """Return validation accuracy in [0, 1] after the last epoch, and the seconds of the fit."""
         recipe = ours.Recipe(epochs=epochs, batch_size=self.batch_size, learning_rate=rate, **WAYS[way][0])
         mean, deviation = self.images.statistics()
-        how = {"normalisation": ours.Normalisation(mean=mean, deviation=deviation), "seed": seed, "device": self.device}
+        data = ours.FitData(self.images, self.validation, ours.Normalisation(mean=mean, deviation=deviation))
         began = time.perf_counter()
-        learned = ours.learn("a", self.architecture, self.images, recipe, validation=self.validation, **how)
+        learned = ours.learn("a", self.architecture, data, recipe, ours.LearnOptions(seed, self.device))
         return learned.curve[-1]["validation_accuracy"], time.perf_counter() - began
 
 

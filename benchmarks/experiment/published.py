@@ -72,10 +72,9 @@ class Walk:
     def distil(self, learners: Models, name: str, stage_name: str) -> Row:
         """Train the target or a student on the soft labels of a stage."""
         stage, student = self._stage(stage_name), self.plan.students.get(name)
-        how = {"round_": 1, "soft_labels": self.soft_labels, "distillation": stage.distillation}
-        if student is None:
-            how["validation_scores"] = self.validation_scores
-        elif stage.distillation.start == "trained":
+        scores = self.validation_scores if student is None else None
+        how = {"round_": 1, "distillation": ours.Distillation(self.soft_labels, stage.distillation, scores)}
+        if student and stage.distillation.start == "trained":
             how["start"] = self.students[name]
         recipe = stage.recipe if student is None else stage.recipe.override(student.reverse_recipe)
         architecture = (student or self.plan.target).architecture
@@ -99,11 +98,19 @@ class Walk:
     def _images(self, stage: ours.DistillationStage) -> ours.ImageSet:
         return ours.transfer_through(self.sets["transfer"], self.sets["students"], stage.distillation)
 
-    def _learn(self, learners: Models, name: str, *what: Any, **how: Any) -> Row:
+    def _learn(
+        self,
+        learners: Models,
+        name: str,
+        architecture: ours.Architecture,
+        images: ours.ImageSet,
+        recipe: ours.Recipe,
+        **how: Any,
+    ) -> Row:
         peak_gibibytes(self.bench.device)  # starts the peak again
-        how |= {"validation": self.sets["validation"], "normalisation": self.normalisation}
-        how |= {"seed": ours.seed_for(self.plan.seed, name), "device": self.bench.device}
-        learners[name] = learned = ours.learn(name, *what, **how)
+        data = ours.FitData(images, self.sets["validation"], self.normalisation)
+        options = ours.LearnOptions(ours.seed_for(self.plan.seed, name), self.bench.device)
+        learners[name] = learned = ours.learn(name, architecture, data, recipe, options, **how)
         return {
             "epochs": len(learned.curve),
             "peak_gibibytes": peak_gibibytes(self.bench.device),

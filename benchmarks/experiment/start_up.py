@@ -31,7 +31,7 @@ from kedro.framework.cli import main
 note("Kedro's command line")
 class Watch(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name in ("torch", "torchvision", "mlflow", "matplotlib", "pandas", "torchmetrics", "sklearn", "kedro_viz"):
+        if name in ("torch", "torchvision", "mlflow", "matplotlib", "pandas", "sklearn", "kedro_viz"):
             note(f"(import of {name} begins)")
         if name == "knowledge_transfer.learning.training.trainer":
             note("(import of the trainer begins)")

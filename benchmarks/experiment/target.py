@@ -34,7 +34,7 @@ def _row(bench: Bench, *, compiled: bool) -> dict[str, Any]:
         for epoch in range(trainer.recipe.epochs):
             bench.clock.require()
             spent += seconds_of(partial(trainer.epoch, epoch), device)
-            hits = ours.predict(trainer.answering, validation, device=device).argmax(1) == validation.labels
+            hits = trainer.predict(validation)[0].argmax(1) == validation.labels
             curve.append((spent, float(hits.float().mean())))
     reached = {goal: [seconds for seconds, accuracy in curve if accuracy >= goal] for goal in bench.sizes.goals}
     return {
@@ -57,4 +57,4 @@ def _trainer(bench: Bench, training: ours.ImageSet) -> ours.Trainer:
     network = ours.network_of(
         plan.target.architecture, training, ours.Normalisation(mean=mean, deviation=deviation), seed
     )
-    return ours.Trainer(network, training, recipe, seed, bench.device, name, None, None)
+    return ours.Trainer(network, training, recipe, ours.FitOptions(name, seed, bench.device))

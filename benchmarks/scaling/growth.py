@@ -66,8 +66,8 @@ def grow_images(count: int) -> Stages:
     labels = stages.timed("images: labelling a view", lambda: ours.soft_labels([teacher], own, ours.CPU))
     distillation = ours.DistillationConfig()
     stages.timed("images: fusing", lambda: ours.distillation_objective(labels, own, distillation, None))
-    taught = {"soft_labels": labels, "distillation": distillation}
-    stages.timed("images: learning from soft labels", lambda: _learn("learner", own, held_out, **taught))
+    taught = ours.Distillation(labels, distillation)
+    stages.timed("images: learning from soft labels", lambda: _learn("learner", own, held_out, distillation=taught))
     return stages
 
 
@@ -86,8 +86,8 @@ def grow_members(count: int) -> Stages:
         stages.timed(
             f"members: fusing, {rule}", partial(ours.distillation_objective, labels, images, distillation, scores)
         )
-    taught = {"soft_labels": labels, "distillation": ours.DistillationConfig(), "validation_scores": scores}
-    stages.timed("members: teaching one", lambda: _learn("taught", images, images, **taught))
+    taught = ours.Distillation(labels, ours.DistillationConfig(), scores)
+    stages.timed("members: teaching one", lambda: _learn("taught", images, images, distillation=taught))
     return stages
 
 
@@ -95,8 +95,8 @@ GROWN: dict[str, Callable[[int], Stages]] = {"images": grow_images, "members": g
 
 
 def _learn(name: str, images: ours.ImageSet, validation: ours.ImageSet, seed: int = 0, **how: Any) -> Any:
-    how = {"validation": validation, "normalisation": ours.NORMALISATION, "seed": seed, "device": ours.CPU, **how}
-    return ours.learn(name, TINY, images, RECIPE, **how)
+    data = ours.FitData(images, validation, ours.NORMALISATION)
+    return ours.learn(name, TINY, data, RECIPE, ours.LearnOptions(seed, ours.CPU), **how)
 
 
 def measure(what: str, count: int) -> dict[str, Any]:

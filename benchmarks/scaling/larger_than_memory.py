@@ -54,7 +54,8 @@ def train(file: str, *, in_memory: bool) -> dict[str, Any]:
     resident_peak(reset=True)
     window = None if in_memory else WINDOW
     recipe = ours.Recipe(epochs=1, batch_size=128, learning_rate=0.01, augmentation=ours.AUGMENTATION, window=window)
-    _, _, rate = ours.trainer_of(ours.architecture("cnn", layers=LAYERS), images, recipe, ours.CPU).epoch(0)
+    trainer = ours.trainer_of(ours.architecture("cnn", layers=LAYERS), images, recipe, ours.CPU)
+    rate = trainer.epoch(0).images_per_second
     return {"loading": loading, "images_per_second": rate, "resident": resident_peak()}
 
 

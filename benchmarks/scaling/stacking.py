@@ -53,15 +53,13 @@ def measure(device: torch.device, **how: int) -> dict[str, Any]:
 def _learn(device: torch.device, *, stack: bool, **how: int) -> None:
     images = ours.random_images(how["images"], channels=1)
     layers = {"convolutions": [[how["width"]]] * 2, "kernel": how["kernel"], "hidden": [how["hidden"]]}
+    validation = images.subset(torch.arange(min(512, len(images))))
     ours.learn_members(
         "members",
-        {f"member{number}": number for number in range(how["members"])},
+        {f"member{number}": ours.LearnOptions(number, device) for number in range(how["members"])},
         ours.architecture("cnn", layers=layers),
-        images,
+        ours.FitData(images, validation, ours.Normalisation(mean=(0.5,), deviation=(0.3,))),
         ours.Recipe(epochs=how["epochs"], batch_size=how["batch"], learning_rate=0.01, views=1),
-        validation=images.subset(torch.arange(min(512, len(images)))),
-        normalisation=ours.Normalisation(mean=(0.5,), deviation=(0.3,)),
-        device=device,
         stack=stack,
     )
 

@@ -90,11 +90,11 @@ def test_our_side_starts_from_the_shared_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(
         ours,
         "learn",
-        lambda _, shape, images, *__, **how: built.append((shape, images, how)) or task.teachers[0],
+        lambda _, shape, data, __, options, **___: built.append((shape, data, options)) or task.teachers[0],
     )
     stored_labels(task, EpochClock(task))
-    shape, images, how = built[0]
-    own = ours.network_of(shape, images, how["normalisation"], how["seed"]).state_dict()
+    shape, data, options = built[0]
+    own = ours.network_of(shape, data.images, data.normalisation, options.seed).state_dict()
     assert all(torch.equal(own[name], tensor) for name, tensor in task.student.state_dict().items())
 
 

@@ -26,17 +26,17 @@ def test_a_fit_keeps_its_snapshot_beside_the_checkpoint(training: tuple[Any, Dat
     fit, catalog, folder = training
     hooks = UnfinishedHooks()
     hooks.before_node_run(node=fit, catalog=catalog)
-    keeping = resume.keeping()
-    assert keeping is not None
-    assert keeping.store.read() is None
-    keeping.store.write(b"epoch 1")
+    target = resume.snapshot_target()
+    assert target is not None
+    assert target.store.read() is None
+    target.store.write(b"epoch 1")
     assert [file.name for file in folder.iterdir()] == ["resnet8.unfinished"]
-    assert keeping.store.read() == b"epoch 1"
+    assert target.store.read() == b"epoch 1"
     hooks.after_node_run(node=fit)
-    assert keeping.store.read() == b"epoch 1", "the checkpoint is not there yet"
+    assert target.store.read() == b"epoch 1", "the checkpoint is not there yet"
     hooks.after_dataset_saved(dataset_name=fit.outputs[0])
-    assert keeping.store.read() is None
-    assert resume.keeping() is None
+    assert target.store.read() is None
+    assert resume.snapshot_target() is None
 
 
 @pytest.mark.parametrize(("goes_on", "left"), [(True, b"epoch 1"), (False, None)])
@@ -48,9 +48,9 @@ def test_only_a_run_that_resumes_finds_what_an_earlier_one_left(
     hooks = UnfinishedHooks()
     hooks.before_pipeline_run(run_params={"only_missing_outputs": goes_on}, pipeline=Pipeline([fit]), catalog=catalog)
     hooks.before_node_run(node=fit, catalog=catalog)
-    keeping = resume.keeping()
-    assert keeping is not None
-    assert keeping.store.read() == left
+    target = resume.snapshot_target()
+    assert target is not None
+    assert target.store.read() == left
     hooks.after_node_run(node=fit)
 
 
@@ -58,12 +58,12 @@ def test_a_fit_that_fails_leaves_its_snapshot(training: tuple[Any, DataCatalog, 
     fit, catalog, _ = training
     hooks = UnfinishedHooks()
     hooks.before_node_run(node=fit, catalog=catalog)
-    keeping = resume.keeping()
-    assert keeping is not None
-    keeping.store.write(b"epoch 1")
+    target = resume.snapshot_target()
+    assert target is not None
+    target.store.write(b"epoch 1")
     hooks.on_node_error(node=fit)
-    assert resume.keeping() is None
-    assert keeping.store.read() == b"epoch 1"
+    assert resume.snapshot_target() is None
+    assert target.store.read() == b"epoch 1"
 
 
 def test_a_run_that_is_refused_forgets_nothing(training: tuple[Any, DataCatalog, Path]) -> None:
@@ -89,4 +89,4 @@ def test_a_checkpoint_that_is_in_memory_has_no_snapshot(training: tuple[Any, Dat
     fit, _, _ = training
     hooks = UnfinishedHooks()
     hooks.before_node_run(node=fit, catalog=DataCatalog({fit.outputs[0]: MemoryDataset()}))
-    assert resume.keeping() is None
+    assert resume.snapshot_target() is None

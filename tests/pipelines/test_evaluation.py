@@ -18,7 +18,7 @@ from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RU
 from knowledge_transfer.learning.evaluation import metrics as metrics_of_learning
 from knowledge_transfer.learning.evaluation.metrics import Paired
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.pipelines.evaluation import answers, nodes, tables
 from knowledge_transfer.pipelines.evaluation import comparisons as questions
@@ -274,11 +274,9 @@ def trained():
 
     def fit(name, kind, round_=0, start=None):
         recipe = Recipe(epochs=1, batch_size=10, precision="fp32")
-        return learn(
-            name, Architecture(kind=kind, width=0.25), CUT[round_], recipe, validation=stripes(20), seed=round_,
-            normalisation=Normalisation(mean=(0.5,), deviation=(0.3,)), device=torch.device("cpu"), round_=round_,
-            start=start,
-        )  # fmt: skip
+        data = FitData(CUT[round_], stripes(20), Normalisation(mean=(0.5,), deviation=(0.3,)))
+        options = LearnOptions(round_, torch.device("cpu"))
+        return learn(name, Architecture(kind=kind, width=0.25), data, recipe, options, round_=round_, start=start)
 
     first = fit("weak", "simple_cnn")
     return [first, fit("weak", "simple_cnn", 1, first), fit("odd", "resnet8")]

@@ -3,19 +3,21 @@
 import dataclasses
 
 import pytest
+import torch
 
 from knowledge_transfer.experiment.config import DistillationStage, Evaluation, Experiment, Student, Target, seed_for
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import TrainingDivergedError
 from knowledge_transfer.pipelines import evaluation, reference_arms
 from knowledge_transfer.pipelines.reference_arms import nodes
 from tests.conftest import stripes
 
+CPU = torch.device("cpu")
 ARCHITECTURE = Architecture(kind="simple_cnn", width=0.125)
 RECIPE = Recipe(epochs=1, batch_size=10, views=2, learning_rate=0.01, precision="fp32")
 TARGET = Target(name="big", architecture=ARCHITECTURE)
@@ -60,10 +62,7 @@ def test_the_ceiling_sees_every_image_anyone_learned_from():
 
 def test_teachers_alone_never_tell_a_label():
     """The same soft labels under other labels give the same weights: alpha is 1 whatever the experiment's."""
-    teacher = learn(
-        "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=MEASURED,
-        seed=1, device=nodes.resolve_device("cpu"),
-    )  # fmt: skip
+    teacher = learn("cnn", ARCHITECTURE, FitData(STUDENTS, VALIDATION, MEASURED), RECIPE, LearnOptions(1, CPU))
     weights = []
     for images in (TRANSFER, dataclasses.replace(TRANSFER, labels=(TRANSFER.labels + 1) % 3)):
         said = label(
@@ -98,17 +97,13 @@ def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
     """The same seed as the model's own, so that nothing but the teacher differs."""
     checkpoint = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
     again = learn(
-        "big", ARCHITECTURE, TRANSFER, RECIPE, validation=VALIDATION, normalisation=MEASURED,
-        seed=seed_for(7, "big"), device=nodes.resolve_device("cpu"),
-    )  # fmt: skip
+        "big", ARCHITECTURE, FitData(TRANSFER, VALIDATION, MEASURED), RECIPE, LearnOptions(seed_for(7, "big"), CPU)
+    )
     assert checkpoint.sha256 == again.sha256
 
 
 def test_a_student_goes_on_from_its_trained_weights_by_its_own_reverse_recipe():
-    start = learn(
-        "cnn", ARCHITECTURE, STUDENTS, RECIPE, validation=VALIDATION, normalisation=MEASURED,
-        seed=1, device=nodes.resolve_device("cpu"),
-    )  # fmt: skip
+    start = learn("cnn", ARCHITECTURE, FitData(STUDENTS, VALIDATION, MEASURED), RECIPE, LearnOptions(1, CPU))
     checkpoint = nodes.continue_student(*SETS, STUDENT, distillation(student_set=True), 2, 7, "cpu", start)
     assert checkpoint.facts.key == "cnn_continued@2"
     assert checkpoint.facts.parents == {"cnn@0": start.sha256}
@@ -188,8 +183,8 @@ def test_students_continue_from_where_reverse_distillation_starts(start, expecte
 def test_arms_of_the_target_are_trained_on_as_many_devices_as_the_target(devices, monkeypatch):
     asked = []
 
-    def learn_(*_, **options):
-        asked.append(options["replicas"])
+    def learn_(_name, _architecture, _data, _recipe, options, **_):
+        asked.append(options.replicas)
         raise TrainingDivergedError("enough")
 
     monkeypatch.setattr(nodes, "learn", learn_)

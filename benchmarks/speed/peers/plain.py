@@ -71,8 +71,11 @@ def stored_labels(task: Task, clock: EpochClock) -> None:
     began = now(task.device)
     stored = ours.soft_labels(task.teachers, task.images, task.device, views=task.views, seed=task.seed)
     clock.labelling_seconds = now(task.device) - began
-    how = {"validation": task.validation, "normalisation": task.normalisation, "seed": task.seed, "device": task.device}
-    taught = {"soft_labels": stored, "distillation": ours.DISTILLATION}
-    student = ours.learn("student", task.architecture, task.images, task.recipe, **how, **taught)
+    data, options = (
+        ours.FitData(task.images, task.validation, task.normalisation),
+        ours.LearnOptions(task.seed, task.device),
+    )
+    taught = ours.Distillation(stored, ours.DISTILLATION)
+    student = ours.learn("student", task.architecture, data, task.recipe, options, distillation=taught)
     clock.seconds = [task.steps * task.batch / epoch["images_per_second"] for epoch in student.curve]
     clock.accuracies = [epoch["validation_accuracy"] for epoch in student.curve]

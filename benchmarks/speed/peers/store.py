@@ -35,15 +35,11 @@ def prepare(
         weight_decay=0.05,
         augmentation=ours.AUGMENTATION,
     )
-    how = {
-        "validation": validation,
-        "normalisation": ours.Normalisation(mean=mean, deviation=deviation),
-        "device": device,
-    }
+    data = ours.FitData(training, validation, ours.Normalisation(mean=mean, deviation=deviation))
     for kind in kinds:
         path = folder / f"{kind}.pt"
         if not path.exists():
-            checkpoint = ours.learn(kind, ours.architecture(kind, width), training, recipe, seed=0, **how)
+            checkpoint = ours.learn(kind, ours.architecture(kind, width), data, recipe, ours.LearnOptions(0, device))
             _write_teacher(path, checkpoint)
             print(
                 f"teacher {kind}: validation accuracy {checkpoint.facts.metrics['validation_accuracy']:.3f}", flush=True

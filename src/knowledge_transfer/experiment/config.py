@@ -209,12 +209,15 @@ class Experiment(Config):
 
     @property
     def _reads_labels(self) -> bool:
-        return self.target_distillation.distillation.loss == "dkd"
+        return self.target_distillation.distillation.soft_loss.reads_labels
 
     @model_validator(mode="after")
     def _arms_can_learn(self) -> Experiment:
         if self._reads_labels and "no_labels" in self.reference_arms:
-            raise ValueError("evaluation.controls: no_labels withholds the labels that loss 'dkd' reads: leave it out")
+            loss = self.target_distillation.distillation.loss
+            raise ValueError(
+                f"evaluation.controls: no_labels withholds the labels that loss '{loss}' reads: leave it out"
+            )
         if len(self.mix) > 1 and not self.target_distillation.distillation.gamma and "no_labels" in self.reference_arms:
             raise ValueError(
                 "evaluation.controls: no_labels at gamma 0 never learns which domain is which: leave it out"

@@ -20,7 +20,7 @@ from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.weights import Pretrained
-from knowledge_transfer.learning.train import Normalisation, learn, teachers_hashes
+from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.training.recipe import Recipe
 
 _TEST_SEED = 0  # which images test must not change with the study's seed
@@ -74,13 +74,11 @@ def train(
     return learn(
         name,
         model.architecture,
-        images,
+        FitData(images, validation, own),
         model.recipe,
-        validation=validation,
-        normalisation=own,
-        seed=seed_for(seed, f"repeat {repeat}"),
-        device=resolve_device(device),
-        view_seed=seed_for(seed, VIEWS),
+        LearnOptions(
+            seed=seed_for(seed, f"repeat {repeat}"), device=resolve_device(device), view_seed=seed_for(seed, VIEWS)
+        ),
         start=start,
     )
 
@@ -125,14 +123,10 @@ def teach(
     return learn(
         name,
         model.architecture,
-        images,
+        FitData(images, validation, Normalisation(**normalisation)),
         model.recipe,
-        validation=validation,
-        normalisation=Normalisation(**normalisation),
-        seed=seed_for(seed, f"repeat {repeat}"),
-        device=resolve_device(device),
-        soft_labels=soft_labels,
-        distillation=distillation,
+        LearnOptions(seed=seed_for(seed, f"repeat {repeat}"), device=resolve_device(device)),
+        distillation=Distillation(soft_labels, distillation),
     )
 
 

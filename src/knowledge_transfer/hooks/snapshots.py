@@ -51,7 +51,7 @@ class UnfinishedHooks:
         if store := _store_of(node, catalog):
             self._stores[_checkpoint_of(node)] = store
             self._open[node.name] = stack = ExitStack()
-            stack.enter_context(resume.kept_in(store, every=_seconds()))
+            stack.enter_context(resume.snapshot_to(store, every=_seconds()))
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:

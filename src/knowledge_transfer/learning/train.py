@@ -1,35 +1,31 @@
-"""From a recipe to a checkpoint: what every training node does, taught or not."""
+"""From a recipe to a checkpoint: the work of every training node, with or without a teacher."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import Config
-from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members
 from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.ensembles import fusion
-from knowledge_transfer.learning.ensembles.fusion_weights import FITS
-from knowledge_transfer.learning.evaluation.predict import predict
-from knowledge_transfer.learning.losses.distillation import resolve
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
-from knowledge_transfer.learning.training.loop import Fitted
+from knowledge_transfer.learning.training.loop import FitState
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective
+from knowledge_transfer.learning.training.trainer import FitOptions
 
-GENERATOR = threading.Lock()  # of torch, from which fits draw: one at a time in a process
+GENERATOR = threading.Lock()  # of torch's random generator: one fit at a time draws from it in a process
 
 
 class Normalisation(Config):
@@ -39,121 +35,122 @@ class Normalisation(Config):
     deviation: tuple[float, ...]
 
 
-class ValidationScore(Config):
-    """What validation says of one member: its accuracy, and its part in the fusions that are fitted to its domain.
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """The images that a model learns from, those that validate it, and its normalisation.
 
-    `weight` is its share in `weighted`, `boost` its weight in `boosted`, `layer` its part of the layer of `stacked`,
-    [classes + 1][classes].
+    `image_weights` float [N], of mean 1, multiply the loss of each image (none: all alike).
     """
 
-    domain: str = ALL
-    accuracy: float = Field(ge=0, le=1)
-    weight: float = Field(ge=0, le=1)
-    boost: float = Field(default=0.0, ge=0)
-    layer: tuple[tuple[float, ...], ...] = ()
+    images: ImageSet
+    validation: ImageSet
+    normalisation: Normalisation
+    image_weights: Tensor | None = None
 
-    def part_in(self, rule: str) -> Any:
-        """Return what the fitted fusion `rule` knows of the member."""
-        return {"weighted": self.weight, "boosted": self.boost, "stacked": self.layer}[rule]
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """Where and with which random numbers a model learns.
+
+    `seed` draws fresh weights, the order of the images and dropout. `view_seed` (none: `seed`) draws the views of a
+    model without a teacher. `replicas` devices train the model together, to the same weights up to rounding.
+    """
+
+    seed: int
+    device: torch.device
+    view_seed: int | None = None
+    replicas: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """The soft labels that a model learns from, and how: fitted fusion rules and `top_k` need `validation_scores`."""
+
+    soft_labels: SoftLabels
+    config: DistillationConfig
+    validation_scores: dict[str, ValidationScore] | None = None
+
+    def objective(self, images: ImageSet) -> DistillationObjective:
+        """Return the objective for `images`, the set that was labelled; see `distillation_objective`."""
+        return distillation_objective(self.soft_labels, images, self.config, self.validation_scores)
 
 
 def learn(
     name: str,
     architecture: Architecture,
-    images: ImageSet,
+    data: FitData,
     recipe: Recipe,
+    options: LearnOptions,
     *,
-    validation: ImageSet,
-    normalisation: Normalisation,
-    seed: int,
-    device: torch.device,
     round_: int = 0,
     start: Checkpoint | Pretrained | None = None,
-    soft_labels: SoftLabels | None = None,
-    distillation: DistillationConfig | None = None,
-    validation_scores: dict[str, ValidationScore] | None = None,
-    view_seed: int | None = None,
-    replicas: int = 1,
-    image_weights: Tensor | None = None,
+    distillation: Distillation | None = None,
 ) -> Checkpoint:
     """Return the checkpoint of `name` after `round_`, with its learning curve.
 
-    It starts from `start` (none: fresh weights drawn by `seed`; of pretrained weights all but the last layer). With
-    `soft_labels` and `distillation` it learns from the teachers as well; fitted fusion rules and `top_k` go by
-    `validation_scores`, by member. `view_seed` is for a learner without a teacher that is to see the views of one with.
-    `replicas` devices train it together, to the same weights up to rounding (`launcher.fit`). `image_weights`
-    float [N], of mean 1, weigh each image's loss. Fits in threads of one process wait for each other.
+    The model starts with the weights of `start`: all but the last layer if they are pretrained, fresh ones if there is
+    none. It learns from labels, with `distillation` also from soft labels. Fits in threads of one process wait for each
+    other.
 
-    Raises ValueError when `start` is another architecture, or a checkpoint that answers with other classes, or when
-    there are too few devices or images in a batch for the replicas.
+    Raises ValueError when `start` has another architecture, classes or domain; when soft labels, teachers and heads do
+    not match; and when there are too few devices or images in a batch for the replicas.
     """
-    objective = None
-    if soft_labels is not None and distillation is not None:
-        objective = distillation_objective(soft_labels, images, distillation, validation_scores)
+    objective = None if distillation is None else distillation.objective(data.images)
+    if objective is not None:
         _require_heads(architecture, objective)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
-        network = network_of(architecture, images, normalisation, seed, start)
-        fitted = launcher.fit(
-            network,
-            images,
-            recipe,
-            replicas=replicas,
-            validation=validation,
-            seed=seed,
-            device=device,
-            name=name,
-            objective=objective,
-            view_seed=view_seed,
-            image_weights=image_weights,
-        )
-    parents = _parent(start) | ({} if soft_labels is None else soft_labels.facts.teachers)
-    return record(
-        name,
-        architecture,
-        images,
-        recipe,
-        fitted,
-        normalisation=normalisation,
-        seed=seed,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        round_=round_,
-        distillation=distillation,
-        parents=parents,
-    )
+        network = network_of(architecture, data.images, data.normalisation, options.seed, start)
+        given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)
+        fitted = launcher.fit(network, data.images, recipe, given, data.validation, options.replicas)
+    lineage = Lineage(round_, start, distillation)
+    return record(name, network, architecture, data, recipe, fitted, options.seed, lineage)
+
+
+@dataclass(frozen=True, eq=False)
+class Lineage:
+    """What a model descends from: the round, the weights that it started with, and its teachers."""
+
+    round_: int = 0
+    start: Checkpoint | Pretrained | None = None
+    distillation: Distillation | None = None
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """The hash of the weights of each parent, by key."""
+        start = self.start.facts if isinstance(self.start, Checkpoint) else self.start
+        parents = {} if start is None else {start.origin if isinstance(start, Pretrained) else start.key: start.sha256}
+        return parents | ({} if self.distillation is None else self.distillation.soft_labels.facts.teachers)
 
 
 def record(
     name: str,
+    network: Network,
     architecture: Architecture,
-    images: ImageSet,
+    data: FitData,
     recipe: Recipe,
-    fitted: Fitted,
-    *,
-    normalisation: Normalisation,
+    fitted: FitState,
     seed: int,
-    parameters: int,
-    round_: int = 0,
-    distillation: DistillationConfig | None = None,
-    parents: dict[str, str] | None = None,
+    lineage: Lineage,
 ) -> Checkpoint:
-    """Return the checkpoint of a fit, with all that is known of how it came about."""
+    """Return the checkpoint of a fit, with all facts of its origin."""
+    images, distillation = data.images, lineage.distillation
     facts = Facts(
         name=name,
-        round=round_,
+        round=lineage.round_,
         domain=images.domain,
         architecture=architecture,
         class_names=images.class_names,
         channels=images.images.shape[1],
         image_size=images.images.shape[2],
-        mean=normalisation.mean,
-        deviation=normalisation.deviation,
-        parameters=parameters,
+        mean=data.normalisation.mean,
+        deviation=data.normalisation.deviation,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
         seed=seed,
         images_sha256=images.sha256,
         recipe=recipe.model_dump(mode="json"),
-        distillation=None if distillation is None else distillation.model_dump(mode="json"),
-        parents=parents or {},
+        distillation=None if distillation is None else distillation.config.model_dump(mode="json"),
+        parents=lineage.parents,
         metrics=fitted.metrics,
         sha256=weights_sha256(fitted.state),
     )
@@ -176,7 +173,7 @@ def distillation_objective(
         if validation_scores is None:
             raise ValueError(f"top_k and the {distillation.fusion} fusion need the members' validation scores")
         members = best_members(validation_scores, distillation.top_k)
-        weights = {key: validation_scores[key].part_in(distillation.fusion) for key in members} if is_fitted else None
+        weights = {key: validation_scores[key].fitted[distillation.fusion] for key in members} if is_fitted else None
     if distillation.fusion == fusion.SEPARATE:
         teacher_logits = soft_labels.member_logits(images, members=members)
     else:
@@ -185,7 +182,7 @@ def distillation_objective(
         )
     return DistillationObjective(
         teacher_logits=teacher_logits,
-        soft_loss=resolve(distillation.loss, {"temperature": distillation.temperature, **distillation.loss_options}),
+        soft_loss=distillation.soft_loss,
         alpha=distillation.alpha,
         view_seed=soft_labels.facts.view_seed,
         gamma=distillation.gamma,
@@ -195,22 +192,7 @@ def distillation_objective(
 def _require_heads(architecture: Architecture, objective: DistillationObjective) -> None:
     members = objective.teacher_logits.shape[2] if objective.teacher_logits.ndim == 4 else None
     if members is not None and architecture.heads not in (1, members):
-        raise ValueError(f"{members} teachers kept apart, but {architecture.heads} heads: set heads to {members} or 1")
-
-
-def best_members(validation_scores: dict[str, ValidationScore], top_k: int | None) -> tuple[str, ...]:
-    """Return the keys of each domain's `top_k` members (none: all) that are best on validation, in roster order."""
-    chosen: set[str] = set()
-    for domain in {score.domain for score in validation_scores.values()}:
-        rivals = [key for key in validation_scores if validation_scores[key].domain == domain]
-        chosen |= set(sorted(rivals, key=lambda key: -validation_scores[key].accuracy)[:top_k])
-    return tuple(key for key in validation_scores if key in chosen)
-
-
-def _parent(start: Checkpoint | Pretrained | None) -> dict[str, str]:
-    if start is None:
-        return {}
-    return {start.origin: start.sha256} if isinstance(start, Pretrained) else {start.facts.key: start.facts.sha256}
+        raise ValueError(f"{members} separate teachers, but {architecture.heads} heads: set heads to {members} or 1")
 
 
 def network_of(
@@ -220,7 +202,10 @@ def network_of(
     seed: int,
     start: Checkpoint | Pretrained | None = None,
 ) -> Network:
-    """Return the network that a fit begins with: that of `start`, or with weights drawn by `seed`."""
+    """Return the network that a fit starts with: that of `start`, or one with weights drawn by `seed`.
+
+    Raises ValueError when `start` does not fit the architecture or the images.
+    """
     if isinstance(start, Checkpoint):
         start.require(architecture, images)
         return start.build()
@@ -240,29 +225,8 @@ def network_of(
 
 
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distillation: DistillationConfig) -> ImageSet:
-    """Return the images through which knowledge passes: the transfer set, joined by the student set if so taught."""
+    """Return the images of a distillation: the transfer set, with `student_set` joined by the student set."""
     return transfer_images.join(student_images) if distillation.student_set else transfer_images
-
-
-def rank(members: list[Checkpoint], validation: ImageSet, *, device: torch.device) -> dict[str, ValidationScore]:
-    """Return each member's score on the validation images of its domain, by key, in the given order."""
-    validation_scores: dict[str, ValidationScore] = {}
-    for domain in dict.fromkeys(member.facts.domain for member in members):
-        rivals, images = [member for member in members if member.facts.domain == domain], validation.of(domain)
-        logits = torch.stack([predict(member.build(), images, device=device) for member in rivals])
-        named = score_members([member.facts.key for member in rivals], logits, images.labels)
-        validation_scores |= {key: score.model_copy(update={"domain": domain}) for key, score in named.items()}
-    return {member.facts.key: validation_scores[member.facts.key] for member in members}
-
-
-def score_members(keys: Sequence[str], logits: Tensor, labels: Tensor) -> dict[str, ValidationScore]:
-    """Return the score of each member by its key, from their `logits` [M, N, C] on validation images."""
-    weights, boosts, layers = (fit(logits, labels).tolist() for fit in FITS.values())
-    accuracies = (logits.argmax(2) == labels).float().mean(1).tolist()
-    return {
-        key: ValidationScore(accuracy=accuracy, weight=min(weight, 1.0), boost=boost, layer=layer)
-        for key, accuracy, weight, boost, layer in zip(keys, accuracies, weights, boosts, layers, strict=True)
-    }
 
 
 def teachers_hashes(teachers: Iterable[Checkpoint]) -> dict[str, str]:

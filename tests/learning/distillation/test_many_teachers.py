@@ -14,11 +14,11 @@ from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import teacher_logits
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.by_domain import soft_loss_to
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build, folded, mean_of_heads
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import soft_loss_to
 from tests.conftest import stripes
 
 CPU = torch.device("cpu")
@@ -31,24 +31,24 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return 3 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def gradient(said: Tensor, teacher: Tensor, name: str, temperature: float) -> tuple[float, Tensor]:
+def gradient(logits: Tensor, teacher: Tensor, name: str, temperature: float) -> tuple[float, Tensor]:
     """The soft loss and its gradient by the learner's logits."""
-    said = said.clone().requires_grad_()
+    logits = logits.clone().requires_grad_()
     loss = losses.resolve(name, {"temperature": temperature})
-    batch = len(said)
+    batch = len(logits)
     parts = parts_of(torch.zeros(batch, dtype=torch.int64), stripes(3).blocks, CPU)
-    value = soft_loss_to(loss, said, teacher, torch.zeros(batch, dtype=torch.int64), parts)
-    return float(value.detach()), torch.autograd.grad(value, said)[0]
+    value = soft_loss_to(loss, logits, teacher, torch.zeros(batch, dtype=torch.int64), parts)
+    return float(value.detach()), torch.autograd.grad(value, logits)[0]
 
 
 @pytest.mark.parametrize("name", ["kl", "soft_cross_entropy"])
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("seed", range(5))
-def test_output_avg_and_loss_avg_have_the_same_gradient(name: str, temperature: float, seed: int) -> None:
-    members, said = draw(4, 8, 3, seed=seed), draw(8, 3, seed=seed + 100)
+def test_output_avg_and_loss_avg_share_a_gradient(name: str, temperature: float, seed: int) -> None:
+    members, logits = draw(4, 8, 3, seed=seed), draw(8, 3, seed=seed + 100)
     fused = teacher_logits(members, "mean_probabilities", temperature=temperature)
-    output_avg = gradient(said, fused, name, temperature)
-    loss_avg = gradient(said, members.movedim(0, 1), name, temperature)
+    output_avg = gradient(logits, fused, name, temperature)
+    loss_avg = gradient(logits, members.movedim(0, 1), name, temperature)
     torch.testing.assert_close(output_avg[1], loss_avg[1], atol=1e-6, rtol=1e-5)
     # The two differ by what the teachers disagree, which no learner changes; cross-entropy does not see it.
     mean = (members / temperature).softmax(2).mean(0)
@@ -58,7 +58,7 @@ def test_output_avg_and_loss_avg_have_the_same_gradient(name: str, temperature: 
     assert loss_avg[0] - output_avg[0] == pytest.approx(disagreement, abs=1e-4)
 
 
-def test_mimic_all_is_the_mean_over_heads_of_the_divergence_from_each_teacher() -> None:
+def test_mimic_all_is_the_mean_over_heads() -> None:
     heads, members = draw(8, 2, 3), draw(8, 2, 3, seed=1)
     value, slope = gradient(heads, members, "kl", 2.0)
     expected = [
@@ -75,20 +75,20 @@ def test_mimic_all_is_the_mean_over_heads_of_the_divergence_from_each_teacher() 
 
 
 def test_mimic_all_differs_from_loss_avg() -> None:
-    said, members = draw(8, 3), draw(8, 2, 3, seed=1)
-    one = gradient(said, members, "kl", 1.0)[1]
-    two = gradient(said.unsqueeze(1).expand(-1, 2, -1), members, "kl", 1.0)[1]
+    logits, members = draw(8, 3), draw(8, 2, 3, seed=1)
+    one = gradient(logits, members, "kl", 1.0)[1]
+    two = gradient(logits.unsqueeze(1).expand(-1, 2, -1), members, "kl", 1.0)[1]
     torch.testing.assert_close(two.sum(1), one)
     assert not torch.allclose(two[:, 0], two[:, 1])
 
 
-def test_one_fused_teacher_teaches_the_answer_of_all_heads() -> None:
+def test_a_fused_teacher_trains_all_heads_together() -> None:
     heads, teacher = draw(8, 2, 3), draw(8, 3, seed=1)
     fused = gradient(heads, teacher, "kl", 1.0)[0]
     assert fused == pytest.approx(gradient(mean_of_heads(heads), teacher, "kl", 1.0)[0])
 
 
-def test_the_answer_is_the_mean_of_what_the_heads_say() -> None:
+def test_the_prediction_is_the_mean_over_heads() -> None:
     heads = draw(5, 3, 4)
     torch.testing.assert_close(mean_of_heads(heads).exp(), heads.softmax(2).mean(1))
     assert mean_of_heads(1e4 * heads).isfinite().all()
@@ -122,40 +122,42 @@ def labels(teachers: list[Checkpoint]) -> SoftLabels:
 
 
 def fitted(
-    name: str, architecture: Architecture, *, seed: int = 0, recipe: Recipe = RECIPE, **how: object
+    name: str,
+    architecture: Architecture,
+    *,
+    seed: int = 0,
+    recipe: Recipe = RECIPE,
+    distillation: Distillation | None = None,
 ) -> Checkpoint:
-    images = stripes(30)
-    facts = {"validation": images, "normalisation": NORMALISATION, "seed": seed, "device": CPU}
-    return learn(name, architecture, images, recipe, **facts, **how)  # type: ignore[arg-type]
+    data = FitData(stripes(30), stripes(30), NORMALISATION)
+    return learn(name, architecture, data, recipe, LearnOptions(seed, CPU), distillation=distillation)
 
 
-def test_heads_learn_to_speak_like_their_teachers(teachers: list[Checkpoint], labels: SoftLabels) -> None:
+def test_each_head_learns_from_its_teacher(teachers: list[Checkpoint], labels: SoftLabels) -> None:
     student = fitted(
         "student",
         Architecture(kind="simple_cnn", width=0.5, heads=2),
         recipe=RECIPE.override({"epochs": 30, "learning_rate": 0.05, "views": 1}),
-        soft_labels=labels,
-        distillation=DistillationConfig(fusion="separate", alpha=1, temperature=1),
+        distillation=Distillation(labels, DistillationConfig(fusion="separate", alpha=1, temperature=1)),
     )
     network = student.build()
     with torch.no_grad():
-        said = network.body((stripes(30).images.float() - network.mean) / network.deviation).unflatten(1, (2, -1))
+        logits = network.body((stripes(30).images.float() - network.mean) / network.deviation).unflatten(1, (2, -1))
     own, other = (
-        float(F.kl_div(said.log_softmax(2), p.softmax(2), reduction="batchmean"))
+        float(F.kl_div(logits.log_softmax(2), p.softmax(2), reduction="batchmean"))
         for p in (labels.logits[:, :, 0].float().movedim(0, 1), labels.logits[:, :, 0].float().flip(0).movedim(0, 1))
     )
     assert own < 0.5 * other
     answer = predict(network, stripes(30), device=CPU, precision="fp32")
-    torch.testing.assert_close(answer.exp(), said.softmax(2).mean(1), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(answer.exp(), logits.softmax(2).mean(1), atol=1e-4, rtol=1e-3)
 
 
 def test_as_many_heads_as_teachers(labels: SoftLabels) -> None:
-    with pytest.raises(ValueError, match="2 teachers kept apart, but 3 heads: set heads to 2 or 1"):
+    with pytest.raises(ValueError, match="2 separate teachers, but 3 heads: set heads to 2 or 1"):
         fitted(
             "student",
             Architecture(kind="simple_cnn", width=0.25, heads=3),
-            soft_labels=labels,
-            distillation=DistillationConfig(fusion="separate"),
+            distillation=Distillation(labels, DistillationConfig(fusion="separate")),
         )
 
 

@@ -5,12 +5,11 @@ import torch
 
 from knowledge_transfer.learning.ensembles.boosting import boost, member_weight, reweighted
 from knowledge_transfer.learning.losses import distillation as losses
-from knowledge_transfer.learning.losses.distillation import per_image
-from knowledge_transfer.learning.training.loop import fit
+from knowledge_transfer.learning.losses.objective import DistillationObjective
+from knowledge_transfer.learning.losses.soft_loss import per_image
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective
 from tests.conftest import two_domains
-from tests.learning.training.test_trainer import CPU, QUICK, network, same
+from tests.learning.training.test_trainer import QUICK, same, train
 
 
 def test_the_weight_of_a_member_by_hand():
@@ -31,14 +30,14 @@ def test_the_weights_of_the_images_by_hand():
 def test_a_course_by_hand():
     """Of four images the last is wrong, e = 1/4; then the first two, whose weights are 4/9 of 4, e = 2/9."""
     labels = torch.tensor([0, 1, 2, 0])
-    answers = [torch.tensor([0, 1, 2, 1]), torch.tensor([1, 0, 2, 0]), torch.tensor([0, 1, 2, 0])]
+    predictions = [torch.tensor([0, 1, 2, 1]), torch.tensor([1, 0, 2, 0]), torch.tensor([0, 1, 2, 0])]
     given = []
 
     def train(number, weights):
         given.append(weights)
         return number
 
-    boosted = boost(3, labels, 3, train, lambda number: answers[number])
+    boosted = boost(3, labels, 3, train, lambda number: predictions[number])
     assert boosted.errors == pytest.approx([1 / 4, 2 / 9, 0])
     assert boosted.weights == pytest.approx([math.log(3 * 2), math.log(7 / 2 * 2), math.log(7 * 2)])
     assert given[0] is None, "all alike: the very bits of a fit without weights"
@@ -46,7 +45,7 @@ def test_a_course_by_hand():
     assert given[2].tolist() == pytest.approx([28 / 21, 28 / 21, 4 / 21, 24 / 21])
 
 
-def test_a_guess_has_no_say_and_the_images_weigh_alike_again():
+def test_a_guess_weighs_nothing_and_resets_images():
     labels = torch.tensor([0, 1, 2])
     given = []
     boosted = boost(2, labels, 3, lambda _, weights: given.append(weights), lambda _: torch.tensor([0, 0, 0]))
@@ -55,10 +54,7 @@ def test_a_guess_has_no_say_and_the_images_weigh_alike_again():
 
 
 def weighted(images, weights, objective=None, recipe=QUICK):
-    return fit(
-        network(images), images, recipe, validation=images, seed=0, device=CPU, name="a", objective=objective,
-        image_weights=weights,
-    ).state  # fmt: skip
+    return train(images, recipe, distillation=objective, image_weights=weights).state
 
 
 def objective(loss="kl", alpha=0.5):
@@ -80,8 +76,8 @@ def test_equal_weights_change_nothing_but_rounding(images):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_an_image_of_no_weight_is_not_learned_from(images, alpha):
-    """Neither its label nor what the teacher says of it has any part in the weights."""
+def test_images_without_weight_are_not_learned(images, alpha):
+    """Neither its label nor its soft labels influence the weights."""
     weights = torch.ones(60)
     weights[::2] = 0
     relabelled = type(images)(images.images, images.labels.clone(), images.class_names)
@@ -92,8 +88,8 @@ def test_an_image_of_no_weight_is_not_learned_from(images, alpha):
     assert not same(weighted(images, weights, one), weighted(images, None, one))
 
 
-@pytest.mark.parametrize("name", [name for name in losses.SOFT_LOSSES if name != "dist"])
-def test_a_loss_image_by_image_has_the_mean_of_the_batch(name):
+@pytest.mark.parametrize("name", [name for name, loss in losses.SOFT_LOSSES.items() if not loss.compares_images])
+def test_losses_per_image_average_to_the_batch(name):
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 8, 5, generator=generator)
     labels, loss = torch.arange(8) % 5, losses.resolve(name, {"temperature": 3.0})
@@ -113,6 +109,4 @@ def test_what_cannot_be_weighted_is_refused(images):
 
     both = mix(two_domains())
     with pytest.raises(ValueError, match="a mix of domains"):
-        fit(
-            network(both), both, QUICK, validation=both, seed=0, device=CPU, name="a", image_weights=torch.ones(50)
-        )  # fmt: skip
+        train(both, image_weights=torch.ones(50))

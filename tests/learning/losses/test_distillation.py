@@ -7,7 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.objective import combine
+from knowledge_transfer.learning.losses.soft_loss import SoftLoss, check_shapes, per_image
 
 LABELS = torch.tensor([0, 2, 1, 2])
 
@@ -27,14 +30,14 @@ def gradient(loss: Tensor, student: Tensor) -> Tensor:
     return torch.autograd.grad(loss, student)[0]
 
 
-def test_kl_is_t_squared_times_the_mean_over_the_batch() -> None:
+def test_kl_has_t_squared_and_the_batch_mean() -> None:
     teacher = logits((0.5, 0.5), (0.8, 0.2), temperature=3)
     student = logits((0.8, 0.2), (0.8, 0.2), temperature=3)
     first = 0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(0.5 / 0.2)
     assert losses.kl(student, teacher, LABELS[:2], temperature=3).item() == pytest.approx(9 * first / 2, rel=1e-5)
 
 
-def test_kl_does_not_shrink_with_classes_that_nobody_answers() -> None:
+def test_kl_ignores_classes_of_no_probability() -> None:
     few = losses.kl(logits((0.8, 0.2)), logits((0.5, 0.5)), LABELS[:1], temperature=1)
     absent = torch.full((1, 8), -1e4)
     student, teacher = (torch.cat([z, absent], 1) for z in (logits((0.8, 0.2)), logits((0.5, 0.5))))
@@ -53,14 +56,14 @@ def test_soft_cross_entropy_worked_number() -> None:
     assert value.item() == pytest.approx(-0.5 * math.log(0.8 * 0.2), rel=1e-5)
 
 
-def test_soft_cross_entropy_has_the_gradient_of_kl_without_t_squared() -> None:
+def test_soft_cross_entropy_lacks_only_t_squared_in_gradient() -> None:
     student, teacher = random_pair()
     soft = losses.soft_cross_entropy(student, teacher, LABELS, temperature=3)
     kl = losses.kl(student, teacher, LABELS, temperature=3)
     torch.testing.assert_close(gradient(soft, student), gradient(kl, student) / 9)
 
 
-def test_mean_of_teachers_and_mean_of_losses_have_one_gradient() -> None:
+def test_mean_teacher_and_mean_loss_share_a_gradient() -> None:
     student, _ = random_pair()
     teachers = [random_pair(seed=seed)[1] for seed in (1, 2, 3)]
     mean = torch.stack([(z / 4).softmax(1) for z in teachers]).mean(0)
@@ -77,7 +80,7 @@ def test_mse_worked_number_at_any_temperature() -> None:
         assert value.item() == pytest.approx((2 / 3 + 2 / 9) / 2)
 
 
-def test_mse_is_twice_the_limit_of_kl_for_centred_logits() -> None:
+def test_mse_is_twice_the_limit_of_kl() -> None:
     student, teacher = (z.double() - z.double().mean(1, keepdim=True) for z in random_pair())
     kl = losses.kl(student, teacher, LABELS, temperature=100)
     assert losses.mse(student, teacher, LABELS, temperature=1).item() == pytest.approx(2 * kl.item(), rel=0.03)
@@ -89,7 +92,7 @@ def test_standardised_kl_worked_number() -> None:
     assert value.item() == pytest.approx(4 * math.tanh(0.5), rel=1e-5)
 
 
-def test_standardised_kl_ignores_shift_and_scale_of_either_side() -> None:
+def test_standardised_kl_ignores_shift_and_scale() -> None:
     student, teacher = random_pair()
     plain = losses.standardised_kl(student, teacher, LABELS, temperature=2)
     assert plain > 0.1
@@ -181,12 +184,12 @@ def test_every_loss_refuses_a_teacher_that_would_broadcast(name: str, shape: tup
 
 def test_logits_of_other_than_two_dimensions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\[2, 4, 3\] and \[2, 4, 3\]"):
-        losses.check_shapes(torch.zeros(2, 4, 3), torch.zeros(2, 4, 3))
+        check_shapes(torch.zeros(2, 4, 3), torch.zeros(2, 4, 3))
 
 
 @pytest.mark.parametrize("name", losses.SOFT_LOSSES)
 @pytest.mark.parametrize("scale", [0.0, 1e4])
-def test_every_loss_stays_finite_for_flat_and_for_extreme_logits(name: str, scale: float) -> None:
+def test_every_loss_stays_finite_for_extreme_logits(name: str, scale: float) -> None:
     student, teacher = random_pair()
     flat_or_extreme = (student.detach() * scale).requires_grad_()
     for answer in (teacher, teacher * scale):
@@ -198,13 +201,13 @@ def test_every_loss_stays_finite_for_flat_and_for_extreme_logits(name: str, scal
 @pytest.mark.parametrize("nothing", [math.nan, math.inf])
 def test_combine_pins_both_ends(nothing: float) -> None:
     term, broken = torch.tensor(2.0, requires_grad=True), torch.tensor(nothing, requires_grad=True)
-    for total in (losses.combine(term, broken, 1), losses.combine(broken, term, 0)):
+    for total in (combine(term, broken, 1), combine(broken, term, 0)):
         assert total.item() == 2
         assert gradient(total, term).item() == 1
 
 
 def test_combine_weighs_the_soft_loss_with_alpha() -> None:
-    assert losses.combine(torch.tensor(1.0), torch.tensor(5.0), 0.75).item() == 2
+    assert combine(torch.tensor(1.0), torch.tensor(5.0), 0.75).item() == 2
 
 
 def test_resolve_binds_options() -> None:
@@ -234,3 +237,28 @@ def test_hard_and_soft_share_a_scale() -> None:
     student, _ = random_pair()
     certain = F.one_hot(LABELS, 3).float() * 200
     torch.testing.assert_close(losses.kl(student, certain, LABELS, temperature=1), F.cross_entropy(student, LABELS))
+
+
+@pytest.mark.parametrize("name", losses.SOFT_LOSSES)
+def test_the_traits_of_a_loss_are_true(name: str) -> None:
+    """A trait left out of the entry of a new loss fails here."""
+    student, teacher = random_pair()
+    loss = losses.resolve(name, {"temperature": 4.0})
+    value, relabelled = loss(student, teacher, LABELS), loss(student, teacher, LABELS.flip(0))
+    assert loss.reads_labels is not torch.equal(value, relabelled)
+    images = torch.stack([loss(student[[i]], teacher[[i]], LABELS[[i]]) for i in range(len(LABELS))])
+    assert loss.compares_images is not torch.allclose(images.mean(), value)
+
+
+def test_traits_refuse_what_a_loss_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def picky(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
+        return losses.kl(student_logits, teacher_logits, labels, temperature=temperature)
+
+    entry = SoftLoss(picky, reads_labels=True, compares_images=True, needs_logits=True)
+    monkeypatch.setitem(losses.SOFT_LOSSES, entry.name, entry)
+    with pytest.raises(ValueError, match="'picky' reads the labels, alpha 1 withholds them"):
+        DistillationConfig(loss="picky", alpha=1)
+    with pytest.raises(ValueError, match="'picky' compares logits, 'borda' elects one class"):
+        DistillationConfig(loss="picky", fusion="borda")
+    with pytest.raises(ValueError, match="'picky' compares the images of a batch"):
+        per_image(DistillationConfig(loss="picky").soft_loss, *random_pair(), LABELS)

@@ -4,7 +4,7 @@ from torchvision.models import resnet50
 
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.weights import Pretrained
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes
 from tests.learning.models.test_network import make
@@ -18,7 +18,7 @@ def pretrained():
     return Pretrained("imagenet", resnet50().state_dict(), MEAN, DEVIATION)
 
 
-def test_all_layers_but_the_last_start_from_the_weights(pretrained):
+def test_the_last_layer_alone_stays_fresh(pretrained):
     network = make("imagenet_resnet50", classes=3)
     fresh = network.body.fc.weight.clone()
     pretrained.put_into(network)
@@ -48,12 +48,9 @@ def test_a_fit_starts_from_them_and_says_so(pretrained):
     checkpoint = learn(
         "teacher",
         Architecture(kind="imagenet_resnet50", enlarge_to=32),
-        images,
+        FitData(images, images, Normalisation(mean=MEAN, deviation=DEVIATION)),
         Recipe(epochs=1, batch_size=8, learning_rate=1e-6, precision="fp32"),
-        validation=images,
-        normalisation=Normalisation(mean=MEAN, deviation=DEVIATION),
-        seed=0,
-        device=torch.device("cpu"),
+        LearnOptions(seed=0, device=torch.device("cpu")),
         start=pretrained,
     )
     assert len(checkpoint.curve) == 1

@@ -1,4 +1,4 @@
-"""What the recipe's optimizers do to a network's weights."""
+"""The recipe's optimizers and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.models.architecture import Architecture, Kind
+from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
-from knowledge_transfer.learning.training.optimizer import Muon, optimizer_of
+from knowledge_transfer.learning.training.optimizer import Muon, optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
 
 MUON = Recipe(optimizer="muon", learning_rate=0.01, weight_decay=0.0, momentum=0.9)
@@ -60,7 +60,7 @@ def test_the_last_layer_and_all_vectors_are_adams() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
-def test_an_optimizer_goes_on_where_its_state_was_taken(optimizer: str) -> None:
+def test_an_optimizer_continues_from_its_state(optimizer: str) -> None:
     recipe = MUON.override({"optimizer": optimizer})
     nets = [network(), network()]
     first = optimizer_of(with_gradients(nets[0]), recipe)
@@ -73,7 +73,7 @@ def test_an_optimizer_goes_on_where_its_state_was_taken(optimizer: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True))
 
 
-def test_muon_follows_a_network_that_was_given_other_memory() -> None:
+def test_muon_follows_a_network_moved_in_memory() -> None:
     net = with_gradients(network())
     optimizer = Muon(net, MUON)
     for parameter in net.parameters():
@@ -84,7 +84,7 @@ def test_muon_follows_a_network_that_was_given_other_memory() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_fused_optimizer_does_what_the_plain_one_does(optimizer: str) -> None:
+def test_a_fused_optimizer_equals_the_plain_one(optimizer: str) -> None:
     recipe = MUON.override({"optimizer": optimizer, "weight_decay": 0.01})
     ours, plain = with_gradients(network()), with_gradients(network())
     first = optimizer_of(ours, recipe)
@@ -98,7 +98,7 @@ def test_a_fused_optimizer_does_what_the_plain_one_does(optimizer: str) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 @pytest.mark.parametrize("kind", ["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet"])
-def test_gradients_lie_in_memory_like_their_weights(kind: Kind, precision: Literal["bf16", "fp32"]) -> None:
+def test_gradients_lie_in_memory_like_their_weights(kind: str, precision: Literal["bf16", "fp32"]) -> None:
     """A fused optimizer reads both as they lie, and takes the wrong pairs where they lie differently."""
     net = build(Architecture(kind=kind, width=0.25), classes=3, channels=1, image_size=32, mean=(0,), deviation=(1,))
     net = net.to(memory_format=torch.channels_last).train()
@@ -115,3 +115,20 @@ def test_zero_grad_forgets_all_gradients() -> None:
     net = with_gradients(network())
     optimizer_of(net, MUON).zero_grad()
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_the_rate_rises_to_its_peak(schedule: str) -> None:
+    factors = [rate_factor(step, 100, schedule, 0.2) for step in range(100)]
+    assert max(factors) == 1.0
+    assert factors[:20] == sorted(factors[:20])
+    assert all(0 < factor <= 1 for factor in factors)
+
+
+def test_the_schedules_have_their_worked_values() -> None:
+    assert rate_factor(20, 100, "linear", 0.2) == 1
+    assert rate_factor(60, 100, "linear", 0.2) == pytest.approx(0.5)
+    assert rate_factor(60, 100, "cosine", 0.2) == pytest.approx(0.5)
+    assert rate_factor(40, 100, "cosine", 0.2) == pytest.approx(0.853553, abs=1e-6)
+    assert rate_factor(99, 100, "constant", 0.2) == 1
+    assert rate_factor(0, 100, "constant", 0) == 1

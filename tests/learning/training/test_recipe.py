@@ -7,7 +7,7 @@ from knowledge_transfer.learning.training.recipe import Recipe
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"lerning_rate": 0.1}, "unknown key 'lerning_rate'; did you mean 'learning_rate'"),
         ({"learning_rate": float("inf")}, "finite"),
@@ -20,13 +20,13 @@ from knowledge_transfer.learning.training.recipe import Recipe
         ({"augmentation": {"mixup": 0.2, "cutmix": 0.2}}, "cannot be combined"),
     ],
 )
-def test_bad_recipes_are_refused_by_name(knobs, message):
+def test_bad_recipes_are_refused_by_name(settings, message):
     with pytest.raises(ValidationError, match=message):
-        Recipe(**knobs)
+        Recipe(**settings)
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"alpha": 1.5}, "less than or equal to 1"),
         ({"loss": "lk"}, "unknown loss 'lk'; did you mean 'kl'"),
@@ -37,9 +37,9 @@ def test_bad_recipes_are_refused_by_name(knobs, message):
         ({"loss": "dkd", "alpha": 1}, "reads the labels, alpha 1 withholds them"),
     ],
 )
-def test_bad_teaching_is_refused_by_name(knobs, message):
+def test_bad_distillation_is_refused_by_name(settings, message):
     with pytest.raises(ValidationError, match=message):
-        DistillationConfig(**knobs)
+        DistillationConfig(**settings)
 
 
 def test_override_changes_single_knobs_and_checks_them():

@@ -1,18 +1,20 @@
-"""A fit that was cut short ends as if nothing had happened; nobody goes on from what is not theirs or not whole."""
+"""An interrupted fit ends with the same bits; a snapshot of another fit, or a damaged one, is ignored."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.resume import kept_in
-from knowledge_transfer.learning.training.trainer import DistillationObjective
+from knowledge_transfer.learning.training.resume import snapshot_to
+from knowledge_transfer.learning.training.trainer import FitOptions
 from tests.conftest import stripes
 
 CPU = torch.device("cpu")
@@ -25,7 +27,7 @@ RECIPE = Recipe(
     precision="fp32",
     augmentation={"crop": 3, "mixup": 0.5},
 )
-LESSON = DistillationObjective(
+OBJECTIVE = DistillationObjective(
     torch.randn(60, 4, 3, generator=torch.Generator().manual_seed(0)),
     losses.resolve("kl", {"temperature": 2.0}),
     0.5,
@@ -53,10 +55,10 @@ class KilledError(Exception):
 def train(images, recipe=RECIPE, *, store=None, stop_in=None, every=0.0, initial=0, **how):
     """Return the fitted network and the events; `stop_in` the epoch whose end is not survived."""
     torch.manual_seed(initial)
-    heard = []
+    received = []
 
-    def hear(event):
-        heard.append(event)
+    def receive(event):
+        received.append(event)
         if isinstance(event, events.EpochEnded) and event.epoch == stop_in:
             raise KilledError
 
@@ -68,18 +70,17 @@ def train(images, recipe=RECIPE, *, store=None, stop_in=None, every=0.0, initial
         mean=(0.5,),
         deviation=(0.3,),
     )
-    how = {"validation": images, "seed": 0, "device": CPU, "name": "a", "objective": LESSON, **how}
-    events.subscribe(hear)
+    validation = how.pop("validation", images)
+    options = FitOptions(**{"name": "a", "seed": 0, "device": CPU, "distillation": OBJECTIVE, **how})
+    events.subscribe(receive)
     try:
-        if store is None:
-            return fit(network, images, recipe, **how), heard
-        with kept_in(store, every=every):
-            return fit(network, images, recipe, **how), heard
+        with snapshot_to(store, every=every) if store else nullcontext():
+            return fit(network, images, recipe, options, validation=validation), received
     finally:
-        events.unsubscribe(hear)
+        events.unsubscribe(receive)
 
 
-def cut_short(images, recipe=RECIPE, *, epoch=3, **how):
+def interrupted(images, recipe=RECIPE, *, epoch=3, **how):
     store = Memory()
     with pytest.raises(KilledError):
         train(images, recipe, store=store, stop_in=epoch, **how)
@@ -87,7 +88,7 @@ def cut_short(images, recipe=RECIPE, *, epoch=3, **how):
     return store
 
 
-def starts_afresh(images, content, **how):
+def starts_again(images, content, **how):
     """Return whether a fit that finds `content` in its store begins with the first epoch; it is not awaited."""
     try:
         train(images, store=Memory(content), stop_in=1, **how)
@@ -111,36 +112,36 @@ def curve(history):
         {"window": 40, "augmentation": {"mixup": 0}},
     ],
 )
-def test_a_fit_that_was_cut_short_ends_with_the_same_bits(images, changes):
+def test_an_interrupted_fit_ends_with_the_same_bits(images, changes):
     recipe = RECIPE.override(changes)
     whole, _ = train(images, recipe)
-    store = cut_short(images, recipe)
-    again, heard = train(images, recipe, store=store)
-    assert [type(event).__name__ for event in heard] == ["FitStarted", "FitResumed", "EpochEnded", "EpochEnded"]
-    assert heard[1] == events.FitResumed("a", 2)
+    store = interrupted(images, recipe)
+    again, received = train(images, recipe, store=store)
+    assert [type(event).__name__ for event in received] == ["FitStarted", "FitResumed", "EpochEnded", "EpochEnded"]
+    assert received[1] == events.FitResumed("a", 2)
     assert curve(again.history) == curve(whole.history)
     assert curve([again.kept]) == curve([whole.kept])
     assert again.state.keys() == whole.state.keys()
     assert all(torch.equal(again.state[name], whole.state[name]) for name in whole.state)
-    assert store.content is not None, "it stays until somebody knows that the result is safe"
+    assert store.content is not None, "it stays until the result is safe"
 
 
-def test_the_best_epoch_before_the_interruption_is_still_the_best(images):
+def test_the_best_epoch_before_the_interruption_stays_best(images):
     """At this rate the first epochs answer better than the last, so what is kept comes out of the snapshot."""
     recipe = RECIPE.override({"schedule": "constant", "learning_rate": 3.0, "ema": None, "warmup": 0})
     whole, _ = train(images, recipe)
     assert whole.kept.epoch < 3
-    again, _ = train(images, recipe, store=cut_short(images, recipe, epoch=4))
+    again, _ = train(images, recipe, store=interrupted(images, recipe, epoch=4))
     assert again.kept.epoch == whole.kept.epoch
     assert all(torch.equal(again.state[name], whole.state[name]) for name in whole.state)
 
 
-def test_it_can_be_cut_short_again_and_again(images):
-    store = cut_short(images, epoch=2)
+def test_a_fit_can_be_interrupted_again(images):
+    store = interrupted(images, epoch=2)
     with pytest.raises(KilledError):
         train(images, store=store, stop_in=4)
-    again, heard = train(images, store=store)
-    assert heard[1] == events.FitResumed("a", 3)
+    again, received = train(images, store=store)
+    assert received[1] == events.FitResumed("a", 3)
     assert curve(again.history) == curve(train(images)[0].history)
 
 
@@ -150,25 +151,25 @@ OTHERS = {
     "name": {"name": "b"},
     "initial weights": {"initial": 1},
     "validation": {"validation": stripes(30, seed=1)},
-    "no objective": {"objective": None},
-    "teacher": {"objective": replace(LESSON, teacher_logits=LESSON.teacher_logits + 1)},
-    "temperature": {"objective": replace(LESSON, soft_loss=losses.resolve("kl", {"temperature": 3.0}))},
-    "loss": {"objective": replace(LESSON, soft_loss=losses.resolve("mse", {"temperature": 2.0}))},
-    "alpha": {"objective": replace(LESSON, alpha=0.6)},
-    "gamma": {"objective": replace(LESSON, gamma=0.6)},
-    "views": {"objective": replace(LESSON, view_seed=8)},
+    "no objective": {"distillation": None},
+    "teacher": {"distillation": replace(OBJECTIVE, teacher_logits=OBJECTIVE.teacher_logits + 1)},
+    "temperature": {"distillation": replace(OBJECTIVE, soft_loss=losses.resolve("kl", {"temperature": 3.0}))},
+    "loss": {"distillation": replace(OBJECTIVE, soft_loss=losses.resolve("mse", {"temperature": 2.0}))},
+    "alpha": {"distillation": replace(OBJECTIVE, alpha=0.6)},
+    "gamma": {"distillation": replace(OBJECTIVE, gamma=0.6)},
+    "views": {"distillation": replace(OBJECTIVE, view_seed=8)},
     "images": {"images": stripes(60, seed=1), "validation": stripes(60)},
 }
 
 
 @pytest.fixture(scope="module")
 def snapshot():
-    return cut_short(stripes(60), epoch=2).content
+    return interrupted(stripes(60), epoch=2).content
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_another_fit_starts_afresh(images, snapshot, other):
-    assert starts_afresh(**{"images": images, "content": snapshot, **OTHERS[other]})
+def test_another_fit_starts_again(images, snapshot, other):
+    assert starts_again(**{"images": images, "content": snapshot, **OTHERS[other]})
 
 
 def flip(content, position):
@@ -187,36 +188,36 @@ def flip(content, position):
     ],
     ids=["empty", "text", "half", "longer", "digest", "one bit"],
 )
-def test_what_is_damaged_is_ignored(images, snapshot, damage):
-    assert starts_afresh(images, damage(snapshot))
-    assert not starts_afresh(images, snapshot)
+def test_a_damaged_snapshot_is_ignored(images, snapshot, damage):
+    assert starts_again(images, damage(snapshot))
+    assert not starts_again(images, snapshot)
 
 
 @pytest.mark.parametrize(("every", "written"), [(0.0, 3), (1e9, 0)])
-def test_snapshots_are_as_far_apart_as_asked_and_none_follows_the_last_epoch(images, every, written):
+def test_snapshots_keep_their_interval(images, every, written):
     store = Memory()
     train(images, store=store, every=every)
     assert store.written == written
 
 
-def test_a_store_that_fails_does_not_cost_the_fit(images, caplog):
+def test_a_failing_store_does_not_stop_the_fit(images, caplog):
     class Full(Memory):
         def write(self, content):
             raise OSError("no space left on device")
 
     fitted, _ = train(images, store=Full())
     assert curve(fitted.history) == curve(train(images)[0].history)
-    told = [record.message for record in caplog.records if "snapshot" in record.message]
-    assert told == ["no snapshot can be kept (no space left on device): a fit that is cut short now starts afresh"]
+    reported = [record.message for record in caplog.records if "snapshot" in record.message]
+    assert reported == ["no snapshot can be saved (no space left on device): an interrupted fit will start again"]
 
 
-def test_the_time_left_is_told_by_the_epochs_of_this_process(images, snapshot, monkeypatch):
+def test_the_time_left_counts_this_process_alone(images, snapshot, monkeypatch):
     """Each look at the clock is a second later; epoch 1 was another process's, epoch 2 took three looks."""
     clock = iter(range(1000))
     monkeypatch.setattr("knowledge_transfer.learning.training.loop.time.perf_counter", lambda: float(next(clock)))
-    _, heard = train(images, store=Memory(snapshot))
-    assert heard[2].epoch == 2
-    assert heard[2].seconds_left == 3 * 2
+    _, received = train(images, store=Memory(snapshot))
+    assert received[2].epoch == 2
+    assert received[2].seconds_left == 3 * 2
 
 
 def test_without_a_store_nothing_is_computed_for_snapshots(images, monkeypatch):

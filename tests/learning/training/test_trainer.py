@@ -8,19 +8,21 @@ from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.models.weights import cpu_state
-from knowledge_transfer.learning.train import Normalisation, learn
-from knowledge_transfer.learning.training import events, loop
+from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn
+from knowledge_transfer.learning.training import events, trainer
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.trainer import DistillationObjective, TrainingDivergedError
+from knowledge_transfer.learning.training.trainer import FitOptions, TrainingDivergedError
 from tests.conftest import stripes, two_domains
 
 CPU = torch.device("cpu")
 QUICK = Recipe(epochs=2, batch_size=20, learning_rate=0.05, precision="fp32")
 TINY = Architecture(kind="resnet8", width=0.5)
+SEEDED = LearnOptions(seed=1, device=CPU)
 
 
 def network(images, seed=0, kind="resnet8"):
@@ -35,17 +37,16 @@ def network(images, seed=0, kind="resnet8"):
     )
 
 
-def train(images, recipe=QUICK, seed=0, kind="resnet8", objective=None):
-    return fit(
-        network(images, kind=kind),
-        images,
-        recipe,
-        validation=images,
-        seed=seed,
-        device=CPU,
-        name="a",
-        objective=objective,
-    )
+def train(images, recipe=QUICK, seed=0, kind="resnet8", **options):
+    return fit(network(images, kind=kind), images, recipe, FitOptions("a", seed, CPU, **options), validation=images)
+
+
+def kl(temperature=2.0):
+    return losses.resolve("kl", {"temperature": temperature})
+
+
+def data(images):
+    return FitData(images, images, Normalisation(mean=(0.5,), deviation=(0.3,)))
 
 
 def same(one, other):
@@ -74,97 +75,89 @@ def test_a_fit_leaves_the_global_generator_alone(images):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    fit(fresh, images, QUICK, validation=images, seed=0, device=CPU, name="a")
+    fit(fresh, images, QUICK, FitOptions("a", 0, CPU), validation=images)
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_alpha_one_never_reads_a_label(images):
     """Knowledge through images alone: other labels, same weights."""
     teacher = torch.randn(60, 2, 3)
-    objective = DistillationObjective(teacher, losses.resolve("kl", {"temperature": 2.0}), 1.0, view_seed=7)
+    objective = DistillationObjective(teacher, kl(), 1.0, view_seed=7)
     relabelled = type(images)(images.images, images.labels.flip(0), images.class_names)
-    assert same(train(images, objective=objective).state, train(relabelled, objective=objective).state)
+    assert same(train(images, distillation=objective).state, train(relabelled, distillation=objective).state)
 
 
 def test_alpha_zero_is_learning_from_labels(images):
-    objective = DistillationObjective(
-        torch.full((60, 2, 3), torch.nan), losses.resolve("kl", {"temperature": 2.0}), 0.0, view_seed=0
-    )
-    assert same(train(images, objective=objective).state, train(images).state)
+    objective = DistillationObjective(torch.full((60, 2, 3), torch.nan), kl(), 0.0, view_seed=0)
+    assert same(train(images, distillation=objective).state, train(images).state)
 
 
-def test_the_learner_reads_the_soft_label_of_the_view_it_sees(images):
-    """Each view's soft label is one class; after training, the learner says the class of the view."""
+def test_each_view_has_its_own_soft_label(images):
+    """The soft label of each view is another class."""
     recipe = QUICK.override({"epochs": 2, "views": 2})
-    asked = []
+    seen = []
 
     def spy(student_logits, teacher_logits, labels):
-        asked.append(teacher_logits.argmax(1).unique().tolist())
+        seen.append(teacher_logits.argmax(1).unique().tolist())
         return losses.kl(student_logits, teacher_logits, labels, temperature=1.0)
 
     teacher = torch.zeros(60, 2, 3)
     teacher[:, 0, 1] = teacher[:, 1, 2] = 9
-    train(images, recipe, objective=DistillationObjective(teacher, spy, 0.5, view_seed=0))
-    assert asked == [[1]] * 3 + [[2]] * 3
+    train(images, recipe, distillation=DistillationObjective(teacher, spy, 0.5, view_seed=0))
+    assert seen == [[1]] * 3 + [[2]] * 3
 
 
-def test_divergence_stops_the_fit_and_says_where(images):
-    objective = DistillationObjective(
-        torch.full((60, 2, 3), torch.nan), losses.resolve("kl", {"temperature": 2.0}), 0.5, view_seed=0
-    )
+def test_divergence_stops_the_fit_and_names_the_step(images):
+    objective = DistillationObjective(torch.full((60, 2, 3), torch.nan), kl(), 0.5, view_seed=0)
     with pytest.raises(TrainingDivergedError, match=r"a: the loss is nan at epoch 1, step 1 \(learning rate .*lower"):
-        train(images, objective=objective)
+        train(images, distillation=objective)
 
 
-def test_every_epoch_is_announced(images):
-    heard = []
-    events.subscribe(heard.append)
+def test_every_epoch_emits_an_event(images):
+    received = []
+    events.subscribe(received.append)
     try:
         train(images, QUICK.override({"epochs": 3}))
     finally:
-        events.unsubscribe(heard.append)
-    assert isinstance(heard[0], events.FitStarted)
-    assert [event.epoch for event in heard[1:]] == [1, 2, 3]
-    assert heard[-1].seconds_left == 0
+        events.unsubscribe(received.append)
+    assert isinstance(received[0], events.FitStarted)
+    assert [event.epoch for event in received[1:]] == [1, 2, 3]
+    assert received[-1].seconds_left == 0
     train(images)
-    assert len(heard) == 4
+    assert len(received) == 4
 
 
 @pytest.mark.parametrize(("keep", "epoch"), [("best", 2), ("last", 3)])
-def test_the_epoch_that_the_recipe_keeps_is_returned_with_its_metrics(images, keep, epoch, monkeypatch):
+def test_the_kept_epoch_is_returned_with_its_metrics(images, keep, epoch, monkeypatch):
     right, states = iter([10, 50, 20]), []
 
     def scripted(answering, images, **_):
         states.append(cpu_state(answering))
-        answers = images.labels.clone()
-        answers[next(right) :] += 1
-        return torch.nn.functional.one_hot(answers % 3, 3).float()
+        predictions = images.labels.clone()
+        predictions[next(right) :] += 1
+        return torch.nn.functional.one_hot(predictions % 3, 3).float()
 
-    monkeypatch.setattr(loop, "predict", scripted)
+    monkeypatch.setattr(trainer, "predict", scripted)
     fitted = train(images, QUICK.override({"epochs": 3, "keep": keep}))
     assert same(fitted.state, states[epoch - 1])
     assert not same(states[1], states[2])
     assert fitted.metrics["validation_accuracy"] == fitted.history[epoch - 1].validation_accuracy
 
 
-def test_without_a_teacher_the_views_can_be_those_of_another_learner(images):
+def test_views_can_be_shared_without_a_teacher(images):
     recipe = QUICK.override({"augmentation": {"crop": 3}})
-    objective = DistillationObjective(
-        torch.zeros(60, 2, 3), losses.resolve("kl", {"temperature": 1.0}), 0.0, view_seed=9
-    )
-    how = {"validation": images, "seed": 0, "device": CPU, "name": "a"}
-    alone = fit(network(images), images, recipe, view_seed=9, **how).state
-    assert same(alone, fit(network(images), images, recipe, objective=objective, **how).state)
-    assert not same(alone, fit(network(images), images, recipe, **how).state)
+    objective = DistillationObjective(torch.zeros(60, 2, 3), kl(1.0), 0.0, view_seed=9)
+    alone = train(images, recipe, view_seed=9).state
+    assert same(alone, train(images, recipe, distillation=objective).state)
+    assert not same(alone, train(images, recipe).state)
 
 
 def test_fits_in_threads_do_not_disturb_each_other(images):
     """Dropout and order draw from one generator: without a lock, two fits at once would share its numbers."""
-    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
 
     def one(seed):
-        how = {"validation": images, "normalisation": normalisation, "seed": seed, "device": CPU}
-        return learn("a", Architecture(kind="squeezenet", width=0.25), images, QUICK, **how).sha256
+        squeezenet = Architecture(kind="squeezenet", width=0.25)
+        return learn("a", squeezenet, data(images), QUICK, LearnOptions(seed, CPU)).sha256
 
     alone = [one(seed) for seed in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -190,11 +183,9 @@ def test_a_set_smaller_than_a_batch_still_trains():
     assert len(fitted.history) == 2
 
 
-def test_learn_says_what_the_checkpoint_is(images):
-    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
-    how = {"validation": images, "normalisation": normalisation, "seed": 1, "device": CPU}
-    first = learn("a", TINY, images, QUICK, **how)
-    second = learn("a", TINY, images, QUICK, round_=1, start=first, **how)
+def test_learn_records_facts_of_the_checkpoint(images):
+    first = learn("a", TINY, data(images), QUICK, SEEDED)
+    second = learn("a", TINY, data(images), QUICK, SEEDED, round_=1, start=first)
     assert first.facts.key == "a@0"
     assert first.facts.parents == {}
     assert second.facts.parents == {"a@0": first.sha256}
@@ -203,32 +194,28 @@ def test_learn_says_what_the_checkpoint_is(images):
     assert first.facts.images_sha256 == images.sha256
 
 
-def test_a_start_of_another_architecture_or_label_space_is_refused(images):
-    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
-    how = {"validation": images, "normalisation": normalisation, "seed": 1, "device": CPU}
-    start = learn("a", TINY, images, QUICK.override({"epochs": 1}), **how)
+def test_a_start_that_does_not_fit_is_refused(images):
+    start = learn("a", TINY, data(images), QUICK.override({"epochs": 1}), SEEDED)
     with pytest.raises(ValueError, match=r"a@0 is a resnet8 \(width 0.5\), not a simple_cnn"):
-        learn("a", Architecture(kind="simple_cnn"), images, QUICK, start=start, **how)
+        learn("a", Architecture(kind="simple_cnn"), data(images), QUICK, SEEDED, start=start)
     renamed = type(images)(images.images, images.labels, ("x", "y", "z"))
     with pytest.raises(ValueError, match=r"answers with the classes \['class 0'.*the images have \['x'"):
-        learn("a", TINY, renamed, QUICK, start=start, **how)
+        learn("a", TINY, data(renamed), QUICK, SEEDED, start=start)
 
 
-def lesson_of(teacher, alpha, gamma, temperature=2.0):
-    return DistillationObjective(
-        teacher, losses.resolve("kl", {"temperature": temperature}), alpha, view_seed=7, gamma=gamma
-    )
+def objective_of(teacher, alpha, gamma, temperature=2.0):
+    return DistillationObjective(teacher, kl(temperature), alpha, view_seed=7, gamma=gamma)
 
 
 def test_the_loss_of_a_mix_is_its_formula():
     """(1 - alpha) CE + alpha T² KL within the block - gamma log of the block's probability, image by image."""
     mixed = mix(two_domains(6, 4))
     teacher = torch.randn(10, 1, 5, generator=torch.Generator().manual_seed(0)) * 3
-    fitted = train(mixed, QUICK.override({"epochs": 1}), objective=lesson_of(teacher, alpha=0.3, gamma=0.5))
+    fitted = train(mixed, QUICK.override({"epochs": 1}), distillation=objective_of(teacher, alpha=0.3, gamma=0.5))
     with torch.no_grad():
-        answers = network(mixed).train()(mixed.images)
+        logits = network(mixed).train()(mixed.images)
     terms = []
-    for z, taught, label_ in zip(answers, teacher[:, 0], mixed.labels, strict=True):
+    for z, taught, label_ in zip(logits, teacher[:, 0], mixed.labels, strict=True):
         block = slice(0, 3) if label_ < 3 else slice(3, 5)
         p, q = (taught[block] / 2).softmax(0), (z[block] / 2).softmax(0)
         whole = z.softmax(0)
@@ -237,11 +224,11 @@ def test_the_loss_of_a_mix_is_its_formula():
 
 
 @pytest.mark.parametrize(("alpha", "gamma", "untouched"), [(1.0, 0.0, True), (1.0, 0.1, False), (0.9, 0.0, False)])
-def test_a_soft_label_teaches_nothing_about_the_classes_of_another_domain(alpha, gamma, untouched):
+def test_soft_labels_do_not_train_other_domains_classes(alpha, gamma, untouched):
     """Where no image of the signs is seen, their outputs move by labels or by the domain loss alone."""
     digits = mix(two_domains()).subset(torch.arange(30))
     teacher = torch.randn(30, 2, 5, generator=torch.Generator().manual_seed(0))
-    fitted = train(digits, QUICK.override({"weight_decay": 0}), objective=lesson_of(teacher, alpha, gamma))
+    fitted = train(digits, QUICK.override({"weight_decay": 0}), distillation=objective_of(teacher, alpha, gamma))
     *_, weights, biases = fitted.state.values()
     *_, first_weights, first_biases = network(digits).state_dict().values()
     assert not torch.equal(weights[:3], first_weights[:3])
@@ -257,30 +244,24 @@ def test_the_domain_is_learned_without_a_label():
         shuffled[own] = mixed.labels[own].flip(0)
     assert not (shuffled == mixed.labels)[mixed.domains == 1].any()
     relabelled = type(mixed)(mixed.images, shuffled, mixed.class_names, blocks=mixed.blocks)
-    objective = lesson_of(torch.zeros(50, 12, 5), alpha=1.0, gamma=1.0)
+    objective = objective_of(torch.zeros(50, 12, 5), alpha=1.0, gamma=1.0)
     recipe = QUICK.override({"epochs": 12, "batch_size": 10, "learning_rate": 0.02})
-    fitted = train(mixed, recipe, objective=objective)
-    assert same(fitted.state, train(relabelled, recipe, objective=objective).state)
+    fitted = train(mixed, recipe, distillation=objective)
+    assert same(fitted.state, train(relabelled, recipe, distillation=objective).state)
     trained = network(mixed)
     trained.load_state_dict(fitted.state)
     probabilities = predict(trained, mixed, device=CPU).softmax(1)
     assert ((probabilities[:, 3:].sum(1) > 0.5) == (mixed.domains == 1)).float().mean() > 0.9
 
 
-def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
+def test_a_mix_of_one_domain_changes_no_bit(images):
     named = mix({"digits": images})
     recipe = QUICK.override({"augmentation": {"crop": 3, "mixup": 0.5}})
     chain = []
     for each in (images, named):
-        how = {
-            "validation": each,
-            "normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)),
-            "seed": 1,
-            "device": CPU,
-        }
-        student = learn("a", TINY, each, recipe, **how)
+        student = learn("a", TINY, data(each), recipe, SEEDED)
         soft = label([student], each, views=2, view_seed=3, augmentation=recipe.augmentation, device=CPU)
-        target = learn("t", TINY, each, recipe, soft_labels=soft, distillation=DistillationConfig(), **how)
+        target = learn("t", TINY, data(each), recipe, SEEDED, distillation=Distillation(soft, DistillationConfig()))
         chain.append((student, soft, target))
     (student, soft, target), (same_student, same_soft, same_target) = chain
     assert student.sha256 == same_student.sha256
@@ -289,39 +270,24 @@ def test_a_mix_of_one_domain_learns_what_its_images_learn_bit_for_bit(images):
     assert [one.facts.domain for one in (student, target, same_student, same_target)] == ["all"] * 2 + ["digits"] * 2
 
 
-def test_the_whole_way_of_a_mix():
+def test_a_mix_is_distilled_there_and_back():
     """Students of one domain each, a target of both, and back: each has its own classes and its teachers' names."""
     mixed = mix(two_domains())
     recipe = QUICK.override({"epochs": 1, "augmentation": {"cutmix": 1.0}})
-    how = {"normalisation": Normalisation(mean=(0.5,), deviation=(0.3,)), "seed": 1, "device": CPU}
     seen = {"views": 1, "view_seed": 3, "augmentation": recipe.augmentation, "device": CPU}
-    students = [
-        learn(domain, TINY, mixed.of(domain), recipe, validation=mixed.of(domain), **how)
-        for domain in ("digits", "signs")
-    ]
-    distillation = DistillationConfig(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
+    students = [learn(domain, TINY, data(mixed.of(domain)), recipe, SEEDED) for domain in ("digits", "signs")]
+    config = DistillationConfig(loss="dkd", temperature=2.0)  # reads the labels, also those of the partners
     soft = label(students, mixed, **seen)
-    target = learn(
-        "t", TINY, mixed, recipe, validation=mixed, round_=1, soft_labels=soft, distillation=distillation, **how
-    )
+    target = learn("t", TINY, data(mixed), recipe, SEEDED, round_=1, distillation=Distillation(soft, config))
     assert target.facts.class_names == mixed.class_names
     assert target.facts.parents == {student.facts.key: student.sha256 for student in students}
     assert target.curve[0]["loss"] < 100, "minus infinity outside the blocks is not read"
     back = label([target], mixed, **seen)
     for student in students:
         own = mixed.of(student.facts.domain)
-        again = learn(
-            student.facts.name,
-            TINY,
-            own,
-            recipe,
-            validation=own,
-            round_=1,
-            start=student,
-            soft_labels=back.of(mixed, student.facts.domain),
-            distillation=distillation,
-            **how,
-        )
+        distillation = Distillation(back.of(mixed, student.facts.domain), config)
+        name = student.facts.name
+        again = learn(name, TINY, data(own), recipe, SEEDED, round_=1, start=student, distillation=distillation)
         assert again.facts.domain == student.facts.domain
         assert again.facts.class_names == student.facts.class_names
         assert again.facts.parents == {student.facts.key: student.sha256, "t@1": target.sha256}

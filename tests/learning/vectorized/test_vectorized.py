@@ -6,7 +6,7 @@ import torch
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import TrainingDivergedError
@@ -17,6 +17,7 @@ from tests.conftest import stripes
 CPU = torch.device("cpu")
 NORMALISATION = Normalisation(mean=(0.5,), deviation=(0.3,))
 SEEDS = {"one": 3, "two": 4, "three": 5}
+MEMBERS = {name: LearnOptions(seed, CPU, view_seed=9) for name, seed in SEEDS.items()}
 QUICK = Recipe(epochs=2, batch_size=20, learning_rate=0.02, precision="fp32")
 TEMPERATURES = {"kl": 4.0, "soft_cross_entropy": 4.0, "mse": 1.0, "dkd": 4.0, "dist": 1.0}
 
@@ -26,10 +27,13 @@ def tiny(kernel=3, normalise=True, hidden=(8,)):
     return Architecture(kind="cnn", layers=layers)
 
 
-def both(images, recipe=QUICK, architecture=None, **how):
-    given = {"validation": images, "normalisation": NORMALISATION, "device": CPU, "view_seed": 9, **how}
-    architecture = architecture or tiny()
-    return (learn_members("all", SEEDS, architecture, images, recipe, stack=s, **given) for s in (True, False))
+def members(images, recipe=QUICK, architecture=None, *, stack, options=MEMBERS, normalisation=NORMALISATION, **how):
+    data = FitData(images, images, normalisation)
+    return learn_members("cell", options, architecture or tiny(), data, recipe, stack=stack, **how)
+
+
+def both(*given, **how):
+    return (members(*given, stack=stack, **how) for stack in (True, False))
 
 
 def assert_alike(stacked, loop, tolerance=2e-4):
@@ -48,7 +52,7 @@ def assert_alike(stacked, loop, tolerance=2e-4):
 
 @pytest.mark.parametrize("kernel", [3, 4])
 @pytest.mark.parametrize("normalise", [True, False])
-def test_stacked_members_are_those_of_a_loop(images, kernel, normalise):
+def test_stacked_members_equal_those_of_a_loop(images, kernel, normalise):
     assert_alike(*both(images, architecture=tiny(kernel, normalise)))
 
 
@@ -63,24 +67,29 @@ def test_stacked_members_are_those_of_a_loop(images, kernel, normalise):
         {"views": 1, "schedule": "cosine", "nesterov": False},
     ],
 )
-def test_every_knob_does_to_each_what_it_does_alone(images, changes):
+def test_every_setting_acts_on_each_network_alone(images, changes):
     assert_alike(*both(images, QUICK.override(changes)))
 
 
 def test_views_of_their_own(images):
-    assert_alike(*both(images, QUICK.override({"augmentation": {"crop": 3}}), view_seed=None))
+    own = {name: LearnOptions(seed, CPU) for name, seed in SEEDS.items()}
+    assert_alike(*both(images, QUICK.override({"augmentation": {"crop": 3}}), options=own))
 
 
 @pytest.mark.parametrize("loss", TEMPERATURES)
-def test_each_learns_from_the_soft_labels_as_if_alone(images, loss):
+def test_each_network_learns_from_its_own_batch(images, loss):
     """`dist` compares the images of a batch: it must not see those of another member."""
     teacher = learn(
-        "teacher", tiny(), images, QUICK, validation=images, normalisation=NORMALISATION, seed=1, device=CPU
+        "teacher",
+        tiny(),
+        FitData(images, images, NORMALISATION),
+        QUICK,
+        LearnOptions(seed=1, device=CPU),
     )
     recipe = QUICK.override({"views": 1})
     labels = label([teacher], images, views=1, view_seed=9, augmentation=recipe.augmentation, device=CPU)
-    distillation = DistillationConfig(alpha=0.7, temperature=TEMPERATURES[loss], loss=loss)
-    assert_alike(*both(images, recipe, soft_labels=labels, distillation=distillation, view_seed=None))
+    config = DistillationConfig(alpha=0.7, temperature=TEMPERATURES[loss], loss=loss)
+    assert_alike(*both(images, recipe, distillation=Distillation(labels, config)))
 
 
 def test_every_member_has_memory_of_its_own(images):
@@ -96,31 +105,25 @@ def test_coloured_images(images):
     assert_alike(*both(coloured, normalisation=normalisation))
 
 
-def test_members_are_told_of_as_one_fit(images):
-    heard = []
-    events.subscribe(heard.append)
+def test_members_are_reported_as_one_fit(images):
+    received = []
+    events.subscribe(received.append)
     for stacked in (True, False):
-        heard.clear()
-        learn_members(
-            "cell", SEEDS, tiny(), images, QUICK, device=CPU, stack=stacked, validation=images,
-            normalisation=NORMALISATION,
-        )  # fmt: skip
-        assert {event.model for event in heard} == {"cell"}
+        received.clear()
+        members(images, stack=stacked)
+        assert {event.model for event in received} == {"cell"}
         epochs = 2 if stacked else 6
-        assert [event.epoch for event in heard[1:]] == list(range(1, epochs + 1))
-        assert {event.epochs for event in heard} == {epochs}
-    events.unsubscribe(heard.append)
+        assert [event.epoch for event in received[1:]] == list(range(1, epochs + 1))
+        assert {event.epochs for event in received} == {epochs}
+    events.unsubscribe(received.append)
 
 
-def test_a_loss_that_is_no_number_names_the_member(images):
+def test_divergence_names_the_member(images):
     with pytest.raises(TrainingDivergedError, match=r"one: the loss is .* at epoch 1"):
-        learn_members(
-            "all", SEEDS, tiny(normalise=False), images, QUICK.override({"learning_rate": 1e30}), device=CPU,
-            stack=True, validation=images, normalisation=NORMALISATION,
-        )  # fmt: skip
+        members(images, QUICK.override({"learning_rate": 1e30}), tiny(normalise=False), stack=True)
 
 
-def test_members_are_stacked_where_it_was_measured_to_pay(images):
+def test_members_are_stacked_where_that_is_faster(images):
     wide = Architecture(kind="cnn", layers={"convolutions": [[4], [8]], "hidden": [8]})
     gpu = torch.device("cuda")
     assert is_faster(tiny(), images, 6, CPU)

@@ -1,4 +1,4 @@
-"""One fit on several devices of this machine: a process for each; this one only listens."""
+"""One fit on several devices of this machine: a process for each, while this one receives their messages."""
 
 from __future__ import annotations
 
@@ -12,61 +12,62 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distributed import process
-from knowledge_transfer.learning.distributed.worker import Failure, Message, RankKilledError, Work, nearness, take_part
+from knowledge_transfer.learning.distributed.worker import (
+    Failure,
+    Message,
+    RankKilledError,
+    Work,
+    distance_to_cause,
+    run_rank,
+)
 from knowledge_transfer.learning.models.network import Network
-from knowledge_transfer.learning.training import events, loop, resume
-from knowledge_transfer.learning.training.loop import Fitted
+from knowledge_transfer.learning.training import events, loop
+from knowledge_transfer.learning.training.loop import FitState
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.learning.training.sharding import Share
+from knowledge_transfer.learning.training.resume import snapshot_target
+from knowledge_transfer.learning.training.sharding import Shard
+from knowledge_transfer.learning.training.trainer import FitOptions
 
-_GRACE = 3.0  # seconds for the ranks to end by themselves, or to say more, once one is done or has failed
+_GRACE = 3.0  # seconds for the ranks to end or to send more, once one is done or has failed
 
 
 def fit(
-    network: Network,
-    images: ImageSet,
-    recipe: Recipe,
-    *,
-    replicas: int = 1,
-    device: torch.device,
-    name: str,
-    **how: Any,
-) -> Fitted:
-    """Train as `loop.fit` does, which takes `how`, with every batch shared out among `replicas` devices.
+    network: Network, images: ImageSet, recipe: Recipe, options: FitOptions, validation: ImageSet, replicas: int = 1
+) -> FitState:
+    """Train as `loop.fit` does, with every batch divided among `replicas` devices.
 
-    On CUDA these are cuda:0 and on; on the CPU they are processes that divide the threads. The batch stays the
-    recipe's: batch statistics, losses and, on the CPU, dropout masks are those of the whole batch, so the result is one
-    device's up to rounding. After three epochs, weights and losses in float64 are within 1e-5; in float32 the losses of
-    a ResNet8 at a small rate within 1e-3, while a deep network makes as much of rounding as of first weights that
-    differ by 1e-6. `network` itself is not changed.
+    On CUDA these are cuda:0 and on; on the CPU they are processes that divide the threads. The batch size stays the
+    recipe's: batch statistics, losses and, on the CPU, dropout masks are those of the whole batch. The result equals
+    one device's up to rounding: after three epochs in float64 within 1e-5, the losses of a ResNet8 at a small rate in
+    float32 within 1e-3. A deep network amplifies rounding like a change of 1e-6 in its first weights. `network` itself
+    is not changed.
 
-    Raises ValueError, before anything is started, where devices or images in a batch are too few, or for a `window`;
-    what a rank raises, its traceback as the cause; RankKilledError, naming it, when a rank is killed.
+    Raises ValueError, before any process starts, for too few devices or images in a batch, and for a `window`. Raises
+    the error of a rank with its traceback as the cause, and RankKilledError, naming the rank, when one is killed.
     """
     if replicas == 1:
-        return loop.fit(network, images, recipe, device=device, name=name, **how)
-    _require(replicas, device, min(recipe.batch_size, len(images)))
+        return loop.fit(network, images, recipe, options, validation)
+    _require(replicas, options.device, min(recipe.batch_size, len(images)))
     if recipe.window is not None:
         raise ValueError("a window of images is for one device, replicas have all of them: leave window out")
-    how |= {"device": device, "name": name}
     threads = max(1, torch.get_num_threads() // replicas)
+    ranks: list[_Rank] = []
     with TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder:
-        # Plain bytes: torch's own pickling between processes fills /dev/shm, which has 64 MiB in many a container.
-        work = pickle.dumps(Work(network, images, recipe, how, resume.keeping(), folder, threads))
-        ranks: list[_Rank] = []
+        work = Work(network, images, recipe, options, validation, snapshot_target(), folder, threads)
         try:
-            # One by one, so that those that were started are stopped if the next cannot be.
+            # One by one, so that the ranks that run are stopped if the next cannot be started.
             for number in range(replicas):
-                ranks.append(_Rank.start(number, replicas, name))  # noqa: PERF401
+                ranks.append(_Rank.start(Shard(number, replicas), options.name))  # noqa: PERF401
+            # Plain bytes: torch's own pickling between processes fills /dev/shm, which has 64 MiB in many a container.
+            content = pickle.dumps(work)
             for rank in ranks:
-                rank.send(work)
-            return _listen(ranks)
+                rank.send(content)
+            return _collect(ranks)
         finally:
             process.stop([rank.process for rank in ranks], _GRACE)
             for rank in ranks:
@@ -86,12 +87,12 @@ def _require(replicas: int, device: torch.device, batch: int) -> None:
     if device.type == "cuda" and torch.cuda.device_count() < replicas:
         raise ValueError(f"{replicas} replicas need as many GPUs, here are {torch.cuda.device_count()}")
     if batch < replicas:
-        raise ValueError(f"a batch of {batch} images cannot be shared out among {replicas} replicas")
+        raise ValueError(f"a batch of {batch} images cannot be divided among {replicas} replicas")
 
 
 @dataclass
 class _Rank:
-    """A rank as its parent sees it."""
+    """The process of a rank, and the connection to it."""
 
     title: str
     process: BaseProcess
@@ -99,38 +100,38 @@ class _Rank:
     has_failed: bool = False
 
     @staticmethod
-    def start(number: int, ranks: int, name: str) -> _Rank:
+    def start(shard: Shard, name: str) -> _Rank:
         ours, theirs = multiprocessing.Pipe()
-        title = f"rank {number} of {name}"
+        title = f"rank {shard.rank} of {name}"
         with theirs:  # open in the rank alone, so that the pipe ends with it
-            child = process.start(take_part, theirs, Share(number, ranks), name=title)
-        return _Rank(title, child, ours)
+            return _Rank(title, process.start(run_rank, theirs, shard, name=title), ours)
 
-    def send(self, work: bytes) -> None:
-        # A rank that is dead already cannot be told anything; it is heard of as soon as somebody listens.
+    def send(self, content: bytes) -> None:
+        # The death of a rank is reported by `receive`.
         with suppress(OSError):
-            self.connection.send_bytes(work)
+            self.connection.send_bytes(content)
 
-    def hear(self) -> Message | None:
+    def receive(self) -> Message | None:
         """Return the next message; at the end of the pipe a Failure if the rank died without one, then none."""
         try:
             message: Message = pickle.loads(self.connection.recv_bytes())  # noqa: S301 - its own
         except (EOFError, OSError):
             self.process.join(_GRACE)
-            if self.has_failed or self.process.exitcode == 0:
+            exitcode = self.process.exitcode
+            if self.has_failed or exitcode == 0:
                 return None
-            end = RankKilledError(f"{self.title} {process.how_it_ended(self.process.exitcode)}")
-            message = Failure(end, "", time.monotonic(), self.process.exitcode)
+            killed = RankKilledError(f"{self.title} {process.how_it_ended(exitcode)}")
+            message = Failure(killed, "", time.monotonic(), exitcode)
         self.has_failed = isinstance(message, Failure)
         return message
 
 
-def _listen(ranks: Sequence[_Rank]) -> Fitted:
-    """Return what rank 0 made, its events emitted here; raise the failure that the others come from."""
-    fitted: Fitted | None = None
+def _collect(ranks: Sequence[_Rank]) -> FitState:
+    """Return the result of rank 0 and emit its events; raise the failure that caused the others."""
+    fitted: FitState | None = None
     failures: list[tuple[_Rank, Failure]] = []
     for rank, message in _messages(ranks):
-        if isinstance(message, Fitted):
+        if isinstance(message, FitState):
             fitted = message
         elif isinstance(message, Failure):
             failures.append((rank, message))
@@ -140,23 +141,23 @@ def _listen(ranks: Sequence[_Rank]) -> Fitted:
         return fitted
     if not failures:
         raise RuntimeError(f"{ranks[0].title} ended and left no result")
-    rank, failure = min(failures, key=lambda each: nearness(each[1]))
+    rank, failure = min(failures, key=lambda each: distance_to_cause(each[1]))
     raise failure.error from RuntimeError(f"in {rank.title}:\n{failure.trace}") if failure.trace else None
 
 
 def _messages(ranks: Sequence[_Rank]) -> Iterator[tuple[_Rank, Message]]:
-    """Yield what the ranks say until all have ended, or, once one is done or has failed, for _GRACE seconds more."""
-    speaking, deadline = list(ranks), math.inf
-    while speaking:
-        left = deadline - time.monotonic()
-        ready = wait([rank.connection for rank in speaking], None if math.isinf(left) else max(0.0, left))
+    """Yield messages until all ranks have ended, or for _GRACE seconds after the first is done or has failed."""
+    open_ranks, deadline = list(ranks), math.inf
+    while open_ranks:
+        left = None if math.isinf(deadline) else max(0.0, deadline - time.monotonic())
+        ready = wait([rank.connection for rank in open_ranks], left)
         if not ready:
             return
-        for rank in [rank for rank in speaking if rank.connection in ready]:
-            message = rank.hear()
+        for rank in [rank for rank in open_ranks if rank.connection in ready]:
+            message = rank.receive()
             if message is None:
-                speaking.remove(rank)
+                open_ranks.remove(rank)
                 continue
-            if isinstance(message, Fitted | Failure):
+            if isinstance(message, FitState | Failure):
                 deadline = min(deadline, time.monotonic() + _GRACE)
             yield rank, message

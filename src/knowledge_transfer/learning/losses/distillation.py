@@ -1,30 +1,22 @@
-"""Soft losses: how far a learner's logits are from its teacher's, each formula once, beside its source.
+"""Soft losses: how far a student's logits are from its teacher's, each formula once, beside its source.
 
-Every loss takes `student_logits` and `teacher_logits` [B, C], `labels` int64 [B] and a temperature, and returns a
-float32 scalar, the mean over the batch; the gradient reaches the student alone. Raises ValueError when shapes differ.
+Every loss takes `student_logits` and `teacher_logits` [B, C], `labels` int64 [B] and a temperature. It returns the mean
+over the batch, a float32 scalar; the gradient reaches the student alone. Raises ValueError when the shapes differ.
+A new loss is a function here and one entry, with its traits, in `SOFT_LOSSES`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from knowledge_transfer.learning.config import did_you_mean
-
-
-class SoftLoss(Protocol):
-    """A loss of this module; further keyword options have the published values as defaults."""
-
-    def __call__(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, /, *, temperature: float
-    ) -> Tensor:
-        """Return the mean over the batch, a float32 scalar."""
+from knowledge_transfer.learning.losses.soft_loss import SoftLoss, check_shapes
 
 
 def kl(student_logits: Tensor, teacher_logits: Tensor, _labels: Tensor, *, temperature: float) -> Tensor:
@@ -124,8 +116,8 @@ def adaptive_confidence(
     """Return the mean of (1 - b) T² KL(p ‖ q) + b CE(q, argmax q) in nats (Guo 2024, arXiv 2402.03749).
 
     b = e^s / (e^s + e^t) per image, without gradient, where s = CE(q, argmax q) / sharpness and t = CE(q, argmax p) /
-    sharpness, at temperature 1: 1/2 where student and teacher answer alike, less the more sure the student is of
-    another answer. `sharpness` is the authors' threshold: 0.5 on CIFAR-100, 4 on ImageNet.
+    sharpness, at temperature 1: 1/2 where student and teacher predict the same class, less the surer the student
+    is of another. `sharpness` is the authors' threshold: 0.5 on CIFAR-100, 4 on ImageNet.
     """
     student, teacher = _prepare(student_logits, teacher_logits)
     own = F.cross_entropy(student, student.argmax(dim=1), reduction="none")
@@ -136,62 +128,35 @@ def adaptive_confidence(
 
 
 SOFT_LOSSES: dict[str, SoftLoss] = {
-    "kl": kl,
-    "soft_cross_entropy": soft_cross_entropy,
-    "mse": mse,
-    "standardised_kl": standardised_kl,
-    "dkd": dkd,
-    "dist": dist,
-    "adaptive_confidence": adaptive_confidence,
+    loss.name: loss
+    for loss in (
+        SoftLoss(kl),
+        SoftLoss(soft_cross_entropy),
+        SoftLoss(mse, needs_logits=True),
+        SoftLoss(standardised_kl),
+        SoftLoss(dkd, reads_labels=True),
+        SoftLoss(dist, compares_images=True),
+        SoftLoss(adaptive_confidence),
+    )
 }
 
 
-def resolve(name: str, options: Mapping[str, float]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return the loss called `name`, of student, teacher and labels, with `options` bound, `temperature` among them.
+def resolve(name: str, options: Mapping[str, float]) -> SoftLoss:
+    """Return the loss called `name` with `options` bound, `temperature` among them.
 
-    Raises ValueError for an unknown loss, an option this loss does not take, or a missing temperature.
+    Raises ValueError for an unknown loss, an option that this loss does not take, or a missing temperature.
     """
     if name not in SOFT_LOSSES:
         raise ValueError(f"unknown loss '{name}'{did_you_mean(name, SOFT_LOSSES)}")
     loss = SOFT_LOSSES[name]
-    parameters = inspect.signature(loss).parameters.values()
+    parameters = inspect.signature(loss.function).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
     for option in options:
         if option not in known:
             raise ValueError(f"loss '{name}' takes no option '{option}'{did_you_mean(option, known)}")
     if "temperature" not in options:
         raise ValueError(f"loss '{name}' needs a temperature")
-    return partial(loss, **options)
-
-
-def per_image(
-    loss: Callable[[Tensor, Tensor, Tensor], Tensor], student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
-) -> Tensor:
-    """Return what `loss`, a mean over images, says of each image alone, [B]. Raises ValueError for `dist`.
-
-    That one compares the images of a batch with each other, and says nothing of one image.
-    """
-    if isinstance(loss, partial) and loss.func is dist:
-        raise ValueError("loss 'dist' compares the images of a batch and cannot weight each of them: choose 'kl'")
-    check_shapes(student_logits, teacher_logits)
-    alone = torch.vmap(lambda student, teacher, label: loss(student[None], teacher[None], label[None]))
-    each: Tensor = alone(student_logits, teacher_logits, labels)
-    return each
-
-
-def combine(soft: Tensor, hard: Tensor, alpha: float) -> Tensor:
-    """Return alpha * soft + (1 - alpha) * hard; alpha 1 and 0 return the one term itself."""
-    # Zero times NaN or infinity is NaN: a term of no weight must not be multiplied in.
-    if alpha == 1:
-        return soft
-    return hard if alpha == 0 else alpha * soft + (1 - alpha) * hard
-
-
-def check_shapes(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    """Raise ValueError unless both are [B, C] of one shape: torch would broadcast a teacher of [B, 1] silently."""
-    if student_logits.ndim != 2 or student_logits.shape != teacher_logits.shape:
-        shapes = f"{list(student_logits.shape)} and {list(teacher_logits.shape)}"
-        raise ValueError(f"student and teacher logits must both be [batch, classes], got {shapes}")
+    return replace(loss, options=dict(options))
 
 
 def _prepare(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,1 +1,1 @@
-"""From a network and images to trained weights."""
+"""Training: from a network and images to trained weights."""

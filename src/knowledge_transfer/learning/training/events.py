@@ -1,4 +1,4 @@
-"""What a fit tells whoever listens while it runs: progress lines and experiment trackers subscribe here."""
+"""Events of a running fit: progress lines and experiment trackers subscribe here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FitStarted:
 
 @dataclass(frozen=True)
 class FitResumed:
-    """A fit that was cut short goes on; `epoch` is the last one that is over, counted from 1."""
+    """An interrupted fit continues; `epoch` is the last one that was completed, counted from 1."""
 
     model: str
     epoch: int
@@ -49,7 +49,7 @@ class EpochEnded:
 Event = FitStarted | FitResumed | EpochEnded
 Listener = Callable[[Event], None]
 
-# Per context, not per process: nodes that run in threads of one process must not hear each other's fits.
+# Per context, not per process: nodes in threads of one process must not receive events of each other's fits.
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
 
 
@@ -71,16 +71,16 @@ def emit(event: Event) -> None:
 
 
 @contextmanager
-def told_as(change: Callable[[Event], Event | None]) -> Iterator[None]:
-    """Let listeners hear what `change` makes of each event of the block; nothing where it returns none."""
+def reported_as(change: Callable[[Event], Event | None]) -> Iterator[None]:
+    """Within the block, pass listeners `change(event)` in place of each event; nothing where that is none."""
     before = _listeners.get()
 
-    def hear(event: Event) -> None:
-        if (told := change(event)) is not None:
+    def report(event: Event) -> None:
+        if (changed := change(event)) is not None:
             for listener in before:
-                listener(told)
+                listener(changed)
 
-    token = _listeners.set((hear,))
+    token = _listeners.set((report,))
     try:
         yield
     finally:

@@ -3,143 +3,168 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.models.network import Network
-from knowledge_transfer.learning.models.weights import cpu_state
 from knowledge_transfer.learning.training import events
+from knowledge_transfer.learning.training.events import EpochEnded
+from knowledge_transfer.learning.training.optimizer import Updater
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.resume import Snapshots, identity
-from knowledge_transfer.learning.training.sharding import ALONE, Share
-from knowledge_transfer.learning.training.trainer import DistillationObjective, Trainer
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The weights that the recipe says to keep, on the CPU, one row per epoch, and the row of the weights kept."""
-
-    state: dict[str, Tensor]
-    history: list[events.EpochEnded]
-    kept: events.EpochEnded
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Losses and accuracies of the epoch whose weights these are."""
-        return {
-            "loss": self.kept.loss,
-            "accuracy": self.kept.accuracy,
-            "validation_loss": self.kept.validation_loss,
-            "validation_accuracy": self.kept.validation_accuracy,
-        }
-
-
-def fit(
-    network: Network,
-    images: ImageSet,
-    recipe: Recipe,
-    *,
-    validation: ImageSet,
-    seed: int,
-    device: torch.device,
-    name: str,
-    objective: DistillationObjective | None = None,
-    view_seed: int | None = None,
-    share: Share = ALONE,
-    image_weights: Tensor | None = None,
-) -> Fitted:
-    """Train `network` on `images`, with the labels, the objective's soft labels or both.
-
-    `image_weights` float [N] weigh each image's loss (none: all alike); they should have the mean 1. Views follow the
-    objective's seed, else `view_seed`, else `seed`. The same seed gives the same bits on one CPU thread.
-    Emits a FitStarted event and an EpochEnded after each epoch. Where somebody keeps snapshots (`snapshots.kept_in`), a
-    fit that was cut short goes on from the last one after a FitResumed event, and ends with the same bits. Raises
-    TrainingDivergedError at the end of the epoch in which the loss is no finite number, naming the step. With a `share`
-    the other ranks have to `follow`.
-    """
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    events.emit(events.FitStarted(name, recipe.epochs, len(images), parameters))
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        learner = Trainer(network, images, recipe, seed, device, name, objective, view_seed, share, image_weights)
-        snapshots = Snapshots(lambda: identity(learner, images, validation))
-        course = _resume(learner, snapshots)
-        began, first = time.perf_counter(), len(course.history)
-        for epoch in range(first, recipe.epochs):
-            loss, accuracy, speed = learner.epoch(epoch)
-            logits = predict(learner.answering, validation, device=device, precision=recipe.precision)
-            elapsed = time.perf_counter() - began
-            row = events.EpochEnded(
-                model=name,
-                epoch=epoch + 1,
-                epochs=recipe.epochs,
-                loss=loss,
-                accuracy=accuracy,
-                validation_loss=float(F.cross_entropy(logits, validation.labels)),
-                validation_accuracy=float((logits.argmax(1) == validation.labels).float().mean()),
-                learning_rate=learner.rate,
-                images_per_second=speed,
-                seconds_left=elapsed / (epoch + 1 - first) * (recipe.epochs - epoch - 1),
-            )
-            events.emit(row)
-            course.history.append(row)
-            is_last = epoch + 1 == recipe.epochs
-            if row.validation_accuracy > course.best if recipe.keep == "best" else is_last:
-                course.best, course.kept, course.state = row.validation_accuracy, epoch, cpu_state(learner.answering)
-            if not is_last:
-                snapshots.offer(lambda: {"learner": learner.state(), "course": course.plain()})
-    return Fitted(course.state, course.history, course.history[course.kept])
-
-
-def follow(
-    network: Network,
-    images: ImageSet,
-    recipe: Recipe,
-    *,
-    validation: ImageSet,
-    seed: int,
-    device: torch.device,
-    name: str,
-    objective: DistillationObjective | None = None,
-    view_seed: int | None = None,
-    share: Share,
-    image_weights: Tensor | None = None,
-) -> None:
-    """Take `share`'s part in every step of the `fit` of rank 0, which alone validates, tells and keeps snapshots."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        learner = Trainer(network, images, recipe, seed, device, name, objective, view_seed, share, image_weights)
-        # Nobody is in the middle of writing: rank 0 ends no epoch without this one.
-        course = _resume(learner, Snapshots(lambda: identity(learner, images, validation)))
-        for epoch in range(len(course.history), recipe.epochs):
-            learner.epoch(epoch)
+from knowledge_transfer.learning.training.sharding import WHOLE, Shard
+from knowledge_transfer.learning.training.trainer import EpochResult, FitOptions, Trainer
 
 
 @dataclass
-class _Course:
-    """How far a fit is: a row per epoch, and of the one to keep so far its place, accuracy and weights."""
+class FitState:
+    """The fit of a network so far: a row per epoch, and the place, accuracy and weights of the epoch that is kept.
 
-    history: list[events.EpochEnded]
-    kept: int
-    best: float
-    state: dict[str, Tensor]
+    `state` is a state dict on the CPU; it is the result once the last epoch was added.
+    """
+
+    history: list[EpochEnded] = field(default_factory=list)
+    kept_epoch: int = -1
+    best: float = -1.0
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, row: EpochEnded, keep: str) -> bool:
+        """Add the row of an epoch; return whether its weights are to be kept, by the recipe's `keep`."""
+        self.history.append(row)
+        is_kept = row.validation_accuracy > self.best if keep == "best" else row.epoch == row.epochs
+        if is_kept:
+            self.kept_epoch, self.best = len(self.history) - 1, row.validation_accuracy
+        return is_kept
+
+    @property
+    def kept(self) -> EpochEnded:
+        """The row of the epoch that is kept."""
+        return self.history[self.kept_epoch]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Losses and accuracies of the epoch that is kept."""
+        measured = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+        return {name: getattr(self.kept, name) for name in measured}
 
     def plain(self) -> dict[str, Any]:
-        """Return the course with rows as dictionaries, which a file can hold without naming a class."""
+        """Return this as tensors and plain values, which a file can hold without naming a class."""
         return {**vars(self), "history": [asdict(row) for row in self.history]}
 
+    @staticmethod
+    def load(plain: dict[str, Any]) -> FitState:
+        """Return the state that `plain()` described."""
+        return FitState(**{**plain, "history": [EpochEnded(**row) for row in plain["history"]]})
 
-def _resume(learner: Trainer, snapshots: Snapshots) -> _Course:
-    """Return the course of a fit, at its start or where its last snapshot was taken, and put `learner` there."""
+
+class EpochTrainer(Protocol):
+    """One or several networks that are trained together; lists and first dimensions are by network."""
+
+    recipe: Recipe
+    names: list[str]
+    updater: Updater
+
+    def epoch(self, epoch: int) -> EpochResult: ...  # noqa: D102
+
+    def predict(self, images: ImageSet) -> Tensor: ...  # noqa: D102
+
+    def weights(self) -> list[dict[str, Tensor]]: ...  # noqa: D102
+
+
+def train_epochs(
+    trainer: EpochTrainer,
+    validation: ImageSet,
+    states: Sequence[FitState],
+    *,
+    report: Callable[[list[EpochEnded]], None],
+    save: Callable[[], None] = lambda: None,
+) -> None:
+    """Train until the last epoch of the recipe and add each epoch to the `states`, one for each network.
+
+    `report` receives the rows of an epoch before they are added; `save` is called after every epoch but the last.
+    """
+    epochs, began, first = trainer.recipe.epochs, time.perf_counter(), len(states[0].history)
+    for epoch in range(first, epochs):
+        result = trainer.epoch(epoch)
+        logits = trainer.predict(validation)
+        left = (time.perf_counter() - began) / (epoch + 1 - first) * (epochs - epoch - 1)
+        rows = [
+            EpochEnded(
+                model=name,
+                epoch=epoch + 1,
+                epochs=epochs,
+                loss=result.losses[network],
+                accuracy=result.accuracies[network],
+                validation_loss=float(F.cross_entropy(logits[network], validation.labels)),
+                validation_accuracy=float((logits[network].argmax(1) == validation.labels).float().mean()),
+                learning_rate=trainer.updater.rate,
+                images_per_second=result.images_per_second,
+                seconds_left=left,
+            )
+            for network, name in enumerate(trainer.names)
+        ]
+        report(rows)
+        is_kept = [state.add(row, trainer.recipe.keep) for state, row in zip(states, rows, strict=True)]
+        if any(is_kept):
+            for state, weights, keep in zip(states, trainer.weights(), is_kept, strict=True):
+                state.state = weights if keep else state.state
+        if epoch + 1 < epochs:
+            save()
+
+
+def fit(
+    network: Network, images: ImageSet, recipe: Recipe, options: FitOptions, validation: ImageSet, shard: Shard = WHOLE
+) -> FitState:
+    """Train `network` on `images`, with the labels, the soft labels of the options' `distillation`, or both.
+
+    The same seed gives the same bits on one CPU thread. Emits a FitStarted event and an EpochEnded after each epoch.
+    Inside `resume.snapshot_to` an interrupted fit continues from its last snapshot after a FitResumed event, and ends
+    with the same bits. Every rank of a `shard` must call this; rank 0 alone validates, reports and saves.
+
+    Raises TrainingDivergedError at the end of the epoch in which the loss is not a finite number, naming the step, and
+    ValueError for image weights that do not fit.
+    """
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    events.emit(events.FitStarted(options.name, recipe.epochs, len(images), parameters))
+    with own_generator(options.device):
+        trainer = Trainer(network, images, recipe, options, shard)
+        snapshots = Snapshots(lambda: identity(trainer, images, validation))
+        # The snapshot is complete on every rank: rank 0 ends no epoch without the others.
+        state = _resume(trainer, snapshots)
+        if shard.rank:
+            for epoch in range(len(state.history), recipe.epochs):
+                trainer.epoch(epoch)
+            return state
+        train_epochs(
+            trainer,
+            validation,
+            [state],
+            report=lambda rows: events.emit(rows[0]),
+            save=lambda: snapshots.maybe_save(lambda: {"trainer": trainer.state(), "fit": state.plain()}),
+        )
+    return state
+
+
+@contextmanager
+def own_generator(device: torch.device) -> Iterator[None]:
+    """Leave torch's global random generators as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+def _resume(trainer: Trainer, snapshots: Snapshots) -> FitState:
+    """Return the state of a fit at its start or its last snapshot, which is loaded into `trainer`."""
     snapshot = snapshots.read()
     if snapshot is None:
-        return _Course([], -1, -1.0, {})
-    learner.restore(snapshot["learner"])
-    course = _Course(**snapshot["course"])
-    course.history = [events.EpochEnded(**row) for row in snapshot["course"]["history"]]
-    events.emit(events.FitResumed(learner.name, len(course.history)))
-    return course
+        return FitState()
+    trainer.load_state(snapshot["trainer"])
+    state = FitState.load(snapshot["fit"])
+    events.emit(events.FitResumed(trainer.options.name, len(state.history)))
+    return state

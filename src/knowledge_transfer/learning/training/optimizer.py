@@ -1,35 +1,17 @@
-"""What a recipe makes of a network's parameters: their optimizer and their moving average."""
+"""How a recipe changes a network's weights: optimizer, learning rate schedule and moving average."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from knowledge_transfer.learning.training.recipe import Recipe
-
-
-class Optimizer(Protocol):
-    """What a fit needs of an optimizer; torch's own have it."""
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Groups of parameters, each with its rate `lr`."""
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-
-    def step(self) -> Any:
-        """Change the parameters by their gradients."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what the next step depends on."""
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Stand where the optimizer of `state_dict` stood."""
 
 
 class Muon:
@@ -62,7 +44,7 @@ class Muon:
         return [*self._muon.param_groups, *self._adam.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of both."""
+        """Discard the gradients of both."""
         for weight in self._weights:
             weight.grad = None
         self._adam.zero_grad(set_to_none)
@@ -70,7 +52,7 @@ class Muon:
     def step(self) -> None:
         """Change the parameters of both by their gradients."""
         for matrix, weight in zip(self._matrices, self._weights, strict=True):
-            # Of the weight itself: whoever moved the network since the last step may have given it other memory.
+            # Taken anew from the weight: its memory changes when the network is moved between steps.
             matrix.data = _matrix(weight.data, weight)
             matrix.grad = None if weight.grad is None else _matrix(weight.grad, weight)
         self._muon.step()
@@ -81,7 +63,7 @@ class Muon:
         return {"muon": self._muon.state_dict(), "adam": self._adam.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Stand where the optimizer of `state_dict` stood."""
+        """Load a state returned by `state_dict()`."""
         self._muon.load_state_dict(state_dict["muon"])
         self._adam.load_state_dict(state_dict["adam"])
 
@@ -103,7 +85,7 @@ def _decayed(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, A
     ]
 
 
-def optimizer_of(network: nn.Module, recipe: Recipe) -> Optimizer:
+def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | Muon:
     """Return the recipe's optimizer; biases and normalisation are not decayed."""
     if recipe.optimizer == "muon":
         return Muon(network, recipe)
@@ -115,19 +97,11 @@ def optimizer_of(network: nn.Module, recipe: Recipe) -> Optimizer:
     return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
 
 
-def average_of(network: nn.Module, recipe: Recipe) -> AveragedModel | None:
-    """Return the moving average of the network's weights; none where the recipe asks for none."""
-    if recipe.ema is None:
-        return None
-    # The running statistics of batch normalisation belong to the weights that made them, so they are averaged too.
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-
-
 def rate_factor(step: int, steps: int, schedule: Literal["linear", "cosine", "constant"], warmup: float) -> float:
-    """Return the factor in (0, 1] for `step` of `steps` (counted from 0).
+    """Return the factor of the learning rate, in (0, 1], for `step` of `steps`, counted from 0.
 
-    All rise linearly over the first `warmup` of the steps; then linear falls linearly towards zero (Smith 2018),
-    cosine falls along half a wave (Loshchilov 2017), constant stays.
+    All rise linearly over the first `warmup` (a fraction) of the steps. Then linear falls linearly towards zero (Smith
+    2018), cosine falls along half a wave (Loshchilov 2017), constant stays.
     """
     rising = warmup * steps
     if step < rising:
@@ -138,3 +112,56 @@ def rate_factor(step: int, steps: int, schedule: Literal["linear", "cosine", "co
     if schedule == "cosine":
         return (1 + math.cos(math.pi * progress)) / 2
     return 1.0
+
+
+class Updater:
+    """Changes the weights of a network by the gradients of its loss, as the recipe says, over so many `steps`.
+
+    `clip` scales the gradients to a largest norm (none: that of the whole network).
+    """
+
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, steps: int, clip: Callable[[float], object] | None = None
+    ) -> None:
+        self.network, self.recipe, self.steps = network, recipe, steps
+        self.clip = clip or partial(nn.utils.clip_grad_norm_, list(network.parameters()))
+        self.optimizer = optimizer_of(network, recipe)
+        self.average: AveragedModel | None = None
+        if recipe.ema is not None:
+            # With the statistics of batch normalisation, which belong to the weights that made them.
+            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def evaluated_network(self) -> nn.Module:
+        """The network whose weights count: the moving average where the recipe has one."""
+        return self.network if self.average is None else self.average.module
+
+    def update(self, loss: Tensor, step: int) -> None:
+        """Change the weights by the gradient of `loss`, a scalar, at the learning rate of `step`, counted from 0."""
+        recipe = self.recipe
+        factor = rate_factor(step, self.steps, recipe.schedule, recipe.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.gradient_clip is not None:
+            self.clip(recipe.gradient_clip)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next update depends on, beside the network's own weights."""
+        average = None if self.average is None else self.average.state_dict()
+        return {"optimizer": self.optimizer.state_dict(), "average": average}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Load a state returned by `state()`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])

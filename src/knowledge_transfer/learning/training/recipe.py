@@ -1,4 +1,4 @@
-"""Recipe: every knob of one fit, and how a learner is taught."""
+"""Recipe: every setting of one fit."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from knowledge_transfer.learning.data.augmentation import Augmentation
 
 
 class Recipe(Config):
-    """Every knob of one fit.
+    """Every setting of one fit.
 
-    `label_smoothing` is spread over the classes of an image's own domain; `warmup` is the fraction of all steps over
-    which the rate rises; `ema` the decay of the averaged weights per step (none: the last weights answer); `views` how
-    many different views an image has, cycled over the epochs (none: a new one each epoch); `keep` which epoch's
-    weights are returned, the last or the best on validation; `precision` auto takes bf16 where the hardware multiplies
-    it natively. `muon` is for convolutions and hidden layers, with AdamW for the rest, whose rates suit it. Of a
-    `window` so many images at once are on the device (none: all) and as many read ahead, in blocks from where they are
-    kept; the order is random within a window and among the blocks.
+    `label_smoothing` is spread over the classes of an image's own domain. `warmup` is the fraction of all steps over
+    which the rate rises. `ema` is the decay per step of the averaged weights (none: the last weights are evaluated).
+    `views` is the number of different views of an image, cycled over the epochs (none: a new one each epoch). `keep`
+    chooses the epoch whose weights are returned: the last, or the best on validation. `precision` auto takes bf16 where
+    the hardware multiplies it natively. `muon` trains convolutions and hidden layers, AdamW the rest, at the learning
+    rates of AdamW. `window` is the number of images that are on the device at once (none: all); as many are read ahead,
+    in blocks. The order is then random within a window and among the blocks.
     """
 
     epochs: int = Field(default=10, ge=1)
@@ -41,18 +41,18 @@ class Recipe(Config):
     window: int | None = Field(default=None, ge=2)
 
     @model_validator(mode="after")
-    def _a_partner_is_in_the_window(self) -> Recipe:
+    def _partners_are_on_the_device(self) -> Recipe:
         if self.window is not None and (self.augmentation.mixup or self.augmentation.cutmix):
             raise ValueError("a partner of mixup or cutmix may be any image: leave window out, or set both to 0")
         return self
 
     @property
     def view_count(self) -> int:
-        """Number of different views of an image over the whole fit."""
+        """The number of different views of an image over the whole fit."""
         return self.views or self.epochs
 
     def override(self, changes: dict[str, Any]) -> Recipe:
-        """Return this recipe with `changes` applied and validated; nested augmentation knobs change one by one."""
+        """Return this recipe with `changes` applied and validated; nested augmentation settings change one by one."""
         merged = {**self.model_dump(), **changes}
         merged["augmentation"] = {**self.augmentation.model_dump(), **(changes.get("augmentation") or {})}
         return Recipe(**merged)

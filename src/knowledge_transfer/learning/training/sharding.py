@@ -1,4 +1,4 @@
-"""A batch shared out among ranks, so that together they compute what one device computes with the whole of it."""
+"""A batch divided among ranks, so that together they compute what one device computes with the whole batch."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True)
-class Share:
-    """The part of each batch that `rank` takes, of so many `ranks`; one rank takes it all and talks to nobody."""
+class Shard:
+    """The rows of each batch that `rank` of so many `ranks` computes; a single rank communicates with no other."""
 
     rank: int = 0
     ranks: int = 1
 
     def rows(self, size: int) -> slice:
-        """Return the rows of a batch of `size` images that are the rank's own: consecutive, shares differ by one."""
+        """Return the rank's rows of a batch of `size` images: consecutive, and sizes differ by at most one."""
         return slice(size * self.rank // self.ranks, size * (self.rank + 1) // self.ranks)
 
     def gather(self, own: Tensor, size: int) -> Tensor:
-        """Return [size, C], the rows of every rank, of which `own` [b, C] are this one's; all ranks have to call."""
+        """Return [size, C], the rows of every rank, from this rank's `own` [b, C]; every rank must call it."""
         whole: Tensor = own if self.ranks == 1 else _Gather.apply(own, self, size)
         return whole
 
-    def spread(self, network: nn.Module, size: int) -> nn.Module:
-        """Return what to call in place of `network` on the rank's own rows of batches of `size` images.
+    def wrap(self, network: nn.Module, size: int) -> nn.Module:
+        """Return the module to call in place of `network` on the rank's rows of batches of `size` images.
 
-        In `network` itself the layers that look at a whole batch are exchanged; the names of its state stay.
+        The layers of `network` that use a whole batch are replaced in place; the names of its state stay.
         """
         if self.ranks == 1:
             return network
@@ -49,21 +49,21 @@ class Share:
         return together
 
 
-ALONE = Share()
+WHOLE = Shard()
 
 
 class _Gather(torch.autograd.Function):
     """The rows of all ranks; backwards, this rank's rows of the gradient, times the number of ranks.
 
     Every rank computes the loss L of the whole batch, but its backward pass runs through its own logits z_r alone.
-    DistributedDataParallel then averages: 1/n sum_r dL/dz_r dz_r/dw, too little by the factor n that is made up for
-    here. Batch statistics, which depend on every rank's images, add up what all ranks' gradients say of them (`_Sum`).
+    DistributedDataParallel then averages: 1/n sum_r dL/dz_r dz_r/dw, too little by the factor n that is applied here.
+    Batch statistics depend on every rank's images, so `_Sum` adds up the gradients of all ranks.
     """
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, share: Share, size: int) -> Tensor:
-        ctx.share, ctx.rows = share, share.rows(size)
-        # A sum with zeros, for it takes shares of unequal length on every backend.
+    def forward(ctx: Any, own: Tensor, shard: Shard, size: int) -> Tensor:
+        ctx.shard, ctx.rows = shard, shard.rows(size)
+        # A sum with zeros: it works for shards of unequal length on every backend.
         whole = own.new_zeros(size, *own.shape[1:])
         whole[ctx.rows] = own
         dist.all_reduce(whole)
@@ -71,11 +71,11 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient[ctx.rows] * ctx.share.ranks, None, None
+        return gradient[ctx.rows] * ctx.shard.ranks, None, None
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the ranks, on which every rank's loss depends: so is its gradient."""
+    """The sum over the ranks; every rank's loss depends on it, so its gradient is a sum too."""
 
     @staticmethod
     def forward(_: Any, own: Tensor) -> Tensor:
@@ -127,14 +127,14 @@ class _WholeBatchNorm(nn.BatchNorm2d):
 
 
 class _WholeDropout(nn.Module):
-    """Dropout that draws for the whole batch and takes its share: on the CPU, the masks are those of one rank."""
+    """Dropout that draws for the whole batch and takes its rows: on the CPU, the masks are those of one rank."""
 
-    def __init__(self, p: float, share: Share, size: int) -> None:
+    def __init__(self, p: float, shard: Shard, size: int) -> None:
         super().__init__()
-        self.p, self.share, self.size = p, share, size
+        self.p, self.shard, self.size = p, shard, size
 
     def forward(self, values: Tensor) -> Tensor:
         if not self.training:
             return values
         kept = values.new_empty(self.size, *values.shape[1:]).bernoulli_(1 - self.p)
-        return values * kept.div_(1 - self.p)[self.share.rows(self.size)]
+        return values * kept.div_(1 - self.p)[self.shard.rows(self.size)]

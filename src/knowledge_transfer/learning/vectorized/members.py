@@ -1,23 +1,19 @@
-"""Many members of one architecture: stacked where that is faster, else one after another."""
+"""Many members of one architecture, trained stacked where that is faster, otherwise one after another."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-
-import torch
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import DistillationConfig
-from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import (
     GENERATOR,
-    Normalisation,
-    distillation_objective,
+    Distillation,
+    FitData,
+    LearnOptions,
+    Lineage,
     learn,
     network_of,
     record,
@@ -25,43 +21,44 @@ from knowledge_transfer.learning.train import (
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.events import EpochEnded, Event, FitStarted
 from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.training.trainer import FitOptions
 from knowledge_transfer.learning.vectorized.network import is_faster
 from knowledge_transfer.learning.vectorized.trainer import allows_stacking, fit_stacked
 
 
 def learn_members(
     group: str,
-    seeds: Mapping[str, int],
+    members: Mapping[str, LearnOptions],
     architecture: Architecture,
-    images: ImageSet,
+    data: FitData,
     recipe: Recipe,
     *,
-    device: torch.device,
+    distillation: Distillation | None = None,
     stack: bool | None = None,
-    **how: Any,
 ) -> list[Checkpoint]:
-    """Return the checkpoint of each member that `seeds` names, in that order.
+    """Return the checkpoint of each of the `members`, given by name, in that order; they share one device.
 
-    They are what `learn`, which takes `how`, makes of each with its seed: up to rounding where they are stacked, as
-    they are where `stack` says so (none: where the recipe allows it and it `is_faster`). Listeners hear of `group` as
-    of one fit: stacked, of the members' means; else of the epochs of one member after another.
+    Each is the result of `learn` with its options, up to rounding where they are stacked: if `stack` is true (none:
+    where the recipe allows it and it `is_faster`). Events report `group` as one fit. Stacked, they carry the means over
+    the members; otherwise the epochs of one member after another.
     """
     if stack is None:
-        stack = allows_stacking(recipe) and is_faster(architecture, images, len(seeds), device)
+        device = next(iter(members.values())).device
+        stack = allows_stacking(recipe) and is_faster(architecture, data.images, len(members), device)
     if stack:
-        return _stacked(group, seeds, architecture, images, recipe, device=device, **how)
+        return _stacked(group, members, architecture, data, recipe, distillation)
     learnt: list[Checkpoint] = []
     began = time.perf_counter()
-    for name, seed in seeds.items():
-        with events.told_as(in_succession(group, len(learnt), len(seeds), began)):
-            learnt.append(learn(name, architecture, images, recipe, seed=seed, device=device, **how))
+    for name, options in members.items():
+        with events.reported_as(in_succession(group, len(learnt), len(members), began)):
+            learnt.append(learn(name, architecture, data, recipe, options, distillation=distillation))
     return learnt
 
 
 def in_succession(group: str, position: int, count: int, began: float) -> Callable[[Event], Event | None]:
-    """Return what makes the events of fit number `position` of `count` equal ones those of one long fit of `group`.
+    """Return a function that turns the events of fit `position` of `count` equal ones into those of one fit of `group`.
 
-    `began` is when the first of them did, by `time.perf_counter`.
+    `began` is the time of the first fit's start, by `time.perf_counter`.
     """
 
     def change(event: Event) -> Event | None:
@@ -79,56 +76,35 @@ def in_succession(group: str, position: int, count: int, began: float) -> Callab
 
 def _stacked(
     group: str,
-    seeds: Mapping[str, int],
+    members: Mapping[str, LearnOptions],
     architecture: Architecture,
-    images: ImageSet,
+    data: FitData,
     recipe: Recipe,
-    *,
-    device: torch.device,
-    validation: ImageSet,
-    normalisation: Normalisation,
-    soft_labels: SoftLabels | None = None,
-    distillation: DistillationConfig | None = None,
-    view_seed: int | None = None,
+    distillation: Distillation | None,
 ) -> list[Checkpoint]:
-    is_taught = soft_labels is not None and distillation is not None
-    objective = distillation_objective(soft_labels, images, distillation, None) if is_taught else None  # type: ignore[arg-type]
+    images = data.images
+    objective = None if distillation is None else distillation.objective(images)
     with GENERATOR:
-        networks = [network_of(architecture, images, normalisation, seed) for seed in seeds.values()]
-        parameters = sum(parameter.numel() for parameter in networks[0].parameters())
-        events.emit(FitStarted(group, recipe.epochs, len(images), parameters * len(seeds)))
+        networks = [network_of(architecture, images, data.normalisation, each.seed) for each in members.values()]
+        parameters = sum(parameter.numel() for network in networks for parameter in network.parameters())
+        events.emit(FitStarted(group, recipe.epochs, len(images), parameters))
         fitted = fit_stacked(
-            list(seeds),
             networks,
             images,
             recipe,
-            validation=validation,
-            seeds=list(seeds.values()),
-            device=device,
-            objective=objective,
-            view_seed=view_seed,
-            tell=lambda rows: events.emit(_mean(group, rows)),
+            [FitOptions(name, each.seed, each.device, objective, each.view_seed) for name, each in members.items()],
+            validation=data.validation,
+            report=lambda rows: events.emit(_mean(group, rows)),
         )
-    parents = {} if soft_labels is None else soft_labels.facts.teachers
+    lineage = Lineage(distillation=distillation)
     return [
-        record(
-            name,
-            architecture,
-            images,
-            recipe,
-            each,
-            normalisation=normalisation,
-            seed=seed,
-            parameters=parameters,
-            distillation=distillation,
-            parents=parents,
-        )
-        for (name, seed), each in zip(seeds.items(), fitted, strict=True)
+        record(name, network, architecture, data, recipe, state, options.seed, lineage)
+        for (name, options), network, state in zip(members.items(), networks, fitted, strict=True)
     ]
 
 
 def _mean(group: str, rows: Sequence[EpochEnded]) -> EpochEnded:
-    """Return the epoch of a group: means of its members' losses and accuracies."""
+    """Return the row of a group: the means of its members' losses and accuracies."""
     measured = ("loss", "accuracy", "validation_loss", "validation_accuracy")
     means = {name: sum(getattr(row, name) for row in rows) / len(rows) for name in measured}
     return replace(rows[0], model=group, **means)

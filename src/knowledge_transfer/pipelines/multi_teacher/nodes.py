@@ -19,9 +19,17 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, score_members
 from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, score_members, teachers_hashes
+from knowledge_transfer.learning.train import (
+    Distillation,
+    FitData,
+    LearnOptions,
+    Normalisation,
+    learn,
+    teachers_hashes,
+)
 from knowledge_transfer.pipelines.multi_teacher.settings import Arm
 
 
@@ -111,16 +119,14 @@ def teach(
     return learn(
         name,
         arm.architecture(model.architecture),
-        images,
+        FitData(images, validation, Normalisation(**normalisation)),
         model.recipe,
-        validation=validation,
-        normalisation=Normalisation(**normalisation),
-        seed=seed_for(seed, f"repeat {repeat}"),
-        device=resolve_device(device),
-        soft_labels=said,
-        distillation=arm.distillation(distillation),
-        validation_scores=validation_scores
-        and {key: ValidationScore(**score) for key, score in validation_scores[arm.name].items()},
+        LearnOptions(seed=seed_for(seed, f"repeat {repeat}"), device=resolve_device(device)),
+        distillation=Distillation(
+            said,
+            arm.distillation(distillation),
+            validation_scores and {key: ValidationScore(**score) for key, score in validation_scores[arm.name].items()},
+        ),
     )
 
 

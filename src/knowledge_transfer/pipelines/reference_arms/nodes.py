@@ -8,11 +8,17 @@ from knowledge_transfer.experiment.config import DistillationStage, Evaluation, 
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, ValidationScore, learn, transfer_through
+from knowledge_transfer.learning.train import (
+    Distillation,
+    FitData,
+    LearnOptions,
+    Normalisation,
+    learn,
+    transfer_through,
+)
 from knowledge_transfer.learning.training.recipe import Recipe
 
 
@@ -30,7 +36,10 @@ def learn_from_labels(
     """Return the target trained on the labels of the images that it was taught through."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = _as_long(stage, stage.recipe, rounds)
-    return _learn(target, "labels", images, recipe, validation_images, normalisation, rounds, seed, device)
+    data = FitData(images, validation_images, Normalisation(**normalisation[ALL]))
+    return learn(
+        f"{target.name}_labels", target.architecture, data, recipe, _options(target, seed, device), round_=rounds
+    )
 
 
 def learn_from_smoothed_labels(
@@ -48,7 +57,15 @@ def learn_from_smoothed_labels(
     """Return the target trained on the same labels, smoothed: a teacher that knows nothing (Yuan 2020)."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = _as_long(stage, stage.recipe, rounds).override({"label_smoothing": evaluation.label_smoothing})
-    return _learn(target, "label_smoothing", images, recipe, validation_images, normalisation, rounds, seed, device)
+    data = FitData(images, validation_images, Normalisation(**normalisation[ALL]))
+    return learn(
+        f"{target.name}_label_smoothing",
+        target.architecture,
+        data,
+        recipe,
+        _options(target, seed, device),
+        round_=rounds,
+    )
 
 
 def learn_from_all_labels(
@@ -65,7 +82,10 @@ def learn_from_all_labels(
     """Return the target trained on the labels of every image that anyone learned from: the ceiling."""
     images = transfer_images.join(student_images)
     recipe = _as_long(stage, stage.recipe, rounds)
-    return _learn(target, "all_labels", images, recipe, validation_images, normalisation, rounds, seed, device)
+    data = FitData(images, validation_images, Normalisation(**normalisation[ALL]))
+    return learn(
+        f"{target.name}_all_labels", target.architecture, data, recipe, _options(target, seed, device), round_=rounds
+    )
 
 
 def learn_without_labels(
@@ -95,19 +115,19 @@ def learn_without_labels(
         augmentation=wanted.augmentation,
     )
     recipe = _as_long(stage, wanted.override({"views": wanted.view_count}), rounds)
-    return _learn(
-        target,
-        "no_labels",
-        images,
+    distillation = Distillation(
+        soft_labels,
+        stage.distillation.model_copy(update={"alpha": 1.0}),
+        {key: ValidationScore(**score) for key, score in validation_scores.items()},
+    )
+    return learn(
+        f"{target.name}_no_labels",
+        target.architecture,
+        FitData(images, validation_images, Normalisation(**normalisation[ALL])),
         recipe,
-        validation_images,
-        normalisation,
-        rounds,
-        seed,
-        device,
-        soft_labels=soft_labels,
-        distillation=stage.distillation.model_copy(update={"alpha": 1.0}),
-        validation_scores={key: ValidationScore(**score) for key, score in validation_scores.items()},
+        _options(target, seed, device),
+        round_=rounds,
+        distillation=distillation,
     )
 
 
@@ -126,8 +146,19 @@ def continue_student(
     """Return the student trained on the labels of the images that the target taught it through, as long as that."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = _as_long(stage, stage.recipe.override(student.reverse_recipe), rounds)
-    return _learn(
-        student, "continued", images, recipe, validation_images, normalisation, rounds, seed, device, start=start
+    data = FitData(
+        images.of(student.domain),
+        validation_images.of(student.domain),
+        Normalisation(**normalisation[student.domain]),
+    )
+    return learn(
+        f"{student.name}_continued",
+        student.architecture,
+        data,
+        recipe,
+        _options(student, seed, device),
+        round_=rounds,
+        start=start,
     )
 
 
@@ -136,40 +167,15 @@ def _as_long(stage: DistillationStage, recipe: Recipe, rounds: int) -> Recipe:
     return recipe.override({"epochs": recipe.epochs * (rounds if stage.distillation.start == "trained" else 1)})
 
 
-def _learn(
-    model: Target | Student,
-    arm: str,
-    images: ImageSet,
-    recipe: Recipe,
-    validation: ImageSet,
-    normalisation: dict[str, Any],
-    rounds: int,
-    seed: int,
-    device: str,
-    *,
-    start: Checkpoint | None = None,
-    soft_labels: SoftLabels | None = None,
-    distillation: DistillationConfig | None = None,
-    validation_scores: dict[str, ValidationScore] | None = None,
-) -> Checkpoint:
-    architecture: Architecture = model.architecture
-    domain = model.domain if isinstance(model, Student) else ALL
-    return learn(
-        f"{model.name}_{arm}",
-        architecture,
-        images.of(domain),
-        recipe,
-        validation=validation.of(domain),
-        normalisation=Normalisation(**normalisation[domain]),
-        # The model's own seed, not the arm's, and the stage's views: the same first weights, order of images and
-        # pixels, so that pairs differ in the teacher alone.
+def _options(model: Target | Student, seed: int, device: str) -> LearnOptions:
+    """Return the options of the model's own fit, not the arm's: pairs then differ in the teacher alone.
+
+    They share first weights, order of images and, with the seed of the stage's views, pixels.
+    """
+    stage = "reverse_distillation" if isinstance(model, Student) else "target_distillation"
+    return LearnOptions(
         seed=seed_for(seed, model.name),
-        view_seed=seed_for(seed, "reverse_distillation" if isinstance(model, Student) else "target_distillation"),
         device=resolve_device(device),
+        view_seed=seed_for(seed, stage),
         replicas=model.devices if isinstance(model, Target) else 1,
-        round_=rounds,
-        start=start,
-        soft_labels=soft_labels,
-        distillation=distillation,
-        validation_scores=validation_scores,
     )

@@ -10,7 +10,15 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import Normalisation, learn, teachers_hashes, transfer_through
+from knowledge_transfer.learning.train import (
+    Distillation,
+    FitData,
+    LearnOptions,
+    Normalisation,
+    learn,
+    teachers_hashes,
+    transfer_through,
+)
 
 
 def label_by_target(
@@ -60,14 +68,14 @@ def distil_student(
     return learn(
         student.name,
         student.architecture,
-        images.of(student.domain),
+        FitData(
+            images.of(student.domain),
+            validation_images.of(student.domain),
+            Normalisation(**normalisation[student.domain]),
+        ),
         recipe,
-        validation=validation_images.of(student.domain),
-        normalisation=Normalisation(**normalisation[student.domain]),
-        seed=seed_for(seed, student.name),
-        device=resolve_device(device),
+        LearnOptions(seed=seed_for(seed, student.name), device=resolve_device(device)),
         round_=teacher.facts.round,
         start=start,
-        soft_labels=soft_labels.of(images, student.domain),
-        distillation=stage.distillation,
+        distillation=Distillation(soft_labels.of(images, student.domain), stage.distillation),
     )

@@ -21,7 +21,7 @@ from knowledge_transfer.learning.ensembles.boosting import boost
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Normalisation, learn, teachers_hashes
+from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.vectorized.members import in_succession, learn_members
@@ -54,18 +54,14 @@ def train_members(
     """
     if soft_labels is not None:
         _require(soft_labels, images, grid.recipe, seed, teachers)
+    where, view_seed = resolve_device(device), seed_for(seed, VIEWS)
     return learn_members(
         group,
-        {seat.member_of(group): seed_for(seed, seat.key) for seat in seats},
+        {seat.member_of(group): LearnOptions(seed_for(seed, seat.key), where, view_seed) for seat in seats},
         architecture,
-        images,
+        FitData(images, validation, Normalisation(**normalisation)),
         grid.recipe,
-        validation=validation,
-        normalisation=Normalisation(**normalisation),
-        device=resolve_device(device),
-        soft_labels=soft_labels,
-        distillation=distillation,
-        view_seed=seed_for(seed, VIEWS),
+        distillation=Distillation(soft_labels, distillation) if soft_labels and distillation else None,
     )
 
 
@@ -96,19 +92,14 @@ def boost_members(
 
     def train(number: int, weights: Tensor | None) -> Checkpoint:
         name = list(seeds)[number]
-        with events.told_as(in_succession(group, number, len(seeds), began)):
+        with events.reported_as(in_succession(group, number, len(seeds), began)):
             checkpoint = learn(
                 name,
                 architecture,
-                images,
+                FitData(images, validation, Normalisation(**normalisation), image_weights=weights),
                 grid.recipe,
-                validation=validation,
-                normalisation=Normalisation(**normalisation),
-                seed=seeds[name],
-                device=where,
-                soft_labels=soft_labels,
-                distillation=distillation,
-                image_weights=weights,
+                LearnOptions(seed=seeds[name], device=where),
+                distillation=Distillation(soft_labels, distillation),
             )
         # Their mistakes are in the image weights: it descends from those before it, too.
         facts = checkpoint.facts.model_copy(update={"parents": {**checkpoint.facts.parents, **trained}})

@@ -173,8 +173,9 @@ class Settings(Study):
     @model_validator(mode="after")
     def _can_be_taught_so(self) -> Settings:
         for name, each in self.sets.items():
-            if each.boosting and self.distillation.loss == "dist":
-                raise ValueError("boosting weighs each image, 'dist' compares those of a batch: choose loss 'kl'")
+            if each.boosting and self.distillation.soft_loss.compares_images:
+                loss = self.distillation.loss
+                raise ValueError(f"boosting weighs each image, '{loss}' compares those of a batch: choose loss 'kl'")
             if each.sweep:
                 if unknown := set(each.sweep.losses) - SOFT_LOSSES.keys():
                     raise ValueError(f"sets.{name}.sweep.losses: unknown loss '{min(unknown)}'")

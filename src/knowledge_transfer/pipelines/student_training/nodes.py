@@ -8,7 +8,7 @@ from knowledge_transfer.experiment.config import Student, Training, seed_for
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 
 
 def train_student(
@@ -24,10 +24,11 @@ def train_student(
     return learn(
         student.name,
         student.architecture,
-        student_images.of(student.domain),
+        FitData(
+            student_images.of(student.domain),
+            validation_images.of(student.domain),
+            Normalisation(**normalisation[student.domain]),
+        ),
         training.recipe.override(student.recipe),
-        validation=validation_images.of(student.domain),
-        normalisation=Normalisation(**normalisation[student.domain]),
-        seed=seed_for(seed, student.name),
-        device=resolve_device(device),
+        LearnOptions(seed=seed_for(seed, student.name), device=resolve_device(device)),
     )

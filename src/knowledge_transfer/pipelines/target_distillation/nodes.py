@@ -10,12 +10,14 @@ from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.train import (
+    Distillation,
+    FitData,
+    LearnOptions,
     Normalisation,
-    ValidationScore,
     learn,
-    rank,
     teachers_hashes,
     transfer_through,
 )
@@ -75,16 +77,12 @@ def distil_target(
     return learn(
         target.name,
         target.architecture,
-        images,
+        FitData(images, validation_images, Normalisation(**normalisation[ALL])),
         stage.recipe,
-        validation=validation_images,
-        normalisation=Normalisation(**normalisation[ALL]),
-        seed=seed_for(seed, target.name),
-        device=resolve_device(device),
-        replicas=target.devices,
+        LearnOptions(seed=seed_for(seed, target.name), device=resolve_device(device), replicas=target.devices),
         round_=1 + max(teacher.facts.round for teacher in teachers.values()),
         start=start,
-        soft_labels=soft_labels,
-        distillation=stage.distillation,
-        validation_scores={key: ValidationScore(**score) for key, score in validation_scores.items()},
+        distillation=Distillation(
+            soft_labels, stage.distillation, {key: ValidationScore(**score) for key, score in validation_scores.items()}
+        ),
     )
