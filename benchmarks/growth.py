@@ -29,16 +29,10 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
+from knowledge_transfer.learning.distillation.validation import rank
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import (
-    Distillation,
-    FitData,
-    LearnOptions,
-    Normalisation,
-    distillation_objective,
-    learn,
-    rank,
-)
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -77,7 +71,7 @@ def grow_images(count: int) -> dict[str, float]:
     timed("images: hash", lambda: ours.sha256)
     teacher = timed("images: learning from labels", lambda: _learn("teacher", ours, held_out))
     labels = timed("images: labelling a view", lambda: _label([teacher], ours))
-    timed("images: fusing", lambda: distillation_objective(labels, ours, DistillationConfig(), None))
+    timed("images: fusing", lambda: Distillation(labels, DistillationConfig()).objective(ours))
     taught = Distillation(labels, DistillationConfig())
     timed("images: learning from soft labels", lambda: _learn("learner", ours, held_out, distillation=taught))
     del seconds["images: drawing"]
@@ -97,7 +91,7 @@ def grow_members(count: int) -> dict[str, float]:
     for rule in FUSIONS:
         timed(
             f"members: fusing, {rule}",
-            partial(distillation_objective, labels, images, DistillationConfig(fusion=rule), validation_scores),
+            partial(Distillation(labels, DistillationConfig(fusion=rule), validation_scores).objective, images),
         )
     taught = Distillation(labels, DistillationConfig(fusion="mean_probabilities"), validation_scores)
     timed("members: teaching one", lambda: _learn("taught", images, images, distillation=taught))

@@ -17,18 +17,11 @@ from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import (
-    Distillation,
-    FitData,
-    LearnOptions,
-    Normalisation,
-    ValidationScore,
-    learn,
-    rank,
-    transfer_through,
-)
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, transfer_through
 from knowledge_transfer.learning.training.recipe import Recipe
 
 _BEFORE, _AFTER = "ensemble before", "ensemble after"

@@ -33,11 +33,11 @@ from knowledge_transfer.learning.data.augmentation import render
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.models.network import folded
-from knowledge_transfer.learning.train import distillation_objective
 from knowledge_transfer.learning.training.optimizer import optimizer_of
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions, Trainer
@@ -106,7 +106,7 @@ def _labelled(bench: Bench, images: ImageSet, teachers: list[Checkpoint], views:
 
 def _learning(bench: Bench, kind: str, images: ImageSet, teachers: list[Checkpoint]) -> Callable[[], object]:
     distillation = DistillationConfig(alpha=ALPHA, temperature=TEMPERATURE)
-    objective = distillation_objective(_labelled(bench, images, teachers), images, distillation, None)
+    objective = Distillation(_labelled(bench, images, teachers), distillation).objective(images)
     recipe = Recipe(epochs=EPOCHS, batch_size=_batch(bench), learning_rate=1e-3, views=1, augmentation=AUGMENTATION)
     net = network(kind, bench.sizes.width)
     learner = Trainer(net, images, recipe, FitOptions(kind, 0, bench.device, objective))

@@ -7,7 +7,7 @@ from benchmarks.peers.course import Course, now
 from benchmarks.peers.task import Task
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.train import distillation_objective
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.trainer import FitOptions
 
@@ -26,7 +26,7 @@ def distil(task: Task, course: Course) -> None:
         augmentation=AUGMENTATION,
         device=task.device,
     )
-    objective = distillation_objective(soft_labels, task.images, TEACHING, None)
+    objective = Distillation(soft_labels, TEACHING).objective(task.images)
     course.labelling_seconds = now(task.device) - began
     options = FitOptions("student", task.seed, task.device, objective)
     fitted = fit(task.student, task.images, task.recipe, options, validation=task.validation)

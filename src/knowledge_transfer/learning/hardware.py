@@ -1,4 +1,4 @@
-"""Where a fit runs and in which precision."""
+"""Devices and precision."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 def resolve_device(choice: str) -> torch.device:
     """Return the device named by `choice`; `auto` takes CUDA, then Apple's MPS, then the CPU.
 
-    Numbers such as `0 1 3` are CUDA devices, of which it is the first. Raises ValueError, saying what there is, for a
-    device that this machine lacks.
+    Of numbers of CUDA devices such as `0 1 3` it takes the first. Raises ValueError for a device that this machine
+    lacks, and names those present.
     """
     if numbers := numbers_in(choice):
         choice = f"cuda:{numbers[0]}"
@@ -34,7 +34,7 @@ def resolve_device(choice: str) -> torch.device:
 
 
 def numbers_in(choice: str) -> tuple[int, ...]:
-    """Return the CUDA devices that `choice` names by number, none where it is a word."""
+    """Return the numbers of CUDA devices in `choice`, none for a word such as `auto`."""
     words = choice.split()
     return tuple(map(int, words)) if all(word.isdecimal() for word in words) else ()
 
@@ -49,8 +49,8 @@ def has_native_bf16(device: torch.device) -> bool:
 
 
 def prediction_batch_size(device: torch.device) -> int:
-    """Return how many images are answered at once where nothing has to be learnt from them."""
-    # What a layer of 512 says does not fit a processor's cache: 128 are answered 1.4 to 2 times as fast.
+    """Return the number of images in a batch that is predicted without learning from it."""
+    # A layer's output for 512 images does not fit a processor's cache: 128 are 1.4 to 2 times as fast.
     return 128 if device.type == "cpu" else 512
 
 

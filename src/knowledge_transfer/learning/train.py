@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import Config
-from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
-from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.objective import Distillation, require_heads
 from knowledge_transfer.learning.distributed import launcher
-from knowledge_transfer.learning.ensembles import fusion
-from knowledge_transfer.learning.ensembles.fusion_weights import FITS
-from knowledge_transfer.learning.evaluation.predict import predict
-from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
@@ -37,24 +30,6 @@ class Normalisation(Config):
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-
-
-class ValidationScore(Config):
-    """What validation says of one member: its accuracy, and its part in the fusions that are fitted to its domain.
-
-    `weight` is its share in `weighted`, `boost` its weight in `boosted`, `layer` its part of the layer of `stacked`,
-    [classes + 1][classes].
-    """
-
-    domain: str = ALL
-    accuracy: float = Field(ge=0, le=1)
-    weight: float = Field(ge=0, le=1)
-    boost: float = Field(default=0.0, ge=0)
-    layer: tuple[tuple[float, ...], ...] = ()
-
-    def part_in(self, rule: str) -> Any:
-        """Return what the fitted fusion `rule` knows of the member."""
-        return {"weighted": self.weight, "boosted": self.boost, "stacked": self.layer}[rule]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,19 +59,6 @@ class LearnOptions:
     replicas: int = 1
 
 
-@dataclass(frozen=True, eq=False)
-class Distillation:
-    """The soft labels that a model learns from, and how: fitted fusion rules and `top_k` need `validation_scores`."""
-
-    soft_labels: SoftLabels
-    config: DistillationConfig
-    validation_scores: dict[str, ValidationScore] | None = None
-
-    def objective(self, images: ImageSet) -> DistillationObjective:
-        """Return the objective for `images`, the set that was labelled; see `distillation_objective`."""
-        return distillation_objective(self.soft_labels, images, self.config, self.validation_scores)
-
-
 def learn(
     name: str,
     architecture: Architecture,
@@ -119,7 +81,7 @@ def learn(
     """
     objective = None if distillation is None else distillation.objective(data.images)
     if objective is not None:
-        _require_heads(architecture, objective)
+        require_heads(architecture, objective)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)
@@ -179,53 +141,6 @@ def record(
     return Checkpoint(facts, fitted.state, tuple(asdict(row) for row in fitted.history))
 
 
-def distillation_objective(
-    soft_labels: SoftLabels,
-    images: ImageSet,
-    distillation: DistillationConfig,
-    validation_scores: dict[str, ValidationScore] | None,
-) -> DistillationObjective:
-    """Return the objective that `distillation` makes of the soft labels of `images`, fused once for all epochs.
-
-    Raises ValueError when a fitted rule or `top_k` is asked for and there are no validation_scores.
-    """
-    members, weights = soft_labels.members, None
-    is_fitted = distillation.fusion in fusion.FITTED_RULES
-    if distillation.top_k is not None or is_fitted:
-        if validation_scores is None:
-            raise ValueError(f"top_k and the {distillation.fusion} fusion need the members' validation scores")
-        members = best_members(validation_scores, distillation.top_k)
-        weights = {key: validation_scores[key].part_in(distillation.fusion) for key in members} if is_fitted else None
-    if distillation.fusion == fusion.SEPARATE:
-        teacher_logits = soft_labels.member_logits(images, members=members)
-    else:
-        teacher_logits = soft_labels.teacher_logits(
-            distillation.fusion, images, temperature=distillation.temperature, members=members, weights=weights
-        )
-    return DistillationObjective(
-        teacher_logits=teacher_logits,
-        soft_loss=distillation.soft_loss,
-        alpha=distillation.alpha,
-        view_seed=soft_labels.facts.view_seed,
-        gamma=distillation.gamma,
-    )
-
-
-def _require_heads(architecture: Architecture, objective: DistillationObjective) -> None:
-    members = objective.teacher_logits.shape[2] if objective.teacher_logits.ndim == 4 else None
-    if members is not None and architecture.heads not in (1, members):
-        raise ValueError(f"{members} separate teachers, but {architecture.heads} heads: set heads to {members} or 1")
-
-
-def best_members(validation_scores: dict[str, ValidationScore], top_k: int | None) -> tuple[str, ...]:
-    """Return the keys of each domain's `top_k` members (none: all) that are best on validation, in roster order."""
-    chosen: set[str] = set()
-    for domain in {score.domain for score in validation_scores.values()}:
-        rivals = [key for key in validation_scores if validation_scores[key].domain == domain]
-        chosen |= set(sorted(rivals, key=lambda key: -validation_scores[key].accuracy)[:top_k])
-    return tuple(key for key in validation_scores if key in chosen)
-
-
 def network_of(
     architecture: Architecture,
     images: ImageSet,
@@ -258,27 +173,6 @@ def network_of(
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distillation: DistillationConfig) -> ImageSet:
     """Return the images of a distillation: the transfer set, with `student_set` joined by the student set."""
     return transfer_images.join(student_images) if distillation.student_set else transfer_images
-
-
-def rank(members: list[Checkpoint], validation: ImageSet, *, device: torch.device) -> dict[str, ValidationScore]:
-    """Return each member's score on the validation images of its domain, by key, in the given order."""
-    validation_scores: dict[str, ValidationScore] = {}
-    for domain in dict.fromkeys(member.facts.domain for member in members):
-        rivals, images = [member for member in members if member.facts.domain == domain], validation.of(domain)
-        logits = torch.stack([predict(member.build(), images, device=device) for member in rivals])
-        named = score_members([member.facts.key for member in rivals], logits, images.labels)
-        validation_scores |= {key: score.model_copy(update={"domain": domain}) for key, score in named.items()}
-    return {member.facts.key: validation_scores[member.facts.key] for member in members}
-
-
-def score_members(keys: Sequence[str], logits: Tensor, labels: Tensor) -> dict[str, ValidationScore]:
-    """Return the score of each member by its key, from their `logits` [M, N, C] on validation images."""
-    weights, boosts, layers = (fit(logits, labels).tolist() for fit in FITS.values())
-    accuracies = (logits.argmax(2) == labels).float().mean(1).tolist()
-    return {
-        key: ValidationScore(accuracy=accuracy, weight=min(weight, 1.0), boost=boost, layer=layer)
-        for key, accuracy, weight, boost, layer in zip(keys, accuracies, weights, boosts, layers, strict=True)
-    }
 
 
 def teachers_hashes(teachers: Iterable[Checkpoint]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import torch
 from kedro.io.core import DatasetError
 
 from knowledge_transfer.datasets import ImageSetDataset
-from knowledge_transfer.datasets.storage.safetensors import seal, unseal_file
+from knowledge_transfer.datasets.storage.safetensors import load_file, save
 from tests.conftest import stripes
 
 
@@ -27,7 +27,7 @@ def test_everything_survives(tmp_path: Path, groups: torch.Tensor | None) -> Non
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
-def test_images_on_a_local_disk_are_mapped_and_nobody_changes_the_file(tmp_path: Path) -> None:
+def test_local_images_are_mapped_and_never_changed(tmp_path: Path) -> None:
     dataset = ImageSetDataset(filepath=str(tmp_path / "a.safetensors"))
     dataset.save(saved := stripes(12))
     loaded = dataset.load()
@@ -51,12 +51,12 @@ def test_a_file_larger_than_memory_is_mapped(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(
         "knowledge_transfer.datasets.storage.safetensors._digest", lambda *_: "a"
     )  # it would read all of it
-    tensors, _ = unseal_file(file)
+    tensors, _ = load_file(file)
     assert len(tensors["images"]) == count
     assert not tensors["images"][-1].any()
 
 
-def test_what_was_loaded_stays_when_the_file_is_made_again_or_deleted(tmp_path: Path) -> None:
+def test_loaded_images_survive_changes_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     dataset = ImageSetDataset(filepath=str(file))
     dataset.save(saved := stripes(12))
@@ -64,18 +64,6 @@ def test_what_was_loaded_stays_when_the_file_is_made_again_or_deleted(tmp_path: 
     dataset.save(stripes(12, seed=5))
     file.unlink()
     assert replace(loaded).sha256 == saved.sha256
-
-
-def test_a_damaged_file_is_named_and_made_again(tmp_path: Path) -> None:
-    file = tmp_path / "a.safetensors"
-    dataset = ImageSetDataset(filepath=str(file))
-    dataset.save(stripes(12))
-    data = file.read_bytes()
-    for damaged in (data[:-1], data[:-1] + bytes([data[-1] ^ 1]), b"no tensors at all"):
-        file.write_bytes(damaged)
-        with pytest.raises(DatasetError, match=r"a\.safetensors is damaged, delete it and run its node again"):
-            dataset.load()
-        assert not dataset.exists()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +77,7 @@ def test_a_damaged_file_is_named_and_made_again(tmp_path: Path) -> None:
 )
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path, labels: torch.Tensor, names: str, message: str) -> None:
     file = tmp_path / "a.safetensors"
-    file.write_bytes(seal({"images": torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "labels": labels}, names))
+    file.write_bytes(save({"images": torch.zeros(2, 1, 4, 4, dtype=torch.uint8), "labels": labels}, names))
     with pytest.raises(
         DatasetError, match=rf"a\.safetensors is damaged, delete it and run its node again: .*{message}"
     ):
@@ -98,6 +86,6 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path, labels: torch.Tensor,
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
-    file.write_bytes(seal({"logits": torch.zeros(2)}, "[]"))
+    file.write_bytes(save({"logits": torch.zeros(2)}, "[]"))
     with pytest.raises(DatasetError, match=r"a\.safetensors is damaged"):
         ImageSetDataset(filepath=str(file)).load()

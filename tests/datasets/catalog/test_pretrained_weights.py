@@ -30,7 +30,7 @@ def test_a_file_at_an_address_is_read(tmp_path):
     assert torch.equal(weights.state["conv1.weight"], STATE["conv1.weight"])
 
 
-def test_a_file_that_is_not_there_is_named_with_the_way_out(tmp_path):
+def test_a_missing_file_is_named_with_advice(tmp_path):
     dataset = PretrainedWeightsDataset(weights=str(tmp_path / "none.pth"), path=str(tmp_path))
     with pytest.raises(DatasetError, match=r"no pretrained weights at .*none.pth.*weights: null.*fresh weights"):
         dataset.load()
@@ -64,18 +64,18 @@ def no_network(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_network")
-def test_without_a_network_one_error_says_what_is_missing_where_and_what_to_do(tmp_path):
+def test_without_a_network_one_error_says_all(tmp_path):
     dataset = PretrainedWeightsDataset(weights="imagenet", path=str(tmp_path))
     with pytest.raises(DatasetError) as refusal:
         dataset.load()
-    told = str(refusal.value)
+    message = str(refusal.value)
     url = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
     for word in (str(tmp_path), url, "weights: null", "no route"):
-        assert word in told
+        assert word in message
 
 
 @pytest.mark.usefixtures("no_network")
-def test_imagenet_s_weights_are_read_where_they_lie_and_checked(tmp_path, monkeypatch):
+def test_imagenet_weights_in_the_folder_are_checked(tmp_path, monkeypatch):
     torch.save(STATE, tmp_path / "saved")
     content = (tmp_path / "saved").read_bytes()
     name = f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
@@ -92,13 +92,13 @@ def test_imagenet_s_weights_are_read_where_they_lie_and_checked(tmp_path, monkey
 def test_a_silent_server_does_not_hold_a_run(tmp_path, monkeypatch):
     import socket
 
-    asked = []
+    calls = []
     monkeypatch.setattr(download, "_SILENCE", 7.0)
 
     class Weights:
         @staticmethod
         def get_state_dict(**options):
-            asked.append((socket.getdefaulttimeout(), options["check_hash"], options["weights_only"]))
+            calls.append((socket.getdefaulttimeout(), options["check_hash"], options["weights_only"]))
 
     download.fetch_weights(Weights, tmp_path)
-    assert asked == [(7.0, True, True)]
+    assert calls == [(7.0, True, True)]

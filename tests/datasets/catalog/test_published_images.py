@@ -14,7 +14,7 @@ from kedro.io.core import DatasetError
 from PIL import Image
 
 from knowledge_transfer.datasets import PublishedImagesDataset
-from knowledge_transfer.datasets.catalog import published_images
+from knowledge_transfer.datasets.sources.registry import SOURCES, Source
 from knowledge_transfer.datasets.storage import remote_folder
 from knowledge_transfer.learning.data.image_set import ImageSet
 from tests.bucket import KEY, Bucket
@@ -31,25 +31,18 @@ def test_digits_through_the_catalog() -> None:
     assert images.images.shape[1:] == (1, 32, 32)
 
 
-@pytest.mark.parametrize(
-    ("source", "reader", "arguments"),
-    [
-        ("gtsrb", "gtsrb", ()),
-        ("folder", "image_folder", ()),
-        *((name, "torchvision_images", (name,)) for name in ("mnist", "fashion_mnist", "cifar10", "cifar100")),
-    ],
-)
-def test_every_source_has_its_reader(
-    monkeypatch: pytest.MonkeyPatch, source: str, reader: str, arguments: tuple[str, ...]
-) -> None:
-    answer = ImageSet(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",))
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_another_source_is_one_line_of_the_registry(monkeypatch: pytest.MonkeyPatch, has_folder: bool) -> None:
+    images = ImageSet(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",))
 
     def read(*given: Any) -> ImageSet:
-        assert given == (*arguments, Path("there"), "train", 40)
-        return answer
+        assert given == (*((Path("there"),) if has_folder else ()), "train", 40)
+        return images
 
-    monkeypatch.setattr(getattr(published_images, reader), "read", read)
-    assert PublishedImagesDataset(source=source, path="there", image_size=40, split="train").load() is answer
+    monkeypatch.setitem(SOURCES, "mine", Source(read, has_folder))
+    assert PublishedImagesDataset(source="mine", path="there", image_size=40, split="train").load() is images
+    with pytest.raises(DatasetError, match="did you mean 'mine'"):
+        PublishedImagesDataset(source="mines", path="there", image_size=40, split="train")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +125,7 @@ def test_a_folder_elsewhere_is_copied_read_and_forgotten(
     assert not set(copied) & set(marks)
 
 
-def test_a_folder_that_is_not_there_is_named_as_the_user_named_it(temporary: Path) -> None:
+def test_a_missing_folder_is_named_by_address(temporary: Path) -> None:
     with pytest.raises(DatasetError) as error:
         remote("folder", "bucket://me:secret@nowhere/mine").load()
     wanted = "set data.path, or the domain's path, to a folder that holds one folder per class"
@@ -146,7 +139,7 @@ def test_a_broken_file_is_named_by_its_address(temporary: Path) -> None:
         remote("folder", "bucket://photos/broken").load()
 
 
-def test_a_copy_that_fails_is_no_fault_of_the_images(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_copy_does_not_blame_images(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -156,13 +149,13 @@ def test_a_copy_that_fails_is_no_fault_of_the_images(temporary: Path, monkeypatc
         remote("folder", "bucket://photos/large").load()
 
 
-def test_no_file_is_copied_to_outside_of_the_temporary_folder(temporary: Path) -> None:
+def test_no_file_leaves_the_temporary_folder(temporary: Path) -> None:
     put("photos/evil/cat/../../../../escaped.png", b"")
     with pytest.raises(DatasetError, match=r"escaped\.png would be copied to outside of its folder"):
         remote("folder", "bucket://photos/evil").load()
 
 
-def test_of_published_sets_only_the_one_asked_for_is_copied(
+def test_only_the_wanted_published_set_is_copied(
     mnist: Path,  # noqa: F811
     temporary: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -187,13 +180,13 @@ def test_of_published_sets_only_the_one_asked_for_is_copied(
 def test_nothing_is_downloaded_into_a_remote_folder(
     temporary: Path, monkeypatch: pytest.MonkeyPatch, source: str, put_what: str, where: str
 ) -> None:
-    asked: list[Any] = []
-    network = lambda *request, **_: asked.append(request)  # noqa: E731
+    requests: list[Any] = []
+    network = lambda *request, **_: requests.append(request)  # noqa: E731
     monkeypatch.setattr("urllib.request.urlopen", network)
     with pytest.raises(DatasetError, match=f"put {put_what} into {where} yourself") as error:
         remote(source, "bucket://empty/raw").load()
     assert "nothing is downloaded into a remote folder" in str(error.value)
-    assert not asked
+    assert not requests
     assert urllib.request.urlopen is network, "others may download again"
 
 

@@ -17,7 +17,7 @@ def test_shape_and_names() -> None:
     assert test.images.int().diff(dim=3).abs().max() < 128
 
 
-def test_the_test_set_is_a_fifth_of_each_class_and_apart() -> None:
+def test_the_test_set_is_a_disjoint_fifth() -> None:
     training, test = digits.read("train", 32), digits.read("test", 32)
     shares = test.labels.bincount() / (test.labels.bincount() + training.labels.bincount())
     assert shares.tolist() == pytest.approx([0.2] * 10, abs=0.01)

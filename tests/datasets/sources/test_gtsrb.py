@@ -41,7 +41,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_training_labels_are_folder_numbers_and_tracks_are_groups(root: Path) -> None:
+def test_training_labels_are_folders_and_tracks_groups(root: Path) -> None:
     images = gtsrb.read(root, "train", 32)
     assert images.images.shape == (172, 3, 32, 32)
     assert images.class_names == tuple(f"{number:05d}" for number in range(43))
@@ -78,7 +78,7 @@ def test_an_unpacking_cut_short_is_noticed(root: Path) -> None:
         gtsrb.read(root, "test", 32)
 
 
-def test_a_table_that_is_missing_short_or_another_is_named(root: Path) -> None:
+def test_a_missing_or_wrong_table_is_named(root: Path) -> None:
     table = root / "gtsrb/GT-final_test.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:-1]))
     with pytest.raises(ValueError, match="holds 4 images, 5 were published"):

@@ -24,7 +24,7 @@ def shades(root: Path, part: str) -> dict[str, list[int]]:
     }
 
 
-def test_a_fifth_of_each_class_is_the_test_set(tmp_path: Path) -> None:
+def test_the_test_set_is_a_fifth(tmp_path: Path) -> None:
     fill(tmp_path / "dog", 20, base=100)
     fill(tmp_path / "cat", 10)
     training, test = shades(tmp_path, "train"), shades(tmp_path, "test")
@@ -72,7 +72,7 @@ def test_hidden_and_foreign_files_are_ignored(tmp_path: Path) -> None:
     assert {name: len(found) for name, found in shades(tmp_path, "train").items()} == {"a": 4, "b": 4}
 
 
-def test_grey_images_make_one_channel_and_one_coloured_makes_three(tmp_path: Path) -> None:
+def test_one_coloured_image_makes_three_channels(tmp_path: Path) -> None:
     fill(tmp_path / "a")
     fill(tmp_path / "b", base=50)
     assert image_folder.read(tmp_path, "train", 32).images.shape == (8, 1, 32, 32)

@@ -1,15 +1,16 @@
-"""The sources that are drawn."""
+"""The synthetic sources."""
 
 from typing import Literal
 
 import pytest
 import torch
 
-from knowledge_transfer.datasets.sources import synthetic
+from knowledge_transfer.datasets.sources.registry import SOURCES
 from knowledge_transfer.learning.data.image_set import ImageSet
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = ("train", "test")
+SYNTHETIC = ("glyphs", "shapes", "road_signs")
 
 
 def by_class(images: ImageSet) -> list[int]:
@@ -21,7 +22,7 @@ def by_class(images: ImageSet) -> list[int]:
     [("glyphs", 1, 12, (85, 25)), ("shapes", 3, 8, (125, 38)), ("road_signs", 3, 15, (66, 20))],
 )
 def test_shape_and_balance(source: str, channels: int, classes: int, each: tuple[int, int]) -> None:
-    training, test = (synthetic.read(source, part, 32) for part in PARTS)
+    training, test = (SOURCES[source].read(part, 32) for part in PARTS)
     assert training.images.shape[1:] == test.images.shape[1:] == (channels, 32, 32)
     assert training.images.dtype == test.images.dtype == torch.uint8
     assert training.class_names == test.class_names
@@ -29,38 +30,38 @@ def test_shape_and_balance(source: str, channels: int, classes: int, each: tuple
     assert [by_class(images) for images in (training, test)] == [[count] * classes for count in each]
 
 
-@pytest.mark.parametrize("source", synthetic.SOURCES)
+@pytest.mark.parametrize("source", SYNTHETIC)
 def test_no_picture_occurs_twice(source: str) -> None:
-    hashes = [digest for part in PARTS for digest in synthetic.read(source, part, 32).content_hashes()]
+    hashes = [digest for part in PARTS for digest in SOURCES[source].read(part, 32).content_hashes()]
     assert len(set(hashes)) == len(hashes)
 
 
-@pytest.mark.parametrize("source", synthetic.SOURCES)
+@pytest.mark.parametrize("source", SYNTHETIC)
 def test_the_same_bits_whatever_was_drawn_before(source: str) -> None:
-    first = synthetic.read(source, "test", 32)
+    first = SOURCES[source].read("test", 32)
     torch.manual_seed(1)
-    synthetic.read(source, "train", 32)
-    assert synthetic.read(source, "test", 32).sha256 == first.sha256
+    SOURCES[source].read("train", 32)
+    assert SOURCES[source].read("test", 32).sha256 == first.sha256
 
 
-@pytest.mark.parametrize("source", synthetic.SOURCES)
+@pytest.mark.parametrize("source", SYNTHETIC)
 @pytest.mark.parametrize("size", [20, 28, 48])
 def test_another_size_shows_the_same_pictures(source: str, size: int) -> None:
-    usual, resized = (synthetic.read(source, "test", each).images.float() for each in (32, size))
+    usual, resized = (SOURCES[source].read("test", each).images.float() for each in (32, size))
     assert resized.shape == (*usual.shape[:2], size, size)
     assert torch.allclose(usual.mean((1, 2, 3)), resized.mean((1, 2, 3)), atol=3)
 
 
-def test_the_colour_of_a_shape_does_not_tell_it() -> None:
-    shapes = synthetic.read("shapes", "train", 32)
+def test_colours_of_shapes_do_not_tell_classes() -> None:
+    shapes = SOURCES["shapes"].read("train", 32)
     middle = shapes.images[:, :, 12:20, 12:20].float().mean((2, 3))
     hue = (middle - middle.mean(1, keepdim=True)) / 255
     means = torch.stack([hue[shapes.labels == label].mean(0) for label in range(len(shapes.class_names))])
     assert means.abs().max() < 0.05
 
 
-def test_frames_of_one_sign_are_one_group_of_one_class() -> None:
-    training = synthetic.read("road_signs", "train", 32)
+def test_frames_of_one_sign_are_one_group() -> None:
+    training = SOURCES["road_signs"].read("train", 32)
     assert training.groups is not None
     assert training.groups.dtype == torch.int64
     assert set(training.groups.bincount().tolist()) == {6}
@@ -76,11 +77,4 @@ def test_frames_of_one_sign_are_one_group_of_one_class() -> None:
     ("source", "part"), [("road_signs", "test"), ("glyphs", "train"), ("glyphs", "test"), ("shapes", "train")]
 )
 def test_single_pictures_have_no_group(source: str, part: Part) -> None:
-    assert synthetic.read(source, part, 32).groups is None
-
-
-def test_unknown_sources_and_parts_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"unknown source 'signs'.*road_signs"):
-        synthetic.read("signs", "train", 32)
-    with pytest.raises(ValueError, match=r"unknown part 'validation'"):
-        synthetic.read("glyphs", "validation", 32)  # type: ignore[arg-type]
+    assert SOURCES[source].read(part, 32).groups is None

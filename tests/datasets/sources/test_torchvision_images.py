@@ -98,7 +98,7 @@ def test_damaged_idx_files_are_named(mnist: Path, name: str, damage: Any) -> Non
         read("mnist", mnist.parents[1], "train", 28)
 
 
-def test_a_pickle_beside_the_idx_files_is_not_read(mnist: Path) -> None:
+def test_a_pickle_beside_the_files_is_ignored(mnist: Path) -> None:
     processed = mnist.parent / "processed"
     processed.mkdir()
     for name in ("training.pt", "test.pt"):
@@ -106,7 +106,7 @@ def test_a_pickle_beside_the_idx_files_is_not_read(mnist: Path) -> None:
     assert len(read("mnist", mnist.parents[1], "train", 28)) == 30
 
 
-def test_the_published_sums_are_those_of_the_published_files() -> None:
+def test_the_published_sums_are_right() -> None:
     assert torchvision_images._IDX["mnist"].md5["train"][0] == "6bbc9ace898e44ae57da46a324031adb"
     sums = [sum_ for facts in torchvision_images._IDX.values() for part in facts.md5.values() for sum_ in part]
     assert len(set(sums)) == 8

@@ -52,9 +52,23 @@ def test_messages_name_the_whole_address(kind: str) -> None:
     assert not dataset.exists()
 
 
+@pytest.mark.parametrize("kind", ["ImageSetDataset", "SoftLabelsDataset"])
+def test_a_damaged_file_is_named_and_missing(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "a.safetensors"
+    dataset = dataset_at(kind, str(file))
+    dataset.save(DATASETS[kind][0])
+    data = file.read_bytes()
+    flipped = [data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] for at in (100, len(data) - 1)]
+    for damaged in (data[:-1], *flipped, b"no tensors at all"):
+        file.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"a\.safetensors is damaged, delete it and run its node again"):
+            dataset.load()
+        assert not dataset.exists()
+
+
 @pytest.mark.parametrize("kind", DATASETS)
-def test_what_nobody_may_look_at_is_not_taken_for_missing(kind: str) -> None:
-    """It would be made again, in hours."""
+def test_a_refused_key_is_no_missing_file(kind: str) -> None:
+    """Its node would run again, for hours."""
     with pytest.raises(DatasetError, match="no key to b/"):
         dataset_at(kind, "bucket://b/a.safetensors", credentials={"key": "another's"}).exists()
 

@@ -1,4 +1,4 @@
-"""Fetching what nobody can reach: one clear error, soon, and nothing left that looks complete."""
+"""Downloads that fail: one clear error, soon, and nothing left that looks complete."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ def unreachable(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["CIFAR10", "MNIST", "FashionMNIST", "GTSRB"])
-def test_without_a_network_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_without_a_network_one_line_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     with pytest.raises(ValueError, match=rf"{name} is not in .* and cannot be downloaded: put a\.zip into") as error:
         fetch(name, tmp_path, tmp_path / "there", "a.zip")
@@ -38,7 +38,7 @@ def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr(published.CIFAR10, "url", f"http://127.0.0.1:{server.getsockname()[1]}/cifar.tar.gz")
         start = time.monotonic()
-        threading.Timer(5, server.close).start()  # ends the test where nobody's patience does
+        threading.Timer(5, server.close).start()  # ends the test if no time limit does
         with pytest.raises(ValueError, match="timed out"):
             fetch("CIFAR10", tmp_path, tmp_path, "a.tar.gz")
     assert time.monotonic() - start < 5

@@ -1,10 +1,10 @@
-"""Sealed files: whatever changes in one, it is refused."""
+"""Checked safetensors: whatever changes in a file, it is refused."""
 
 import pytest
 import safetensors.torch
 import torch
 
-from knowledge_transfer.datasets.storage.safetensors import seal, unseal
+from knowledge_transfer.datasets.storage.safetensors import load, save
 
 TENSORS = {
     "weight": torch.arange(6, dtype=torch.float32).view(2, 3),
@@ -16,7 +16,7 @@ FACTS = '{"class_names": ["Löwe", "Bär"]}'
 
 
 def test_types_shapes_and_text_survive() -> None:
-    tensors, facts = unseal(seal(TENSORS, FACTS))
+    tensors, facts = load(save(TENSORS, FACTS))
     assert facts == FACTS
     assert tensors.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
@@ -27,29 +27,29 @@ def test_types_shapes_and_text_survive() -> None:
 
 def test_views_and_channels_last_are_made_contiguous() -> None:
     image = torch.arange(48).view(1, 3, 4, 4)
-    sealed = seal({"a": image.to(memory_format=torch.channels_last), "b": image[:, :, ::2]}, "{}")
-    tensors, _ = unseal(sealed)
+    data = save({"a": image.to(memory_format=torch.channels_last), "b": image[:, :, ::2]}, "{}")
+    tensors, _ = load(data)
     assert torch.equal(tensors["a"], image)
     assert torch.equal(tensors["b"], image[:, :, ::2])
 
 
 def test_every_flipped_bit_is_noticed() -> None:
-    data = seal(TENSORS, FACTS)
+    data = save(TENSORS, FACTS)
     for position in range(len(data)):
         changed = bytearray(data)
         changed[position] ^= 1 << position % 8
         with pytest.raises(ValueError, match=r"not a file of this project|sha256 is not the one"):
-            unseal(bytes(changed))
+            load(bytes(changed))
 
 
 def test_every_cut_is_noticed() -> None:
-    data = seal(TENSORS, FACTS)
+    data = save(TENSORS, FACTS)
     for length in range(len(data)):
         with pytest.raises(ValueError, match="not a file of this project"):
-            unseal(data[:length])
+            load(data[:length])
 
 
 @pytest.mark.parametrize("metadata", [None, {"facts": "{}"}, {"sha256": "0"}])
 def test_other_peoples_safetensors_are_refused(metadata: dict[str, str] | None) -> None:
     with pytest.raises(ValueError, match="not a file of this project"):
-        unseal(safetensors.torch.save({"a": torch.zeros(2)}, metadata))
+        load(safetensors.torch.save({"a": torch.zeros(2)}, metadata))

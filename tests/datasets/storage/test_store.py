@@ -40,7 +40,7 @@ def test_other_addresses_than_local_paths() -> None:
     assert not store.beside(".json").exists()
 
 
-def test_addresses_keep_their_host_and_local_ones_their_protocol(tmp_path: Path) -> None:
+def test_addresses_keep_host_and_protocol(tmp_path: Path) -> None:
     assert Store.at("memory://one/a").path != Store.at("memory://two/a").path
     Store.at(f"file://{tmp_path}/a.bin").write(b"here")
     assert (tmp_path / "a.bin").read_bytes() == b"here"
@@ -50,7 +50,7 @@ def test_credentials_reach_the_file_system() -> None:
     assert Store.at("memory://a", {"skip_instance_cache": True}).system is not Store.at("memory://a").system
 
 
-def test_an_address_is_shown_as_it_was_given_without_its_password() -> None:
+def test_an_address_is_shown_without_its_password() -> None:
     assert Store.at("memory://one/a.bin").beside(".json").address == "memory://one/a.json"
     assert Store.at("memory://me:secret@one/a.bin").address == "memory://one/a.bin"
     assert Store.at("memory://container@account/a.bin").address == "memory://container@account/a.bin"
@@ -136,8 +136,8 @@ def test_it_finds_the_file_of_a_dataset(tmp_path: Path, kind: type[AbstractDatas
     assert Store.of(MemoryDataset()) is None
 
 
-def test_a_file_elsewhere_is_lent_under_its_name_and_taken_back(tmp_path: Path) -> None:
-    remote = Store.at("bucket://b/lent/report.html", KEY)
+def test_a_remote_file_is_on_disk_temporarily(tmp_path: Path) -> None:
+    remote = Store.at("bucket://b/copied/report.html", KEY)
     remote.write(b"<html>")
     with remote.on_disk() as file:
         assert (file.name, file.read_bytes()) == ("report.html", b"<html>")

@@ -21,7 +21,7 @@ def pixels():
 
 
 @pytest.mark.parametrize("augmentation", EVERYTHING)
-def test_a_view_does_not_depend_on_batch_or_order(pixels, augmentation):
+def test_views_do_not_depend_on_batch_or_order(pixels, augmentation):
     """The teacher labels in one order and batch size, the learner trains in another: they must see the same."""
     together = render(pixels, torch.arange(64), view=3, seed=5, augmentation=augmentation)
     order = torch.randperm(64)
@@ -63,7 +63,7 @@ def test_flip_mirrors_about_half_of_the_images():
     assert 0.4 < (first == 31).float().mean() < 0.6
 
 
-def test_alternating_flip_shows_each_side_in_every_other_view():
+def test_alternating_flip_mirrors_in_every_other_view():
     ramp = torch.arange(32, dtype=torch.uint8).repeat(400, 1, 32, 1)
     how = {"seed": 0, "augmentation": Augmentation(flip="alternating")}
     mirrored = [render(ramp, torch.arange(400), view=view, **how).pixels[:, 0, 0, 0] == 31 for view in range(4)]
@@ -80,7 +80,7 @@ def test_cutout_greys_a_square_of_its_side():
     assert cut.min() >= 16  # a corner
 
 
-def test_mixup_mixes_pixels_and_labels_in_the_same_share():
+def test_mixup_mixes_pixels_and_labels_alike():
     pixels = torch.tensor([0, 200], dtype=torch.uint8).view(2, 1, 1, 1).repeat(100, 1, 4, 4)
     labels = torch.arange(200) % 2
     indices = torch.arange(200)
@@ -122,7 +122,7 @@ def mixed(arrangement):
 
 @pytest.mark.parametrize("augmentation", EVERYTHING)
 @pytest.mark.parametrize("arrangement", ["in order", "shuffled", "joined"])
-def test_a_domain_looks_the_same_in_a_mix_and_by_itself(arrangement, augmentation):
+def test_a_domain_has_the_same_views_in_mixes(arrangement, augmentation):
     """The target learns from the whole mix, a student from one domain of it: both see what the teacher labelled."""
     images = mixed(arrangement)
     batch = torch.randperm(50, generator=torch.Generator().manual_seed(1))[:40]

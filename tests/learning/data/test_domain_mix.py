@@ -12,7 +12,7 @@ def grouped(images, groups):
     return ImageSet(images.images, images.labels, images.class_names, groups)
 
 
-def test_grey_and_colour_of_any_size_become_one_set():
+def test_sizes_and_colours_become_one_set():
     small = stripes(12, size=28)
     mixed = mix({"digits": small, "signs": stripes(4, classes=2, channels=3)})
     assert mixed.images.shape == (16, 3, 32, 32)
@@ -26,7 +26,7 @@ def test_grey_and_colour_of_any_size_become_one_set():
     assert abs(grey.float().mean() - small.images.float().mean()) < 1, "scaled, not padded"
 
 
-def test_a_domain_comes_out_of_a_mix_as_it_went_in():
+def test_a_domain_leaves_a_mix_unchanged():
     domains = two_domains()
     mixed = mix(domains)
     shuffled = mixed.subset(torch.randperm(50, generator=torch.Generator().manual_seed(0)))
@@ -46,7 +46,7 @@ def test_one_set_called_all_is_no_mix():
     assert images.of(ALL) is images
 
 
-def test_a_mix_of_one_domain_is_its_images_under_its_name():
+def test_a_mix_of_one_domain_is_its_images():
     images = stripes(6)
     mixed = mix({"digits": images})
     assert mixed.sha256 == images.sha256
@@ -75,7 +75,7 @@ def test_groups_of_two_domains_never_coincide():
     assert not set(digits) & set(signs)
 
 
-def test_tracks_are_not_torn_and_images_without_one_are_separable():
+def test_tracks_stay_whole_and_single_images_separable():
     domains = two_domains(signs=24)
     tracks = grouped(domains["signs"], torch.arange(24) // 2 % 4 * 2 + torch.arange(24) % 2)  # four of each class
     mixed = mix({"digits": domains["digits"], "signs": tracks})
@@ -86,7 +86,7 @@ def test_tracks_are_not_torn_and_images_without_one_are_separable():
         assert not set(rest.groups.tolist()) & set(part.groups.tolist())
 
 
-def test_a_picture_of_two_domains_never_falls_on_both_sides():
+def test_a_picture_of_two_domains_stays_together():
     """Grey in one domain, coloured in the other: in the mix they are the same pixels."""
     grey = stripes(30)
     copies = ImageSet(grey.images.repeat(1, 3, 1, 1), torch.arange(30) % 2, ("even", "odd"))
@@ -98,7 +98,7 @@ def test_a_picture_of_two_domains_never_falls_on_both_sides():
     assert len(without(mixed, mixed.subset(torch.tensor([3])))) == 58
 
 
-def test_a_class_of_few_groups_is_on_both_sides_of_a_large_mix():
+def test_a_class_of_few_groups_is_split():
     domains = two_domains(digits=300, signs=12)
     tracks = grouped(domains["signs"], torch.arange(12) % 4)  # two of each class
     rest, part = split(mix({"digits": domains["digits"], "signs": tracks}), 0.1, seed=0)
@@ -125,7 +125,7 @@ def test_the_shares_of_the_domains(shares, counts):
     assert chosen.sha256 == shared(mixed, shares, seed=0).sha256
 
 
-def test_thinning_follows_its_seed_and_keeps_classes_in_proportion():
+def test_thinning_follows_its_seed_and_keeps_proportions():
     mixed = mix(two_domains())
     one = thin(mixed, {"digits": 9}, seed=0)
     assert one.labels.bincount().tolist() == [3, 3, 3, 10, 10]
@@ -134,7 +134,7 @@ def test_thinning_follows_its_seed_and_keeps_classes_in_proportion():
     assert thin(mixed, {"digits": 99}, seed=0) is mixed
 
 
-def test_more_than_there_are_or_of_nobody_is_refused_by_name():
+def test_impossible_shares_are_refused():
     mixed = mix(two_domains())
     with pytest.raises(ValueError, match="hold 21 images of 'signs', there are 20"):
         shared(mixed, {"digits": 7, "signs": 21}, seed=0)
@@ -146,7 +146,7 @@ def test_more_than_there_are_or_of_nobody_is_refused_by_name():
         thin(mixed, {"letters": 5}, seed=0)
 
 
-def test_a_domain_of_joined_sets_is_its_parts_joined():
+def test_a_domain_of_joined_sets_is_joined():
     """A target may learn from two sets joined, a student of one domain from its own parts of both."""
     first, second = split(mix(two_domains()), 0.5, seed=0)
     both = first.join(second)
@@ -156,7 +156,7 @@ def test_a_domain_of_joined_sets_is_its_parts_joined():
         assert both.of(domain).sha256 == first.of(domain).join(second.of(domain)).sha256
 
 
-def test_a_class_whose_pictures_are_all_another_s_is_not_left_off_one_side_in_silence():
+def test_a_class_of_shared_pictures_is_refused():
     base = stripes(8, classes=2)
     pixels, labels = torch.cat([base.images, base.images[:1]]), torch.cat([base.labels, torch.tensor([2])])
     with pytest.raises(ValueError, match="class z cannot be on both sides: its pictures are also those of other"):

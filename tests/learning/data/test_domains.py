@@ -88,7 +88,7 @@ def test_a_soft_loss_judges_each_domain_by_itself(name):
 
 @pytest.mark.parametrize("anything", [1e9, math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("name", losses.SOFT_LOSSES)
-def test_what_is_said_outside_the_block_is_not_read_and_gets_no_gradient(name, anything):
+def test_logits_outside_the_block_have_no_effect(name, anything):
     student, teacher = random_pair()
     plain = soft_loss_by_block(bound(name), student, teacher, LABELS, PARTS)
     gradient = torch.autograd.grad(plain, student)[0]
@@ -104,7 +104,7 @@ def test_what_is_said_outside_the_block_is_not_read_and_gets_no_gradient(name, a
 
 
 @pytest.mark.parametrize("name", losses.SOFT_LOSSES)
-def test_with_one_block_it_is_the_plain_loss_bit_for_bit(name):
+def test_one_block_gives_the_plain_loss(name):
     student, teacher = random_pair()
     parts = parts_of(torch.zeros(6).long(), (Block(ALL, 0, tuple("vwxyz")),), CPU)
     plain = bound(name)(student, teacher, LABELS)
@@ -131,7 +131,7 @@ def test_domain_loss_worked_number():
     assert value.item() == pytest.approx(-(math.log(0.4) + math.log(0.8) + math.log(0.5)) / 3, rel=1e-5)
 
 
-def test_cross_entropy_is_the_domain_loss_and_cross_entropy_within_the_block():
+def test_cross_entropy_is_domain_loss_plus_that_within():
     student, _ = random_pair()
     within = F.cross_entropy(within_block(student, DOMAINS, BLOCKS), LABELS)
     torch.testing.assert_close(domain_loss(student, PARTS) + within, F.cross_entropy(student, LABELS))
@@ -142,14 +142,14 @@ def test_one_block_has_no_domain_to_learn():
     assert domain_loss(student, parts_of(torch.zeros(6).long(), (Block(ALL, 0, tuple("vwxyz")),), CPU)) == 0
 
 
-def test_once_the_domain_is_known_the_other_classes_are_out():
+def test_a_known_domain_excludes_other_classes():
     student, _ = random_pair()
     known = within_block(student, DOMAINS, BLOCKS)
     assert (known[OUTSIDE] == -math.inf).all()
     assert known[~OUTSIDE].equal(student[~OUTSIDE])
 
 
-def test_smoothing_spreads_over_the_classes_of_the_domain_alone():
+def test_smoothing_spreads_over_the_domain_alone():
     """By hand: an image of two classes of five at smoothing 0.1 wants 0.95 and 0.05, nothing elsewhere."""
     logits = torch.tensor([[1.0, 0.0, 2.0, -1.0, 0.5], [0.0, 3.0, 1.0, 2.0, -2.0]])
     targets = F.one_hot(torch.tensor([3, 1]), 5).float()

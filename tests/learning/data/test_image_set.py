@@ -31,7 +31,7 @@ def test_equal_pictures_stay_on_one_side():
         assert not set(rest.content_hashes()) & set(part.content_hashes())
 
 
-def test_groups_stay_on_one_side_even_when_an_equal_picture_links_them():
+def test_groups_linked_by_a_picture_stay_together():
     base = stripes(24, classes=1)
     pixels = base.images.clone()
     pixels[1] = pixels[4]  # group 0 and group 1 share a picture
@@ -49,13 +49,13 @@ def test_a_class_too_small_to_split_is_named():
         split(images, 0.3, seed=0)
 
 
-def test_subset_keeps_proportions_and_is_all_when_asked_for_more():
+def test_thinning_keeps_proportions_up_to_everything():
     images = stripes(90)
     assert thin(images, {"all": 30}, seed=0).labels.bincount().tolist() == [10, 10, 10]
     assert thin(images, {"all": 1000}, seed=0) is images
 
 
-def test_subset_thins_groups_so_that_they_can_still_be_split():
+def test_thinned_groups_can_still_be_split():
     base = stripes(120, classes=1)
     frames = ImageSet(base.images, base.labels, base.class_names, torch.arange(120) // 30)
     thinned = thin(frames, {"all": 24}, seed=0)
@@ -104,7 +104,7 @@ def test_join_refuses_other_classes_and_sizes():
         stripes(6).join(stripes(6, size=16))
 
 
-def test_hash_changes_with_a_pixel_a_label_and_a_name():
+def test_hash_changes_with_pixel_label_and_name():
     images = stripes(6)
     pixels, labels = images.images.clone(), images.labels.clone()
     pixels[0, 0, 0, 0] ^= 1
@@ -118,14 +118,14 @@ def test_hash_changes_with_a_pixel_a_label_and_a_name():
     assert len({variant.sha256 for variant in variants}) == 4
 
 
-def test_without_a_mix_all_images_are_of_one_domain():
+def test_images_without_a_mix_have_one_domain():
     images = stripes(6)
     assert images.blocks == (Block(ALL, 0, images.class_names),)
     assert images.domains.tolist() == [0] * 6
     assert images.block(ALL).class_names == images.class_names
 
 
-def test_blocks_divide_the_classes_whatever_is_chosen_or_joined():
+def test_blocks_survive_subsets_and_joins():
     base = stripes(10, classes=5)
     blocks = blocks_of({"a": ("0", "1"), "b": ("0", "1", "2")})
     images = ImageSet(base.images, base.labels, ("a/0", "a/1", "b/0", "b/1", "b/2"), blocks=blocks)
@@ -136,7 +136,7 @@ def test_blocks_divide_the_classes_whatever_is_chosen_or_joined():
     assert torch.equal(images.of("b").images, base.images[[2, 3, 4, 7, 8, 9]])
 
 
-def test_blocks_that_do_not_fit_and_unknown_domains_are_refused():
+def test_wrong_blocks_and_unknown_domains_are_refused():
     images = stripes(6)
     blocks = blocks_of({"a": ("0",), "b": ("0", "1")})
     with pytest.raises(ValueError, match=r"blocks \['a', 'b'\] do not hold the classes \('class 0'"):

@@ -30,14 +30,14 @@ def test_the_weights_of_the_images_by_hand():
 def test_a_course_by_hand():
     """Of four images the last is wrong, e = 1/4; then the first two, whose weights are 4/9 of 4, e = 2/9."""
     labels = torch.tensor([0, 1, 2, 0])
-    answers = [torch.tensor([0, 1, 2, 1]), torch.tensor([1, 0, 2, 0]), torch.tensor([0, 1, 2, 0])]
+    predictions = [torch.tensor([0, 1, 2, 1]), torch.tensor([1, 0, 2, 0]), torch.tensor([0, 1, 2, 0])]
     given = []
 
     def train(number, weights):
         given.append(weights)
         return number
 
-    boosted = boost(3, labels, 3, train, lambda number: answers[number])
+    boosted = boost(3, labels, 3, train, lambda number: predictions[number])
     assert boosted.errors == pytest.approx([1 / 4, 2 / 9, 0])
     assert boosted.weights == pytest.approx([math.log(3 * 2), math.log(7 / 2 * 2), math.log(7 * 2)])
     assert given[0] is None, "all alike: the very bits of a fit without weights"
@@ -45,7 +45,7 @@ def test_a_course_by_hand():
     assert given[2].tolist() == pytest.approx([28 / 21, 28 / 21, 4 / 21, 24 / 21])
 
 
-def test_a_guess_has_no_say_and_the_images_weigh_alike_again():
+def test_a_guess_weighs_nothing_and_resets_images():
     labels = torch.tensor([0, 1, 2])
     given = []
     boosted = boost(2, labels, 3, lambda _, weights: given.append(weights), lambda _: torch.tensor([0, 0, 0]))
@@ -76,8 +76,8 @@ def test_equal_weights_change_nothing_but_rounding(images):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_an_image_of_no_weight_is_not_learned_from(images, alpha):
-    """Neither its label nor what the teacher says of it has any part in the weights."""
+def test_images_without_weight_are_not_learned(images, alpha):
+    """Neither its label nor its soft labels influence the weights."""
     weights = torch.ones(60)
     weights[::2] = 0
     relabelled = type(images)(images.images, images.labels.clone(), images.class_names)
@@ -89,7 +89,7 @@ def test_an_image_of_no_weight_is_not_learned_from(images, alpha):
 
 
 @pytest.mark.parametrize("name", [name for name, loss in losses.SOFT_LOSSES.items() if not loss.compares_images])
-def test_a_loss_image_by_image_has_the_mean_of_the_batch(name):
+def test_losses_per_image_average_to_the_batch(name):
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 8, 5, generator=generator)
     labels, loss = torch.arange(8) % 5, losses.resolve(name, {"temperature": 3.0})

@@ -9,7 +9,7 @@ from torch import Tensor
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, FUSION_RULES, VOTING_RULES, fuse, teacher_logits
 from knowledge_transfer.learning.ensembles.voting import vote
 
-SOFTENING_RULES = sorted(set(FUSION_RULES) - {"boosted", "stacked"})  # those that mix what members say at T
+SOFTENING_RULES = sorted(set(FUSION_RULES) - {"boosted", "stacked"})  # those that mix distributions at T
 
 
 def members(*distributions: tuple[float, ...]) -> Tensor:
@@ -52,22 +52,6 @@ def test_weighted_worked_number() -> None:
     logits = 2 * members((0.8, 0.2), (0.4, 0.6))
     fused = fuse(logits, "weighted", temperature=2, weights=torch.tensor([0.25, 0.75]))
     torch.testing.assert_close(fused, torch.tensor([[0.5, 0.5]]))
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        (None, "needs weights"),
-        (torch.tensor([0.5, 0.5]), r"3 members but weights of shape \[2\]"),
-        (torch.tensor([[1.0], [0.0], [0.0]]), r"shape \[3, 1\]"),
-        (torch.tensor([1.2, -0.1, -0.1]), "must not be negative"),
-        (torch.tensor([0.5, 0.5, 0.5]), "must sum to 1"),
-        (torch.tensor([math.nan, 0.5, 0.5]), "must not be negative"),
-    ],
-)
-def test_weighted_refuses_what_is_no_mixture(weights: Tensor | None, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        fuse(random_logits(), "weighted", weights=weights)
 
 
 def test_confidence_worked_number() -> None:
@@ -143,8 +127,8 @@ def test_logits_without_members_are_refused() -> None:
         fuse(random_logits()[:0], "mean_probabilities")
 
 
-def test_boosted_adds_up_the_weights_of_those_who_choose_a_class() -> None:
-    # A is chosen by weight 3, B by 1 + 1.5; a third class by nobody, though all give it much.
+def test_boosted_adds_up_the_weights_of_choices() -> None:
+    # A is chosen by weight 3, B by 1 + 1.5; the third class by no member, though all give it much.
     logits = members((0.5, 0.1, 0.4), (0.1, 0.5, 0.4), (0.2, 0.5, 0.3))
     votes = torch.tensor([[3.0, 2.5, 0.0]])
     for temperature in (1.0, 2.0):
@@ -152,7 +136,7 @@ def test_boosted_adds_up_the_weights_of_those_who_choose_a_class() -> None:
         torch.testing.assert_close(fused, (votes / temperature).softmax(1), atol=1e-3, rtol=0)
 
 
-def test_boosted_is_the_posterior_of_members_that_err_evenly() -> None:
+def test_boosted_is_the_posterior_of_even_errors() -> None:
     # Errors .1 and .4 among three classes, choices A and B: the likelihoods are .9 .2, .05 .6 and .05 .2.
     weights = torch.tensor([math.log(9) + math.log(2), math.log(1.5) + math.log(2)])
     fused = fuse(members((0.6, 0.3, 0.1), (0.3, 0.6, 0.1)), "boosted", weights=weights)
@@ -160,7 +144,7 @@ def test_boosted_is_the_posterior_of_members_that_err_evenly() -> None:
     torch.testing.assert_close(fused, likelihood / likelihood.sum(), atol=1e-3, rtol=0)
 
 
-def test_boosted_ties_go_to_the_higher_sum_of_probabilities() -> None:
+def test_boosted_ties_go_by_probability() -> None:
     # .1 + .2 and .3 differ in the last bit.
     weights = torch.tensor([0.1, 0.2, 0.3])
     sure_of_a = fuse(members((0.9, 0.1), (0.9, 0.1), (0.4, 0.6)), "boosted", weights=weights)
@@ -186,6 +170,12 @@ def test_stacked_is_a_softmax_layer_on_all_logits() -> None:
 @pytest.mark.parametrize(
     ("rule", "weights", "message"),
     [
+        ("weighted", None, "'weighted' needs weights"),
+        ("weighted", torch.tensor([0.5, 0.5]), r"3 members but weights of shape \[2\], not \[3\]"),
+        ("weighted", torch.tensor([[1.0], [0.0], [0.0]]), r"shape \[3, 1\]"),
+        ("weighted", torch.tensor([1.2, -0.1, -0.1]), "must not be negative"),
+        ("weighted", torch.tensor([0.5, 0.5, 0.5]), "must sum to 1"),
+        ("weighted", torch.tensor([math.nan, 0.5, 0.5]), "must not be negative"),
         ("boosted", None, "'boosted' needs weights"),
         ("boosted", torch.ones(2), r"shape \[2\], not \[3\]"),
         ("boosted", torch.tensor([1.0, -1.0, 1.0]), "must not be negative"),
@@ -193,6 +183,6 @@ def test_stacked_is_a_softmax_layer_on_all_logits() -> None:
         ("stacked", torch.ones(3, 5, 5), r"\[3, 5, 5\], not \[3, 6, 5\]"),
     ],
 )
-def test_fitted_rules_refuse_other_members_weights(rule: str, weights: Tensor | None, message: str) -> None:
+def test_wrong_weights_are_refused(rule: str, weights: Tensor | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fuse(random_logits(), rule, weights=weights)

@@ -44,7 +44,7 @@ def test_validation_weights_beat_every_other_mixture() -> None:
     assert nll(fitted) <= nll(others).min() + 1e-6
 
 
-def test_validation_weights_leave_out_a_member_that_only_harms() -> None:
+def test_validation_weights_leave_out_a_harmful_member() -> None:
     labels = torch.tensor([0, 1, 2, 1])
     good = torch.nn.functional.one_hot(labels, 3) * 5.0
     weights = validation_weights(torch.stack([good, torch.zeros(4, 3)]), labels)
@@ -98,7 +98,7 @@ def test_stacking_learns_what_no_mixture_can() -> None:
     assert right == {"weighted": 0, "stacked": 1}
 
 
-def test_stacking_layers_are_the_optimum_and_the_same_every_time() -> None:
+def test_stacking_layers_are_the_repeatable_optimum() -> None:
     logits, labels = stacked_case()
     layers = stacking_layers(logits, labels)
     assert torch.equal(layers, stacking_layers(logits, labels))
@@ -115,23 +115,23 @@ def test_stacking_layers_are_the_optimum_and_the_same_every_time() -> None:
     assert objective(best) < objective(mean)
 
 
-def test_stacking_on_few_images_is_the_mean_of_logits() -> None:
+def test_stacking_few_images_is_the_mean() -> None:
     logits = random_logits(images=1)
     layers = stacking_layers(logits, torch.tensor([0]))
     torch.testing.assert_close(fuse(logits, "stacked", weights=layers), fuse(logits, "mean_logits"), atol=0.05, rtol=0)
-    # What cannot be told from the images, twice the same member, is shared between the two.
+    # Two equal members get equal weights.
     twice = stacking_layers(logits[:1].repeat(2, 1, 1), torch.tensor([0]))
     torch.testing.assert_close(twice[0], twice[1])
 
 
-def test_stacking_does_not_see_a_shift_of_an_images_logits() -> None:
+def test_stacking_ignores_shifts_of_logits() -> None:
     logits, labels = stacked_case()
     shifted = logits + torch.randn(2, 2000, 1, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(stacking_layers(shifted, labels), stacking_layers(logits, labels), atol=1e-4, rtol=0)
 
 
-def test_answers_of_predict_can_be_fitted() -> None:
-    # `predict` answers in inference mode, whose tensors take part in no gradient.
+def test_logits_of_predict_can_be_fitted() -> None:
+    # `predict` returns tensors of inference mode, which take part in no gradient.
     with torch.inference_mode():
         logits = random_logits().double()
     for fit in FITS.values():

@@ -85,7 +85,7 @@ def test_simpson_elects_the_smallest_worst_defeat() -> None:
     assert elect("plurality", rankings, sharpness=[3] * 4 + [1] * 5) == "B"
 
 
-def test_bucklin_stops_at_the_first_depth_with_a_majority() -> None:
+def test_bucklin_stops_at_the_first_majority() -> None:
     # First places: A 2, B 2, C 1. Down to second places: A 2, B 3, C 5.
     rankings = ["ACB"] * 2 + ["BCA"] * 2 + ["CBA"]
     assert elect("bucklin", rankings) == "C"
@@ -98,7 +98,7 @@ def test_bucklin_half_of_the_ballots_is_no_majority() -> None:
     assert elect("bucklin", ["ABC", "ABC", "BCA", "CBA"], sharpness=[3, 3, 1, 1]) == "B"
 
 
-def test_nanson_strikes_the_average_where_baldwin_strikes_the_last() -> None:
+def test_nanson_strikes_averages_and_baldwin_the_last() -> None:
     # Borda: A 4, B 5, C 3 of average 4. Nanson strikes A and C; Baldwin C alone, then A is the more probable of a pair
     # that splits the ballots.
     rankings = ["ABC", "ABC", "BCA", "CBA"]
@@ -113,9 +113,7 @@ def test_nanson_settles_a_cycle_of_averages_by_probability() -> None:
 
 @pytest.mark.parametrize(("sharpness", "winner"), [([3, 1, 2], "A"), ([1, 3, 2], "B"), ([1, 2, 3], "C")])
 @pytest.mark.parametrize("rule", sorted(set(VOTING_RULES) - {"baldwin", "single_transferable_vote"}))
-def test_perfect_tie_goes_to_the_higher_sum_of_probabilities(
-    rule: str, sharpness: Sequence[float], winner: str
-) -> None:
+def test_perfect_ties_go_by_probability(rule: str, sharpness: Sequence[float], winner: str) -> None:
     assert elect(rule, CYCLE, sharpness=sharpness) == winner
 
 
@@ -150,7 +148,7 @@ def test_equal_logits_rank_by_class_index() -> None:
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 2, 0]])
-def test_a_tie_does_not_depend_on_the_order_of_members(order: list[int]) -> None:
+def test_ties_ignore_the_order_of_members(order: list[int]) -> None:
     # Each class is given 0.1, 0.2 and 0.7 once: sums that floating point adds to different last bits.
     logits = torch.tensor([[[0.1, 0.2, 0.7]], [[0.2, 0.7, 0.1]], [[0.7, 0.1, 0.2]]]).log()[order]
     assert int(vote(logits, "plurality")) == 0

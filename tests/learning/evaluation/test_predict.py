@@ -28,17 +28,17 @@ def network(*biases):
     return Floats(*layers)
 
 
-def test_units_that_fire_for_no_image_are_silent():
+def test_units_that_fire_for_no_image_are_dead():
     # Brightness lies between 0 and 240: the first unit fires always, the second for some images, the third never.
     assert dead_relu_fraction(network([1.0, -100.0, -1000.0]), stripes(6), device=CPU) == pytest.approx(1 / 3)
 
 
-def test_the_most_silent_layer_counts():
+def test_the_layer_with_most_dead_units_counts():
     assert dead_relu_fraction(network([1.0, 1.0], [-1e4, -1e4]), stripes(6), device=CPU) == 1
     assert dead_relu_fraction(network([1.0, -1e4], [1.0, 1.0]), stripes(6), device=CPU) == 0.5
 
 
-def test_a_relu_that_is_called_twice_is_two_layers():
+def test_a_relu_called_twice_is_two_layers():
     """As torchvision's blocks do: what is silent at its first call may fire at its second."""
 
     class Twice(nn.Module):
@@ -53,5 +53,5 @@ def test_a_relu_that_is_called_twice_is_two_layers():
     assert dead_relu_fraction(Twice(), stripes(6), device=CPU) == 1
 
 
-def test_a_network_without_relus_has_no_silent_units():
+def test_a_network_without_relus_is_nan():
     assert math.isnan(dead_relu_fraction(nn.Flatten(), stripes(6), device=CPU))

@@ -7,7 +7,7 @@ from tests.learning.models.test_network import KINDS, make
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "alexnet"])  # which normalises nothing
-def test_a_folded_network_answers_as_before_with_fewer_layers(kind):
+def test_a_folded_network_predicts_as_before(kind):
     torch.manual_seed(0)
     network = make(kind, width=0.25)
     pixels = torch.randint(0, 256, (32, 3, 32, 32), dtype=torch.uint8)

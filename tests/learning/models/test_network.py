@@ -5,7 +5,8 @@ from torch import nn
 from torchvision.models import resnet50
 
 from knowledge_transfer.learning.evaluation.predict import multiply_adds
-from knowledge_transfer.learning.models.architecture import Architecture, Layers
+from knowledge_transfer.learning.models.architecture import NETWORKS, Architecture, Builtin
+from knowledge_transfer.learning.models.cnn import Layers
 from knowledge_transfer.learning.models.network import build
 
 KINDS = ["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "imagenet_resnet50"]
@@ -32,7 +33,7 @@ def test_parameters_are_those_of_the_published_networks(kind, millions):
 
 
 @pytest.mark.parametrize(("kind", "millions"), [("resnet8", 12.5), ("resnet50", 1298), ("vgg19", 398)])
-def test_multiply_adds_are_those_of_stems_for_small_images(kind, millions):
+def test_multiply_adds_of_small_image_stems(kind, millions):
     assert multiply_adds(make(kind), 3, 32) / 1e6 == pytest.approx(millions, rel=0.02)
 
 
@@ -96,7 +97,7 @@ def test_the_published_tiny_students_can_be_made():
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 6])
-def test_a_kernel_of_any_size_keeps_the_size_of_the_image(kernel):
+def test_kernels_keep_the_size_of_the_image(kernel):
     network = make_cnn(convolutions=[[4, 4], [4]], kernel=kernel)
     sizes = []
     for module in network.modules():
@@ -106,18 +107,18 @@ def test_a_kernel_of_any_size_keeps_the_size_of_the_image(kernel):
     assert sizes == [(32, 32), (32, 32), (16, 16)]
 
 
-def test_dropouts_stand_behind_blocks_and_hidden_layers_in_order():
+def test_dropouts_follow_blocks_and_hidden_layers():
     network = make_cnn(convolutions=[[4], [4]], hidden=[8, 8], dropout=[0.1, 0, 0.3])
     assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.1, 0.3]
 
 
-def test_a_cnn_that_ends_in_softmax_answers_with_probabilities():
+def test_a_cnn_with_softmax_returns_probabilities():
     network = make_cnn(convolutions=[[4]], softmax=True).eval()
-    answers = network(torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8))
-    torch.testing.assert_close(answers.sum(1), torch.ones(5))
+    probabilities = network(torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8))
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(5))
 
 
-def test_more_blocks_than_the_image_can_be_halved_are_refused():
+def test_too_many_blocks_are_refused():
     assert make_cnn(convolutions=[[4]] * 5)
     with pytest.raises(ValueError, match="6 blocks halve images of 32 pixels away: leave some out"):
         make_cnn(convolutions=[[4]] * 6)
@@ -131,6 +132,7 @@ def test_more_dropouts_than_places_are_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"kind": "vgg16"}, "unknown network 'vgg16'; did you mean 'vgg19'"),
         ({"kind": "cnn"}, "kind 'cnn' needs layers"),
         ({"kind": "resnet8", "layers": {"convolutions": [[8]]}}, "kind 'cnn' needs layers, and no other has them"),
         ({"kind": "cnn", "layers": {"convolutions": [[8]]}, "width": 0.5}, "leave width out"),
@@ -144,13 +146,25 @@ def test_what_is_no_network_is_refused_by_name(settings, message):
         Architecture(**settings)
 
 
+def test_another_network_is_one_line_of_the_registry(monkeypatch):
+    def linear(classes, *, channels, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * 32 * 32, classes))
+
+    monkeypatch.setitem(NETWORKS, "linear", Builtin(linear))
+    assert make("linear")(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    with pytest.raises(ValidationError, match="unknown network 'linaer'; did you mean 'linear'"):
+        Architecture(kind="linaer")
+    with pytest.raises(ValidationError, match="leave enlarge_to out"):
+        Architecture(kind="linear", enlarge_to=64)
+
+
 def test_a_network_says_what_it_is():
     layers = Layers(convolutions=[[8, 8], [16]], kernel=5, hidden=[64])
     assert str(Architecture(kind="cnn", layers=layers)) == "cnn (conv 8+8, 16 of 5x5, linear 64)"
     assert str(Architecture(kind="imagenet_resnet50")) == "imagenet_resnet50 at 224 pixels (width 1)"
 
 
-def test_the_imagenet_resnet50_is_torchvision_s_behind_a_resizing():
+def test_the_imagenet_resnet50_is_torchvisions_after_resizing():
     torch.manual_seed(0)
     ours, theirs = make("imagenet_resnet50").eval(), resnet50(num_classes=10).eval()
     ours.body.load_state_dict(theirs.state_dict())

@@ -18,7 +18,7 @@ def pretrained():
     return Pretrained("imagenet", resnet50().state_dict(), MEAN, DEVIATION)
 
 
-def test_all_layers_but_the_last_start_from_the_weights(pretrained):
+def test_the_last_layer_alone_stays_fresh(pretrained):
     network = make("imagenet_resnet50", classes=3)
     fresh = network.body.fc.weight.clone()
     pretrained.put_into(network)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.models.architecture import Architecture, Kind
+from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.training.optimizer import Muon, optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
@@ -98,7 +98,7 @@ def test_a_fused_optimizer_equals_the_plain_one(optimizer: str) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 @pytest.mark.parametrize("kind", ["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet"])
-def test_gradients_lie_in_memory_like_their_weights(kind: Kind, precision: Literal["bf16", "fp32"]) -> None:
+def test_gradients_lie_in_memory_like_their_weights(kind: str, precision: Literal["bf16", "fp32"]) -> None:
     """A fused optimizer reads both as they lie, and takes the wrong pairs where they lie differently."""
     net = build(Architecture(kind=kind, width=0.25), classes=3, channels=1, image_size=32, mean=(0,), deviation=(1,))
     net = net.to(memory_format=torch.channels_last).train()

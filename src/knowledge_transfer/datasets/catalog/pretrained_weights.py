@@ -28,9 +28,9 @@ _INSTEAD = "set `weights: null` (`--params dark_knowledge.weights=null`) to trai
 class PretrainedWeightsDataset(AbstractDataset[None, Pretrained]):
     """The state dict of a `torchvision.models.resnet50` that was trained with ImageNet's normalisation.
 
-    `weights`: imagenet, which is read from the folder `path` and downloaded into it if need be, or a file
-    (.safetensors, else a state dict that torch has saved, read without running any code in it), which may be an
-    address reached with `credentials`. Raises DatasetError that says what is missing or wrong, where, and what to do.
+    `weights`: `imagenet`, read from the folder `path` and downloaded into it if need be, or a file. That is a
+    .safetensors file or a state dict that torch has saved, read without running any code in it; it may be an address
+    reached with `credentials`. Raises DatasetError that says what is missing or wrong, where, and what to do.
     """
 
     def __init__(

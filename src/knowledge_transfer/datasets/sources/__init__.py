@@ -1,1 +1,1 @@
-"""Where published images come from."""
+"""Sources of images."""

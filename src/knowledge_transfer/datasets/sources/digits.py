@@ -8,10 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.data.splits import split
-
-_TEST_FRACTION = 0.2
-_SEED = 0  # which images are the test set must not change with the experiment's seed
+from knowledge_transfer.learning.data.splits import fixed_part
 
 
 def read(part: Literal["train", "test"], size: int) -> ImageSet:
@@ -22,6 +19,4 @@ def read(part: Literal["train", "test"], size: int) -> ImageSet:
     pixels = torch.from_numpy(bunch.images).float()[:, None] * (255 / 16)
     enlarged = F.interpolate(pixels, size=size, mode="bicubic", align_corners=False).clamp(0, 255).round()
     names = tuple(str(name) for name in bunch.target_names)
-    everything = ImageSet(enlarged.to(torch.uint8), torch.from_numpy(bunch.target).long(), names)
-    training, test = split(everything, _TEST_FRACTION, seed=_SEED)
-    return training if part == "train" else test
+    return fixed_part(ImageSet(enlarged.to(torch.uint8), torch.from_numpy(bunch.target).long(), names), part)

@@ -23,14 +23,14 @@ def read(root: Path, part: Literal["train", "test"], size: int, *, download: boo
     """Return one part, whole, in the published order, as uint8 [N, 3, size, size]; classes are the published numbers.
 
     The frames of one training track share a group; the test images are single frames and have none. Raises ValueError
-    when the files are neither in `root` nor to be had, when classes or images are missing, or one is unreadable.
+    for files that are neither in `root` nor can be downloaded, missing classes or images, and an unreadable image.
     """
     home = root / FOLDER
     folder = home / "GTSRB" / ("Training" if part == "train" else "Final_Test/Images")
     if not folder.is_dir():
         fetch("GTSRB", root, home, _FILES, download=download, split=part)
     files, labels, groups = _training(folder) if part == "train" else _test(folder, home / "GT-final_test.csv")
-    # An unpacking that was cut short leaves a folder that torchvision takes for the whole.
+    # An interrupted unpacking leaves a folder that torchvision takes for complete.
     if len(files) != IMAGES[part]:
         raise ValueError(
             f"{folder} holds {len(files)} images, {IMAGES[part]} were published: delete that folder and run again"

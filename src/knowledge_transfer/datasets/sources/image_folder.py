@@ -9,12 +9,10 @@ import torch
 
 from knowledge_transfer.datasets.sources.pixels import is_grey, read_files
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.data.splits import split
+from knowledge_transfer.learning.data.splits import fixed_part
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".webp", ".tif", ".tiff", ".gif"}
 _PARTS = ("train", "test")
-_TEST_FRACTION = 0.2
-_SEED = 0  # which images are the test set must not change with the experiment's seed
 
 
 def read(root: Path, part: Literal["train", "test"], size: int) -> ImageSet:
@@ -28,8 +26,7 @@ def read(root: Path, part: Literal["train", "test"], size: int) -> ImageSet:
     parts = [name for name in _PARTS if (root / name).is_dir() and _folders(root / name)]
     if not parts:
         classes = _classes(root)
-        training, test = split(_image_set(classes, classes, size), _TEST_FRACTION, seed=_SEED)
-        return training if part == "train" else test
+        return fixed_part(_image_set(classes, classes, size), part)
     if len(parts) == 1:
         raise ValueError(f"{root} holds {parts[0]} but not train and test: add the other, or put the classes in {root}")
     training_classes, test_classes = (_classes(root / name) for name in _PARTS)

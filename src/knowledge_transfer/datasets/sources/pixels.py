@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-# What Pillow's decoders raise for broken files, by trying; its UnidentifiedImageError is an OSError.
+# What Pillow's decoders raise for broken files, found by experiment; its UnidentifiedImageError is an OSError.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 

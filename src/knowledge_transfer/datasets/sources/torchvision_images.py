@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR as published: read where they lie, bit for bit, downloaded where they do not."""
+"""MNIST, Fashion-MNIST and CIFAR as published, bit for bit; downloaded unless they are in the folder."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class _Idx:
     md5: dict[str, tuple[str, str]]
 
 
-# torchvision checks the archives alone, and only when it downloads them: an unpacking cut short, a flipped bit, or 60
-# images with 50 labels pass.
+# torchvision checks only archives, and only at their download: an interrupted unpacking, a flipped bit, or 60 images
+# with 50 labels pass.
 _IDX = {
     "mnist": _Idx(
         "MNIST",
@@ -60,7 +60,7 @@ def names_in_folder(source: str) -> tuple[str, ...]:
 def read(source: str, root: Path, part: Literal["train", "test"], size: int, *, download: bool = True) -> ImageSet:
     """Return one part of `source`, whole, in the published order, as uint8 [N, 1 or 3, size, size].
 
-    Raises ValueError when the files are neither in `root` nor to be had, or are not the published ones.
+    Raises ValueError when the files are neither in `root` nor can be downloaded, or are not the published ones.
     """
     if source in _IDX:
         images, labels, names = _idx(_IDX[source], root, part, download)
@@ -75,7 +75,7 @@ def _idx(facts: _Idx, root: Path, part: str, download: bool) -> tuple[Tensor, Te
     if not all(file.is_file() for file in files):
         fetch(facts.name, root, raw, "{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz", download=download)
     pixels, labels = (_published_bytes(file, md5) for file, md5 in zip(files, facts.md5[part], strict=True))
-    # A header of four bytes for the type and four for each dimension; the MD5 vouches for what they say.
+    # The header has four bytes for the type and four for each dimension; the MD5 covers it.
     images = torch.frombuffer(bytearray(pixels), dtype=torch.uint8, offset=16).view(-1, 1, 28, 28)
     targets = torch.frombuffer(bytearray(labels), dtype=torch.uint8, offset=8).long()
     return images, targets, tuple(getattr(published, facts.name).classes)

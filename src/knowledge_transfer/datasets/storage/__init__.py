@@ -1,1 +1,1 @@
-"""Files on a local disk or at an address: whole or absent, and checked."""
+"""Files on a local disk or at an address, complete and checked."""

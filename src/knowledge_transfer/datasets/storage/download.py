@@ -1,4 +1,4 @@
-"""Published data sets and weights fetched by torchvision, once; it checks what it fetches before it unpacks it."""
+"""Downloads of published data sets and weights by torchvision, which checks archives before it unpacks them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any, NoReturn
 from torchvision import datasets as published
 from torchvision.models import WeightsEnum
 
-_SILENCE = 20.0  # seconds; torchvision sets no limit, and a firewall that swallows packets holds each try for minutes
-_ONE_AT_A_TIME = threading.Lock()  # an asynchronous run loads both parts at once, and they share their archives
+_SILENCE = 20.0  # seconds; torchvision sets no limit, and a firewall that drops packets holds each try for minutes
+_ONE_AT_A_TIME = threading.Lock()  # an asynchronous run loads both parts at once, from the same archives
 
 
 def fetch(name: str, root: Path, folder: Path, files: str, *, download: bool = True, **which: Any) -> Any:
     """Return torchvision's data set `name` of `root`, downloaded if need be and `download` allows it.
 
-    Archives that lie there already are unpacked without a network. torchvision unpacks tar files without a filter
+    Archives that are there already are unpacked without a network. torchvision unpacks tar files without a filter
     before Python 3.14: that is safe for archives of a known MD5, and all of these have one. Raises ValueError that says
-    which `files` to put into which `folder` when they are neither there nor to be had.
+    which `files` to put into which `folder` when they are neither there nor can be downloaded.
     """
     with _ONE_AT_A_TIME, _patience(_SILENCE), nullcontext() if download else _no_network():
         try:
@@ -38,7 +38,7 @@ def fetch(name: str, root: Path, folder: Path, files: str, *, download: bool = T
 def fetch_weights(weights: WeightsEnum, folder: Path) -> None:
     """Download weights that torchvision publishes into `folder`, checked by the hash in their name.
 
-    Raises OSError or RuntimeError when they are not to be had.
+    Raises OSError or RuntimeError when that fails.
     """
     with _ONE_AT_A_TIME, _patience(_SILENCE):
         weights.get_state_dict(progress=False, check_hash=True, model_dir=str(folder), weights_only=True)

@@ -1,4 +1,4 @@
-"""Folders elsewhere than on a local disk, copied to one for as long as they are read."""
+"""Folders at an address, copied to a local disk while they are read."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def is_remote(path: str) -> bool:
 
 @contextmanager
 def copied(address: str, credentials: dict[str, Any] | None, names: Sequence[str] = ()) -> Iterator[Path]:
-    """Lend a local copy of these `names` in the folder, or of all of it; where it has none of them, no folder is there.
+    """Yield the path of a local copy of these `names` in the folder, or of all of it.
 
-    A ValueError or OSError about the copy is raised as a ValueError about the address. Raises ValueError, too, when the
-    folder cannot be copied.
+    There is nothing at the path when the folder has none of them. A ValueError or OSError about the copy is raised as a
+    ValueError about the address. Raises ValueError, too, when the folder cannot be copied.
     """
     system, path = url_to_fs(address, **(credentials or {}))
-    told = shown(address).rstrip("/")
+    public = shown(address).rstrip("/")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "copy"
         try:
             _copy(system, path.rstrip("/"), folder, names)
         except OSError as error:
-            raise ValueError(f"cannot copy {told} to a temporary folder: {error}") from error
+            raise ValueError(f"cannot copy {public} to a temporary folder: {error}") from error
         try:
             yield folder
         except (ValueError, OSError) as error:
-            raise ValueError(str(error).replace(str(folder), told)) from error
+            raise ValueError(str(error).replace(str(folder), public)) from error
 
 
 def _copy(system: AbstractFileSystem, root: str, folder: Path, names: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ def _copy(system: AbstractFileSystem, root: str, folder: Path, names: Sequence[s
     try:
         # An object store may hold empty objects that stand for folders.
         found = [file for where in wanted for file in system.find(where) if not file.endswith("/")]
-    except FileNotFoundError:  # some say so, others find nothing
+    except FileNotFoundError:  # other file systems return an empty list
         return
     places = [PurePosixPath(file.removeprefix(root).lstrip("/")) for file in found]
     if outside := [file for file, place in zip(found, places, strict=True) if ".." in place.parts]:

@@ -1,4 +1,4 @@
-"""Where datasets keep their bytes: a local path or any fsspec address; a file is there whole or not at all."""
+"""Stores of bytes at a local path or any fsspec address; a file is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Store:
 
     @classmethod
     def of(cls, dataset: AbstractDataset[Any, Any]) -> Store | None:
-        """Return where a dataset, of this project or Kedro's own, keeps its bytes; None if that is no single file."""
+        """Return the store of a dataset, of this project or Kedro's own; None unless it is a single file."""
         store = getattr(dataset, "store", None)
         if isinstance(store, cls):
             return store
-        # Kedro's datasets have no public word for it, but these are the same in all of them.
+        # Kedro's datasets have no public attribute for it; these private ones are the same in all.
         if not hasattr(dataset, "_fs") or not hasattr(dataset, "_filepath"):
             return None
         system, path = dataset._fs, get_filepath_str(dataset._filepath, dataset._protocol)
@@ -56,8 +56,8 @@ class Store:
         return Store(self.system, path, address)
 
     def exists(self) -> bool:
-        """Return whether there is a file here that is not empty. Raises OSError when that cannot be told."""
-        # Not isfile: it takes a refused key or a lost connection for a missing file, which would be made again.
+        """Return whether there is a file here that is not empty. Raises OSError when the store cannot be reached."""
+        # Not isfile: it takes a refused key or a lost connection for a missing file, whose node would run again.
         self.system.invalidate_cache(self.path)
         try:
             info = self.system.info(self.path)
@@ -85,7 +85,7 @@ class Store:
         return Path(self.path)
 
     def modified(self) -> float | None:
-        """Return when the bytes were written, in seconds since 1970; None if there are none or nobody knows."""
+        """Return when the bytes were written, in seconds since 1970; None for no file or an unknown time."""
         self.system.invalidate_cache(self.path)
         try:
             moment = self.system.modified(self.path)
@@ -105,9 +105,9 @@ class Store:
             yield copy
 
     def write(self, data: bytes) -> None:
-        """Replace the bytes at once: a reader, a crash or a full disk finds the old ones or the new, never half.
+        """Replace the bytes at once: after a crash or on a full disk the old ones or the new are there, never half.
 
-        Elsewhere than on a local disk this is as sure as the service's own upload: object stores keep it.
+        At an address the service's own upload has to guarantee it; object stores do.
         Raises DatasetError when the disk is full; the old bytes are kept.
         """
         if not isinstance(self.system, LocalFileSystem):
@@ -115,8 +115,8 @@ class Store:
             return
         target = Path(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # In the same folder, for a rename across disks is a copy that can be cut short; of a name no other writer has.
-        # Not tempfile: its files are private to the user for ever, and colleagues read checkpoints too.
+        # In the same folder: a rename across disks is a copy, which may be cut short. No other writer has the name.
+        # Not tempfile: its files are private to the user, and colleagues read checkpoints too.
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
             with temporary.open("xb") as file:

@@ -1,7 +1,7 @@
 """Views: augmentations as pure functions of (image, view number, seed), batched, on the images' device.
 
-A teacher that labels today and a learner that trains tomorrow render the same pixels, bit for bit, whatever the batch
-or the order, because every random number is a hash of where it is used.
+A teacher that labels today and a learner that trains tomorrow render the same pixels, bit for bit, in any batch and any
+order: every random number is a hash of where it is used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,34 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from knowledge_transfer.learning.config import Config
+from knowledge_transfer.learning.data.hashed_random import Draws
 from knowledge_transfer.learning.data.streaming import Window
 
 # One stream of random numbers per decision.
 _ROW, _COLUMN, _FLIP, _CUT_ROW, _CUT_COLUMN, _PARTNER, _BOX_ROW, _BOX_COLUMN, _SHARE = range(9)
 _MIDDLE_GREY = 128
-_BETA_TRIES = 16
+
+
+class Augmentation(Config):
+    """What makes one view differ from another; the default changes nothing.
+
+    `crop`: largest shift in pixels, edges reflected; `flip`: mirror left-right with probability 1/2, or `alternating`:
+    half of the images in one view and the other half in the next (Jordan 2024, arXiv 2404.00498); `cutout`: side of the
+    square set to the middle grey, in pixels; `mixup`, `cutmix`: the Beta parameter of the share that a partner image
+    gets (Zhang 2018, Yun 2019), 0 for none.
+    """
+
+    crop: int = Field(default=0, ge=0)
+    flip: bool | Literal["alternating"] = False
+    cutout: int = Field(default=0, ge=0)
+    mixup: float = Field(default=0.0, ge=0, le=1)
+    cutmix: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_mixture(self) -> Augmentation:
+        if self.mixup and self.cutmix:
+            raise ValueError("mixup and cutmix cannot be combined: set one of them to 0")
+        return self
 
 
 @dataclass(frozen=True)
@@ -34,11 +56,11 @@ class View:
 
 @dataclass(frozen=True)
 class Places:
-    """Where each image of a mix stands in its domain; every field is int64 [N].
+    """The position of each image of a mix among the images of its domain; every field is int64 [N].
 
-    `number` is its place among its domain's images, `count` how many these are, `first` where they begin in `order`,
-    which lists the images by domain. A view goes by these alone, so that a domain looks the same in a mix and by
-    itself, to a target of all domains and to a student of one, and a partner is of the same domain.
+    `number` is the image's position, `count` the number of its domain's images. `order` lists the images by domain, and
+    `first` is where the image's domain begins in it. Views depend on these alone: a domain has the same views in a mix
+    and by itself, and a partner is of the same domain.
     """
 
     number: Tensor
@@ -68,13 +90,13 @@ def render(
 ) -> View:
     """Return view number `view` of the images at `indices`.
 
-    `images` uint8 [N, C, H, W], the whole set (a partner of mixup may be any image of its domain) or, where there are
-    no partners, the window that holds them; `indices` int64 [B] on the same device; `places` of a mix (none: one
-    domain). Without augmentation the pixels are the images themselves.
+    `images` uint8 [N, C, H, W] is the whole set: a partner of mixup may be any image of its domain. Without partners it
+    may be the window that holds the images. `indices` int64 [B] is on the same device. `places` are those of a mix
+    (none: one domain). Without augmentation the pixels are the images themselves.
     """
     numbers = indices if places is None else places.number[indices]
-    draw = _Draws(numbers, view, seed)
-    pixels = _place(images[indices], draw, augmentation, _mirrored(numbers, view, seed, augmentation))
+    draw = Draws(numbers, view, seed)
+    pixels = _shifted(images[indices], draw, augmentation)
     if augmentation.cutout:
         pixels = _cut(pixels, draw, augmentation.cutout)
     strength = augmentation.mixup or augmentation.cutmix
@@ -85,81 +107,33 @@ def render(
     else:
         number = (draw.uniform(_PARTNER) * places.count[indices]).long()
         partner = places.order[places.first[indices] + number]
-    other = _place(
-        images[partner], _Draws(number, view, seed), augmentation, _mirrored(number, view, seed, augmentation)
-    )
+    other = _shifted(images[partner], Draws(number, view, seed), augmentation)
     share = (draw.beta(_SHARE, strength) * 256).round() / 256
     if augmentation.mixup:
         return View(_blend(pixels, other, share), partner, share)
     return _paste(pixels, other, partner, share, draw)
 
 
-class _Draws:
-    """Uniform numbers that depend on (image index, view, seed, stream) alone."""
-
-    def __init__(self, indices: Tensor, view: int, seed: int) -> None:
-        self.key = _mix(
-            indices ^ _mix(torch.tensor(view ^ int(_mix(torch.tensor(seed))))).to(indices.device, non_blocking=True)
-        )
-
-    def uniform(self, stream: int) -> Tensor:
-        """Return float32 [B] in [0, 1)."""
-        salt = _mix(torch.tensor(stream + 1)).to(self.key.device, non_blocking=True)
-        return (_mix(self.key ^ salt) >> 8).float() / (1 << 24)
-
-    def below(self, stream: int, bound: int) -> Tensor:
-        """Return int64 [B] in 0 … bound - 1."""
-        return (self.uniform(stream) * bound).long()
-
-    def beta(self, stream: int, strength: float) -> Tensor:
-        """Return float32 [B] ~ Beta(strength, strength), strength in (0, 1], by Jöhnk's method (1964).
-
-        A hash cannot be drawn until it is accepted: the first acceptable of 16 pairs is taken, 1/2 should none be
-        (once in 65,536 images at strength 1, less often below).
-        """
-        result = torch.full(self.key.shape, 0.5, device=self.key.device)
-        open_ = torch.ones(self.key.shape, dtype=torch.bool, device=self.key.device)
-        for attempt in range(_BETA_TRIES):
-            first, second = (
-                self.uniform(100 + stream + 2 * attempt + k).clamp_min(1e-7) ** (1 / strength) for k in (0, 1)
-            )
-            accepted = open_ & (first + second <= 1) & (first + second > 0)
-            result = torch.where(accepted, first / (first + second).clamp_min(1e-30), result)
-            open_ = open_ & ~accepted
-        return result
-
-
-def _mix(bits: Tensor) -> Tensor:
-    """Scramble the low 32 bits of int64 numbers (Wellons' `lowbias32`); the products wrap, which the mask undoes."""
-    mask = 0xFFFFFFFF
-    bits = bits & mask
-    bits = ((bits ^ (bits >> 16)) * 0x7FEB352D) & mask
-    bits = ((bits ^ (bits >> 15)) * 0x846CA68B) & mask
-    return bits ^ (bits >> 16)
-
-
-def _mirrored(numbers: Tensor, view: int, seed: int, augmentation: Augmentation) -> Tensor | None:
-    """Return which images [B] that view mirrors, none where no view does."""
-    if not augmentation.flip:
-        return None
-    if augmentation.flip == "alternating":
-        return (_Draws(numbers, 0, seed).uniform(_FLIP) < 0.5) ^ bool(view % 2)
-    return _Draws(numbers, view, seed).uniform(_FLIP) < 0.5
-
-
-def _place(pixels: Tensor, draw: _Draws, augmentation: Augmentation, mirrored: Tensor | None) -> Tensor:
+def _shifted(pixels: Tensor, draw: Draws, augmentation: Augmentation) -> Tensor:
     """Shift by up to `crop` pixels with reflected edges, and mirror."""
     if not augmentation.crop and not augmentation.flip:
         return pixels
     rows = _reflected(draw, _ROW, pixels.shape[2], augmentation.crop)
     columns = _reflected(draw, _COLUMN, pixels.shape[3], augmentation.crop)
-    if mirrored is not None:
-        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    if augmentation.flip:
+        columns = torch.where(_mirrored(draw, augmentation)[:, None], columns.flip(1), columns)
     flat = (rows[:, :, None] * pixels.shape[3] + columns[:, None, :]).flatten(1)
     return pixels.flatten(2).gather(2, flat[:, None, :].expand(-1, pixels.shape[1], -1)).view(pixels.shape)
 
 
-def _reflected(draw: _Draws, stream: int, size: int, crop: int) -> Tensor:
+def _mirrored(draw: Draws, augmentation: Augmentation) -> Tensor:
+    """Return which images, bool [B], the view mirrors."""
+    if augmentation.flip == "alternating":
+        return (Draws(draw.indices, 0, draw.seed).uniform(_FLIP) < 0.5) ^ bool(draw.view % 2)
+    return draw.uniform(_FLIP) < 0.5
+
+
+def _reflected(draw: Draws, stream: int, size: int, crop: int) -> Tensor:
     """Return source positions [B, size] of a shift in -crop … crop."""
     crop = min(crop, size - 1)
     shift = draw.below(stream, 2 * crop + 1) - crop
@@ -167,7 +141,7 @@ def _reflected(draw: _Draws, stream: int, size: int, crop: int) -> Tensor:
     return torch.where(position < size, position, 2 * (size - 1) - position)
 
 
-def _box(draw: _Draws, streams: tuple[int, int], shape: torch.Size, side: Tensor) -> Tensor:
+def _box(draw: Draws, streams: tuple[int, int], shape: torch.Size, side: Tensor) -> Tensor:
     """Return a mask [B, 1, H, W] of squares of `side` [B] pixels around a drawn centre, cut off at the edges."""
     inside = []
     for stream, size in zip(streams, shape[2:], strict=True):
@@ -177,7 +151,7 @@ def _box(draw: _Draws, streams: tuple[int, int], shape: torch.Size, side: Tensor
     return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
 
 
-def _cut(pixels: Tensor, draw: _Draws, side: int) -> Tensor:
+def _cut(pixels: Tensor, draw: Draws, side: int) -> Tensor:
     sides = torch.full((len(pixels),), side, device=pixels.device)
     return pixels.masked_fill(_box(draw, (_CUT_ROW, _CUT_COLUMN), pixels.shape, sides), _MIDDLE_GREY)
 
@@ -188,7 +162,7 @@ def _blend(pixels: Tensor, other: Tensor, share: Tensor) -> Tensor:
     return ((pixels.long() * level + other.long() * (256 - level) + 128) >> 8).to(torch.uint8)
 
 
-def _paste(pixels: Tensor, other: Tensor, partner: Tensor, share: Tensor, draw: _Draws) -> View:
+def _paste(pixels: Tensor, other: Tensor, partner: Tensor, share: Tensor, draw: Draws) -> View:
     """Paste a square of the partner; the share is what is left of the image once the edges have cut the square."""
     area = pixels.shape[2] * pixels.shape[3]
     side = ((1 - share) * area).sqrt().round().long()
@@ -202,25 +176,3 @@ def soft_targets(labels: Tensor, view: View, indices: Tensor, classes: int) -> T
     partner = F.one_hot(labels[view.partner], classes).float()
     share = view.share[:, None]
     return share * own + (1 - share) * partner
-
-
-class Augmentation(Config):
-    """What makes one view differ from another; the default changes nothing.
-
-    `crop`: largest shift in pixels, edges reflected; `flip`: mirror left-right with probability 1/2, or `alternating`:
-    half of the images in one view and the other half in the next (Jordan 2024, arXiv 2404.00498); `cutout`: side of the
-    square set to the middle grey, in pixels; `mixup`, `cutmix`: the Beta parameter of the share that a partner image
-    gets (Zhang 2018, Yun 2019), 0 for none.
-    """
-
-    crop: int = Field(default=0, ge=0)
-    flip: bool | Literal["alternating"] = False
-    cutout: int = Field(default=0, ge=0)
-    mixup: float = Field(default=0.0, ge=0, le=1)
-    cutmix: float = Field(default=0.0, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _one_mixture(self) -> Augmentation:
-        if self.mixup and self.cutmix:
-            raise ValueError("mixup and cutmix cannot be combined: set one of them to 0")
-        return self

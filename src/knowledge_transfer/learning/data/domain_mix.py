@@ -1,4 +1,4 @@
-"""Mixing: image sets of several domains, of any size and colour, to one set over the union of their classes."""
+"""Mixes: image sets of several domains, of any size and colour, joined over the union of their classes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def resized(images: Tensor, size: int) -> Tensor:
     """Return uint8 [N, C, H, W] scaled to squares of `size` pixels, bilinear and free of aliases."""
     if images.shape[2:] == (size, size):
         return images
-    # In blocks: a float copy of 60,000 images at once is a quarter of a gigabyte for every ten pixels of side.
+    # In parts: a float copy of 60,000 images of 32 pixels is a quarter of a gigabyte for each channel.
     parts = [
         F.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True).round().to(torch.uint8)
         for part in images.split(4096)
@@ -62,26 +62,26 @@ def coloured(images: Tensor, channels: int) -> Tensor:
 
 
 def thin(images: ImageSet, counts: Mapping[str, int], *, seed: int) -> ImageSet:
-    """Return `counts` images of each domain, every class in proportion and present; all of a domain not named.
+    """Return `counts` images of each domain, every class in proportion and present; all images of other domains.
 
-    Drawn by `seed`, the order kept. Raises ValueError, naming the domain, for one that is not there.
+    They are drawn by `seed` and keep their order. Raises ValueError for a domain that is not in the mix.
     """
     for domain in counts:
         if domain not in (known := [block.domain for block in images.blocks]):
             raise ValueError(f"no domain '{domain}' in the mix{did_you_mean(domain, known)}")
     kept = torch.zeros(len(images), dtype=torch.bool)
-    for position, block in enumerate(images.blocks):
-        rows = (images.domains == position).nonzero().flatten()
+    for block in images.blocks:
+        rows = images.rows_of(block.domain)
         limit = counts.get(block.domain, len(rows))
         kept[rows[stratified_indices(images.labels[rows], limit, seed=seed)]] = True
     return images if kept.all() else images.subset(kept)
 
 
 def shared(images: ImageSet, shares: Shares, *, seed: int) -> ImageSet:
-    """Return the mix with the domains' `shares`.
+    """Return the mix with the domains in these `shares`.
 
-    These are proportional (all there is), equal (as many of each as the smallest domain has), or numbers of images by
-    domain. Raises ValueError, naming the domain, when more are asked for than there are, or fewer than classes.
+    `proportional`: all images; `equal`: as many of each domain as the smallest has; or numbers of images by domain.
+    Raises ValueError, naming the domain, for more images than it has, or fewer than its classes.
     """
     if shares == "proportional":
         return images
@@ -100,13 +100,13 @@ def shared(images: ImageSet, shares: Shares, *, seed: int) -> ImageSet:
 
 
 def counts_of(images: ImageSet) -> dict[str, int]:
-    """Return how many images there are of each domain."""
+    """Return the number of images of each domain."""
     counts = torch.bincount(images.domains, minlength=len(images.blocks)).tolist()
     return {block.domain: count for block, count in zip(images.blocks, counts, strict=True)}
 
 
 def _groups(sets: list[ImageSet]) -> Tensor | None:
-    """Return groups that no two domains share; an image without one is a group of its own."""
+    """Return groups that no two domains have in common; an image without a group becomes one."""
     if all(images.groups is None for images in sets):
         return None
     groups, first = [], 0

@@ -1,4 +1,4 @@
-"""Blocks: a union of label spaces cut into domains, and the losses that know which block an image belongs to."""
+"""Domains: each owns one block of consecutive classes in the union of all label spaces."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ALL = "all"  # the domain of images that are no mix, and of a model that answers for every class
+ALL = "all"  # the domain of images that are no mix, and of a model that predicts every class
 
-# For each domain: which images of the batch are its, and which classes.
+# For each domain, its images in a batch and its classes.
 Parts = Sequence[tuple[Tensor | slice, slice]]
 
 
@@ -49,12 +49,12 @@ def union_names(blocks: Sequence[Block]) -> tuple[str, ...]:
 
 
 def domains_of(labels: Tensor, blocks: Sequence[Block]) -> Tensor:
-    """Return int64 [N], for each label (int64 [N], of the union) the position of its block."""
+    """Return int64 [N], the position of the block of each label; `labels` int64 [N] are of the union."""
     return torch.bucketize(labels, torch.tensor([block.stop for block in blocks], device=labels.device), right=True)
 
 
 def within_block(logits: Tensor, domains: Tensor, blocks: Sequence[Block]) -> Tensor:
-    """Return `logits` [N, C] with minus infinity outside each image's block: what is said once the domain is known.
+    """Return `logits` [N, C] with minus infinity outside each image's block, as when the domain is known.
 
     `domains` int64 [N] are positions in `blocks`.
     """
@@ -69,7 +69,7 @@ def parts_of(domains: Tensor, blocks: Sequence[Block], device: torch.device) -> 
     """Return the parts of a batch from its images' `domains`, int64 [B] on the CPU, with rows on `device`."""
     if len(blocks) == 1:
         return [(slice(None), blocks[0].classes)]
-    # Found on the CPU, where the domains are known beforehand: asking the device would wait for it in every step.
+    # On the CPU, where the domains are known: `nonzero` on the device would wait for it in every step.
     return [
         ((domains == position).nonzero().flatten().to(device, non_blocking=True), block.classes)
         for position, block in enumerate(blocks)

@@ -1,4 +1,4 @@
-"""ImageSet: images, labels, class names and domains that stay together."""
+"""ImageSet: images with their labels, class names and domains."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from knowledge_transfer.learning.data.domains import ALL, Block, domains_of, uni
 class ImageSet:
     """Labelled images.
 
-    `images` uint8 [N, C, H, W]; `labels` int64 [N], indices into `class_names`; `groups` int64 [N] or none: images of
-    one group (the frames of one filmed sign) are never split apart; `blocks` divide the classes among the domains of a
-    mix (none given: one block, `all`). Raises ValueError when these do not fit together.
+    `images` uint8 [N, C, H, W]; `labels` int64 [N], indices into `class_names`; `groups` int64 [N] or none:
+    splits never separate images of one group, such as frames of one filmed sign. `blocks` divide the classes among the
+    domains of a mix (none given: one block, `all`). Raises ValueError when these do not fit together.
     """
 
     images: Tensor
@@ -82,12 +82,19 @@ class ImageSet:
         block = self.block(domain)
         if len(self.blocks) == 1:
             return self
-        own = self.subset(self.domains == self.blocks.index(block))
+        own = self.subset(self.rows_of(domain))
         alone = replace(block, start=0)
         return replace(own, labels=own.labels - block.start, class_names=block.class_names, blocks=(alone,))
 
+    def rows_of(self, domain: str) -> Tensor:
+        """Return int64 [n], the indices of the images of `domain`. Raises ValueError when there is no such domain."""
+        return (self.domains == self.blocks.index(self.block(domain))).nonzero().flatten()
+
     def subset(self, indices: Tensor) -> ImageSet:
-        """Return the images at `indices` (int64 or bool), in that order."""
+        """Return the images at `indices`: int64 [n], in that order, or bool [N], in their own.
+
+        Raises IndexError for an index that is not below N, and for a bool tensor of another length.
+        """
         groups = None if self.groups is None else self.groups[indices]
         return replace(self, images=self.images[indices], labels=self.labels[indices], groups=groups)
 

@@ -1,8 +1,9 @@
-"""How one image set is cut into disjoint parts, and thinned."""
+"""Splits of an image set into disjoint parts, and subsets that keep the proportions of its classes."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,13 +14,12 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 def split(images: ImageSet, fraction: float, *, seed: int) -> tuple[ImageSet, ImageSet]:
     """Return (rest, part): `part` holds `fraction` of every class's groups, drawn by `seed`, `rest` the others.
 
-    Of a class with few groups, each side has at least one. Images of equal content count as one group, so that no
-    picture falls on both sides. Both keep the original order. Raises ValueError when a class cannot be on both sides,
-    for it has a single group or shares its pictures with other classes.
+    Each side has at least one group of every class. Images of equal content count as one group, so that no picture is
+    on both sides. Both keep the original order. Raises ValueError when a class cannot be on both sides: it has a single
+    group, or shares its pictures with other classes.
     """
-    members = _group_members(images)
     by_class: dict[int, list[list[int]]] = defaultdict(list)
-    for indices in members:
+    for indices in _group_members(images):
         by_class[int(images.labels[indices[0]])].append(indices)
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.zeros(len(images), dtype=torch.bool)
@@ -30,23 +30,30 @@ def split(images: ImageSet, fraction: float, *, seed: int) -> tuple[ImageSet, Im
             raise ValueError(
                 f"class '{name}' has {len(groups)} separable images: too few to be on both sides; give it more images"
             )
-        # A class of seven filmed signs has no tenth: it gives one of them.
+        # A tenth of seven groups rounds to one.
         take = min(max(round(fraction * len(groups)), 1), len(groups) - 1)
         for position in torch.randperm(len(groups), generator=generator)[:take].tolist():
             chosen[groups[position]] = True
     rest, part = images.subset(~chosen), images.subset(chosen)
-    # A class whose every picture is also another's goes where that one's go.
+    # A class whose every picture is also of another class may end on one side.
     if torn := set(images.labels.tolist()) - (set(rest.labels.tolist()) & set(part.labels.tolist())):
         names = ", ".join(images.class_names[label] for label in sorted(torn))
         raise ValueError(f"class {names} cannot be on both sides: its pictures are also those of other classes")
     return rest, part
 
 
-def stratified_indices(labels: Tensor, limit: int, *, seed: int) -> Tensor:
-    """Return the indices of `limit` of the labels (int64 [N]), every class in proportion and present.
+def fixed_part(images: ImageSet, part: Literal["train", "test"]) -> ImageSet:
+    """Return a part of images without a published test set: a fifth of each class is `test`, always the same."""
+    # By a seed of its own: the test set must not change with the experiment's.
+    training, test = split(images, 0.2, seed=0)
+    return training if part == "train" else test
 
-    A limit below the number of classes counts as that number. Groups are thinned by it, not dropped: a class of seven
-    filmed signs keeps seven, each with fewer frames.
+
+def stratified_indices(labels: Tensor, limit: int, *, seed: int) -> Tensor:
+    """Return the indices, int64, of `limit` of the labels (int64 [N]), every class in proportion and present.
+
+    A limit below the number of classes counts as that number. It takes images without regard to groups: most groups
+    keep some of theirs.
     """
     if limit >= len(labels):
         return torch.arange(len(labels))
@@ -72,7 +79,7 @@ def _apportioned(counts: list[int], total: int) -> list[int]:
 
 
 def without(images: ImageSet, others: ImageSet) -> ImageSet:
-    """Return `images` less those whose pixels also occur in `others`."""
+    """Return `images` without those whose pixels also occur in `others`."""
     known = set(others.content_hashes())
     kept = torch.tensor([digest not in known for digest in images.content_hashes()], dtype=torch.bool)
     return images if kept.all() else images.subset(kept)

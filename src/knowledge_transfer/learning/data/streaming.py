@@ -1,6 +1,6 @@
-"""Windows: image sets larger than the memory of the device, of which a part at a time is there.
+"""Streaming of image sets larger than the memory of the device: one window of them at a time is on it.
 
-The next part is read while the present one is learnt from.
+A thread reads the next window while training uses the present one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_BLOCK = 64  # images that are read together at most: 196 kB of CIFAR-10, which a disk reads at nearly its full rate
-# Of a set that lies class by class a window holds whole blocks: fewer of them would have some classes too often.
+_BLOCK = 64  # most images read together: 196 kB of CIFAR-10, which a disk reads at nearly its full rate
+# Least blocks of a window. In a set ordered by class, fewer would hold some classes too often.
 _BLOCKS = 256
 _WILL_NEED = getattr(mmap, "MADV_WILLNEED", 3)
 
@@ -24,8 +24,8 @@ _WILL_NEED = getattr(mmap, "MADV_WILLNEED", 3)
 def windowed_order(count: int, window: int) -> Tensor:
     """Return the numbers 0 … count - 1, int64 [count], in random order within each `window` of them and among blocks.
 
-    Blocks of neighbours, 64 or as many as make 256 blocks a window, are put in random order first, so that each window
-    holds some from everywhere, and each window of them is shuffled then. Drawn from torch's global generator.
+    First it shuffles blocks of neighbours, of 64 images or fewer so that a window has 256 blocks: each window holds
+    images from everywhere. Then it shuffles each window. Drawn from torch's global generator.
     """
     block = max(1, min(_BLOCK, window // _BLOCKS))
     starts = torch.randperm(-(-count // block)) * block
@@ -37,7 +37,7 @@ def windowed_order(count: int, window: int) -> Tensor:
 class Window:
     """Images [N, C, H, W] of which `size` at a time are on `device`; indexed like the tensor, by images of that window.
 
-    `images` may be memory-mapped: none of it is read but the windows.
+    `images` may be memory-mapped: only windows are read.
     """
 
     def __init__(self, images: Tensor, device: torch.device, size: int) -> None:
@@ -52,7 +52,11 @@ class Window:
         return self._held[self._place[indices]]
 
     def over(self, order: Tensor) -> Iterator[Tensor]:
-        """Yield `order` a window at a time, each while its images are on the device; the next is read meanwhile."""
+        """Yield the parts, int64 [size] or less, of `order` int64 [n], each while its images are on the device.
+
+        A thread reads the next part meanwhile. Indexing with images of another part returns wrong images; after the
+        last part it raises IndexError. Raises what reading `images` raises.
+        """
         parts = order.split(self.size)
         try:
             with ThreadPoolExecutor(1, "window") as reader:
@@ -67,9 +71,9 @@ class Window:
             self._held = self.images[:0]
 
     def _begin(self, reader: ThreadPoolExecutor, part: Tensor) -> tuple[Tensor, Future[Tensor]]:
-        """Return the images of a window in the order in which they are read, and the reading, begun."""
+        """Start to read a window; return its images in the order of reading, and the future of their pixels."""
         read = _Read.of(part)
-        # Pinned, so that the copy to a GPU need not wait for the steps that it was told before.
+        # Pinned, so that the copy to a GPU does not wait for the steps in its queue.
         pinned = self.device.type == "cuda"
         room = torch.empty(len(part), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
         return read.rows, reader.submit(read.of_images, self.images, room)
@@ -82,7 +86,7 @@ class Window:
 
 @dataclass(frozen=True)
 class _Read:
-    """The images of a window in the order in which they are kept, and each run of neighbours: its first and its end."""
+    """The images of a window in stored order; of each run of neighbours its first image and its end in `rows`."""
 
     rows: Tensor
     firsts: list[int]
@@ -95,8 +99,8 @@ class _Read:
         return _Read(rows, rows[[0, *ends[:-1]]].tolist(), ends)
 
     def of_images(self, images: Tensor, room: Tensor) -> Tensor:
-        """Copy the images to `room` and return it; in a thread of its own."""
-        # By numpy: torch would start threads for this one, and with more of them than processors all steps are slower.
+        """Copy the images to `room` and return it."""
+        # By numpy: torch would start threads for this thread, and more threads than processors slow all steps.
         into, kept, begin = room.numpy(), images.numpy(), 0
         self._announce(images)
         for first, end in zip(self.firsts, self.ends, strict=True):
@@ -105,7 +109,7 @@ class _Read:
         return room
 
     def _announce(self, images: Tensor) -> None:
-        """Tell the system of all blocks before the first is touched: of a file it then reads many at once."""
+        """Announce all blocks to the system before the first is read: it then reads many of a file at once."""
         if sys.platform == "win32":
             return
         advise = ctypes.CDLL(None).madvise

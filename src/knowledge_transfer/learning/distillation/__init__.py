@@ -1,1 +1,1 @@
-"""Soft labels: how teachers give them, how learners use them."""
+"""Distillation: teachers make soft labels, learners read them."""

@@ -1,4 +1,4 @@
-"""How a learner is taught by soft labels."""
+"""Settings of distillation: how a learner learns from soft labels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.learning.config import Config, did_you_mean
 from knowledge_transfer.learning.ensembles import fusion
+from knowledge_transfer.learning.ensembles.fusion_weights import JOINT_RULES
 from knowledge_transfer.learning.losses.distillation import resolve
 from knowledge_transfer.learning.losses.soft_loss import SoftLoss
 
@@ -15,11 +16,11 @@ from knowledge_transfer.learning.losses.soft_loss import SoftLoss
 class DistillationConfig(Config):
     """How soft labels enter the loss `alpha * soft + (1 - alpha) * cross-entropy`.
 
-    `fusion` makes one teacher of several; `apart` instead takes the mean of the soft losses to each of them, to each
-    from a head of its own where the learner has heads. In a mix of domains the soft loss is taken within each image's
-    block, and `gamma` times the domain loss (-log of the block's probability) is added. `top_k` keeps the k members of
-    each domain that are best on validation (none: all); `student_set` adds the student set to the images that the
-    learner sees; `start` is where a learner's weights come from.
+    `fusion` makes one teacher of several. `separate` instead takes the mean of the soft losses to each teacher; where
+    the learner has heads, each head learns from one teacher. In a mix of domains the soft loss is taken within each
+    image's block; `gamma` weights the domain loss that is added to it (-log of the block's probability). `top_k` keeps
+    the k members of each domain that are best on validation (none: all). `student_set` adds the student set to the
+    transfer set. `start` says which weights a learner starts from.
     """
 
     alpha: float = Field(default=0.9, ge=0, le=1)
@@ -54,8 +55,10 @@ class DistillationConfig(Config):
             raise ValueError(
                 f"loss '{self.loss}' compares logits, '{self.fusion}' elects one class and has none: choose 'kl'"
             )
-        if self.fusion == "stacked" and self.top_k is not None:
-            raise ValueError("fusion 'stacked' is one layer on all members: leave top_k out or choose 'weighted'")
+        if self.fusion in JOINT_RULES and self.top_k is not None:
+            raise ValueError(
+                f"fusion '{self.fusion}' is one layer on all members: leave top_k out or choose 'weighted'"
+            )
         if soft_loss.reads_labels and self.alpha == 1:
             raise ValueError(f"loss '{self.loss}' reads the labels, alpha 1 withholds them: lower alpha or choose 'kl'")
         return self

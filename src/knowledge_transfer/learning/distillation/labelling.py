@@ -1,4 +1,4 @@
-"""Labelling: a teacher answers every view of every image once."""
+"""Labelling: each teacher predicts every view of every image once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.augmentation import Augmentation, Places, render
+from knowledge_transfer.learning.data.domains import Block
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window
-from knowledge_transfer.learning.distillation.soft_labels import _LIMIT, LabellingFacts, SoftLabels, _rows
+from knowledge_transfer.learning.distillation.soft_labels import LARGEST_LOGIT, LabellingFacts, SoftLabels
 from knowledge_transfer.learning.hardware import autocast, prediction_batch_size
-from knowledge_transfer.learning.models.network import folded
+from knowledge_transfer.learning.models.network import Network, folded
 
 
 @torch.inference_mode()
@@ -28,31 +29,24 @@ def label(
     every_domain: bool = False,
     window: int | None = None,
 ) -> SoftLabels:
-    """Return what each teacher says about `views` views of its domain's images; with `every_domain`, of all images.
+    """Return each teacher's logits on `views` views of its domain's images; with `every_domain`, of all images.
 
-    A `window` of so many images at once is on the device (none: all); no augmentation may mix images then. Raises
-    ValueError when a teacher's classes are not those of its block of the images', or when its answers are no finite
-    numbers.
+    At most `window` images at once are on the device (none: all); no augmentation may mix images then. Raises
+    ValueError when a teacher's classes are not those of its block of the images', or when its logits are not finite.
     """
     logits = torch.full((len(teachers), len(images), views, len(images.class_names)), -torch.inf, dtype=torch.float16)
     pixels = images.images.to(device) if window is None else Window(images.images, device, window)
     places = None if len(images.blocks) == 1 else Places.of(images.domains.to(device))
     for position, teacher in enumerate(teachers):
         block = teacher.block_in(images)
-        knows_all = every_domain or block not in images.blocks
-        asked = torch.arange(len(images)) if knows_all else _rows(images, images.blocks.index(block))
+        rows = torch.arange(len(images)) if every_domain else _rows(images, block)
         network = folded(teacher.build()).to(device).to(memory_format=torch.channels_last)
         for view in range(views):
-            for rows in _batches(pixels, asked, prediction_batch_size(device)):
+            for batch in _batches(pixels, rows, prediction_batch_size(device)):
                 seen = render(
-                    pixels, rows.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
+                    pixels, batch.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
                 ).pixels
-                with autocast(device, "auto"):
-                    answer = network(seen.to(memory_format=torch.channels_last)).float()
-                if not answer.isfinite().all():
-                    raise ValueError(f"{teacher.facts.key} gives answers that are no finite numbers: train it again")
-                # Beyond float16's range nothing changes but the last digit of a probability of one.
-                logits[position, rows, view, block.classes] = answer.clamp(-_LIMIT, _LIMIT).to("cpu", torch.float16)
+                logits[position, batch, view, block.classes] = _logits(network, seen, teacher.facts.key)
     facts = LabellingFacts(
         teachers={teacher.facts.key: teacher.sha256 for teacher in teachers},
         domains={teacher.facts.key: teacher.facts.domain for teacher in teachers},
@@ -65,7 +59,22 @@ def label(
     return SoftLabels(logits, facts)
 
 
-def _batches(pixels: Tensor | Window, asked: Tensor, size: int) -> Iterator[Tensor]:
+def _rows(images: ImageSet, block: Block) -> Tensor:
+    """Return the indices of the images that a teacher of `block` labels: all of them for a teacher of every class."""
+    return images.rows_of(block.domain) if block in images.blocks else torch.arange(len(images))
+
+
+def _logits(network: Network, pixels: Tensor, key: str) -> Tensor:
+    """Return float16 logits on the CPU. Raises ValueError, naming `key`, where they are not finite."""
+    with autocast(pixels.device, "auto"):
+        logits: Tensor = network(pixels.to(memory_format=torch.channels_last)).float()
+    if not logits.isfinite().all():
+        raise ValueError(f"{key} predicts logits that are not finite: train it again")
+    # Beyond float16's range nothing changes but the last digit of a probability of one.
+    return logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT).to("cpu", torch.float16)
+
+
+def _batches(pixels: Tensor | Window, rows: Tensor, size: int) -> Iterator[Tensor]:
     """Yield the images of each batch, while they are on the device."""
-    for part in pixels.over(asked) if isinstance(pixels, Window) else (asked,):
+    for part in pixels.over(rows) if isinstance(pixels, Window) else (rows,):
         yield from part.split(size)

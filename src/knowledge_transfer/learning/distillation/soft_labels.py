@@ -1,4 +1,4 @@
-"""SoftLabels: what teachers said about every view of a set of images, stored once, read by every learner."""
+"""SoftLabels: the logits of teachers on every view of a set of images, stored once, read by every learner."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domains import ALL, Block
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.ensembles import fusion
+from knowledge_transfer.learning.ensembles.fusion_weights import RESCALED_RULES
 
-_LIMIT = torch.finfo(torch.float16).max
+LARGEST_LOGIT = torch.finfo(torch.float16).max
 
 
 class LabellingFacts(Config):
-    """What was labelled, by whom, in which views.
+    """Which images and views were labelled, and by which teachers.
 
-    `teachers` maps each member's key to its weights' hash, `domains` to the domain that it answers for.
+    `teachers` maps each member's key to the hash of its weights, `domains` to the domain whose classes it predicts.
     """
 
     teachers: dict[str, str]
@@ -38,9 +39,9 @@ class LabellingFacts(Config):
 class SoftLabels:
     """Every member's logits, float16 [members, images, views, classes], members in the order of `facts.teachers`.
 
-    Minus infinity is what a member says outside its domain's block, and of images that it was not asked about. Fusion,
-    temperature, weights and the choice of members are applied when they are read, so that one labelling pass serves
-    every fusion rule and every learner.
+    A member's logits are minus infinity outside its domain's block, and for images that it did not label. Fusion,
+    temperature, weights and the choice of members apply when they are read: one labelling pass serves every fusion rule
+    and every learner. Raises ValueError when the shape of `logits` contradicts the facts.
     """
 
     logits: Tensor
@@ -79,7 +80,7 @@ class SoftLabels:
                 )
 
     def of(self, images: ImageSet, domain: str) -> SoftLabels:
-        """Return what was said about the images of one domain, and about its classes alone; for `all` everything.
+        """Return the soft labels of one domain's images, over its own classes; those of all images for `all`.
 
         `images` is the set that was labelled. Raises ValueError when it is not, and when there is no such domain.
         """
@@ -89,12 +90,12 @@ class SoftLabels:
         if own is images:
             return self
         block = images.block(domain)
-        rows = images.domains == images.blocks.index(block)
+        rows = images.rows_of(domain)
         facts = self.facts.model_copy(update={"images_sha256": own.sha256, "class_names": own.class_names})
         return SoftLabels(self.logits[:, rows][..., block.classes], facts)
 
     def only(self, members: Sequence[str]) -> SoftLabels:
-        """Return what these teachers said, in this order. Raises ValueError for one that is not among them."""
+        """Return the soft labels of these teachers, in this order. Raises ValueError for one that is not among them."""
         if missing := [key for key in members if key not in self.members]:
             raise ValueError(f"{', '.join(missing)} gave none of these soft labels: label again")
         teachers = {key: self.facts.teachers[key] for key in members}
@@ -103,7 +104,7 @@ class SoftLabels:
         return SoftLabels(self.logits[[self.members.index(key) for key in members]], facts)
 
     def teachers_of(self, domain: str) -> tuple[str, ...]:
-        """Return the keys of the members that answer for `domain`, be it theirs or one of all."""
+        """Return the keys of the members that predict the classes of `domain`, alone or with all others."""
         return tuple(key for key in self.members if self.facts.domains.get(key, ALL) in (domain, ALL))
 
     def teacher_logits(
@@ -117,24 +118,23 @@ class SoftLabels:
     ) -> Tensor:
         """Return float32 [images, views, classes]: the fused teacher's logits within each image's block.
 
-        Their softmax at `temperature` is the fused distribution of the members that answer for the image's domain;
-        outside the block they are minus infinity. `images` is the set that was labelled; `members` chooses some of them
-        (none: all); `weights` by member are their parts in a fitted rule, shares in proportion within each domain.
-        Raises ValueError for a domain that has no teacher.
+        Their softmax at `temperature` is the fused distribution of the teachers of the image's domain; outside the
+        block they are minus infinity. `images` is the set that was labelled; `members` chooses some teachers (none:
+        all); `weights` of a fitted rule are those of each member, shares rescaled within each domain. Raises ValueError
+        for a domain without a teacher.
         """
         result = torch.full(self.logits.shape[1:], -torch.inf)
-        for block, rows, keys, said in self._by_block(images, members):
-            parts = None if weights is None else [weights[key] for key in keys]
-            fitted = None if parts is None else simplex(parts) if rule == "weighted" else torch.tensor(parts)
-            fused = fusion.teacher_logits(said.flatten(1, 2), rule, temperature=temperature, weights=fitted)
-            result[rows, :, block.classes] = fused.view(said.shape[1:])
+        for block, rows, keys, logits in self._by_block(images, members):
+            fitted = None if weights is None else _joined(rule, [weights[key] for key in keys])
+            fused = fusion.teacher_logits(logits.flatten(1, 2), rule, temperature=temperature, weights=fitted)
+            result[rows, :, block.classes] = fused.view(logits.shape[1:])
         return result
 
     def member_logits(self, images: ImageSet, *, members: Sequence[str] | None = None) -> Tensor:
-        """Return float32 [images, views, members, classes]: what each of an image's teachers says, not fused.
+        """Return float32 [images, views, members, classes]: the logits of each of an image's teachers, not fused.
 
-        In a mix the members are those of the image's domain, and their logits outside its block minus infinity. Raises
-        ValueError where one domain has more of them than another.
+        In a mix the members are those of the image's domain; their logits outside its block are minus infinity. Raises
+        ValueError where one domain has more teachers than another, or none.
         """
         blocks = list(self._by_block(images, members))
         counts = {block.domain: len(keys) for block, _, keys, _ in blocks}
@@ -142,37 +142,33 @@ class SoftLabels:
             raise ValueError(f"teachers can be kept apart only where every domain has as many: here are {counts}")
         _, count, views, classes = self.logits.shape
         result = torch.full((count, views, counts[blocks[0][0].domain], classes), -torch.inf)
-        for block, rows, _, said in blocks:
-            result[rows, ..., block.classes] = said.movedim(0, 2)
+        for block, rows, _, logits in blocks:
+            result[rows, ..., block.classes] = logits.movedim(0, 2)
         return result
 
     def _by_block(
         self, images: ImageSet, members: Sequence[str] | None
     ) -> Iterator[tuple[Block, Tensor, list[str], Tensor]]:
-        """Yield each block with its images' rows, the chosen members that answer for it, and what they say within it.
+        """Yield each block, its images' rows, the keys of its chosen teachers and their logits within it.
 
-        That is float32 [members, rows, views, classes of the block].
+        The logits are float32 [members, rows, views, classes of the block].
         """
-        for position, block in enumerate(images.blocks):
+        for block in images.blocks:
             keys = [key for key in self.teachers_of(block.domain) if members is None or key in members]
             if not keys:
-                raise ValueError(f"no member answers for the domain '{block.domain}'")
-            rows = _rows(images, position)
-            yield (
-                block,
-                rows,
-                keys,
-                self.logits[[self.members.index(key) for key in keys]][:, rows][..., block.classes].float(),
-            )
+                raise ValueError(f"no teacher predicts the classes of domain '{block.domain}'")
+            rows = images.rows_of(block.domain)
+            logits = self.logits[[self.members.index(key) for key in keys]][:, rows][..., block.classes]
+            yield block, rows, keys, logits.float()
 
 
-def simplex(shares: Sequence[float]) -> Tensor:
-    """Return `shares`, none negative, scaled to sum to 1, as float32; equal ones where all are 0."""
-    given = torch.tensor(shares)
+def _joined(rule: str, weights: Sequence[Any]) -> Tensor:
+    """Return the chosen members' weights of a fitted rule as one float32 tensor [M, ...].
+
+    Shares, none negative, are scaled to sum to 1; equal ones stand for shares that are all 0.
+    """
+    given = torch.tensor(weights)
+    if rule not in RESCALED_RULES:
+        return given
     total = given.sum()
     return given / total if total > 0 else torch.full_like(given, 1 / len(given))
-
-
-def _rows(images: ImageSet, position: int) -> Tensor:
-    """Return the indices of the images whose domain has that position."""
-    return (images.domains == position).nonzero().flatten()

@@ -1,1 +1,1 @@
-"""Fusion: from the logits of several members to one distribution."""
+"""Fusion of the logits of several members to one distribution."""

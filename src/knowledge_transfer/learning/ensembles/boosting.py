@@ -1,4 +1,4 @@
-"""Boosting: members trained one after another, each on images weighted by what those before it got wrong.
+"""Boosting: members trained one after another, each on images weighted by the errors of those before it.
 
 SAMME, the form of AdaBoost for several classes (Zhu, Zou, Rosset, Hastie 2009, "Multi-class AdaBoost").
 """
@@ -29,8 +29,8 @@ class Boosted(Generic[_Member]):
 def member_weight(error: float, classes: int, images: int) -> float:
     """Return log((1 - e) / e) + log(K - 1), at least 0, for a member of weighted error e in [0, 1] among K classes.
 
-    It is 0 for a guess, whose error is 1 - 1/K, and would be negative for less than that. An error of
-    less than half an image among `images`, all of one weight, counts as that, for at 0 the formula has no value.
+    A guess errs with 1 - 1/K and weighs 0; the formula gives less to a worse member. An error below half an image among
+    `images`, all of one weight, counts as half an image: at 0 the formula has no value.
     """
     bounded = min(max(error, 0.5 / images), 1 - 0.5 / images)
     weight = math.log((1 - bounded) / bounded) + math.log(classes - 1)
@@ -48,20 +48,20 @@ def boost(
     labels: Tensor,
     classes: int,
     train: Callable[[int, Tensor | None], _Member],
-    answer: Callable[[_Member], Tensor],
+    predict: Callable[[_Member], Tensor],
 ) -> Boosted[_Member]:
-    """Return `count` members, the first trained on all images alike, the next on those that were hard so far.
+    """Return `count` members, the first trained on equal image weights, each later one on those of hard images raised.
 
-    `train` makes member number i from image weights float64 [N] of mean 1 (none: all alike), `answer` gives its class
-    for each training image, int64 [N]. After a member that is no better than a guess its weight is 0 and the images
-    weigh alike again.
+    `train` makes member number i from image weights float64 [N] of mean 1 (none: all equal). `predict` returns its
+    class for each training image, int64 [N]. A member that is no better than a guess weighs 0, and the images weigh
+    the same again.
     """
     boosted: Boosted[_Member] = Boosted([], [], [])
     weights = torch.ones(len(labels), dtype=torch.float64)
     for number in range(count):
         is_even = bool((weights == 1).all())
         member = train(number, None if is_even else weights)
-        wrong = answer(member) != labels
+        wrong = predict(member) != labels
         error = float((weights * wrong).sum() / weights.sum())
         weight = member_weight(error, classes, len(labels))
         weights = reweighted(weights, wrong, weight) if weight else torch.ones_like(weights)

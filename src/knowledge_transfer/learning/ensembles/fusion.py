@@ -1,41 +1,36 @@
-"""Fusion: the rules that turn the members' logits into one distribution over the classes."""
+"""Fusion: the rules that turn the members' logits into one distribution over the classes.
+
+A new rule is a function here and its line in `_RULES`; a rule fitted on validation has its fit in `fusion_weights`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from knowledge_transfer.learning.config import did_you_mean
-from knowledge_transfer.learning.ensembles.fusion_weights import FITTED_RULES, stacked_logits, validation_weights
+from knowledge_transfer.learning.ensembles.fusion_weights import FITTED_RULES, stacked_logits
 from knowledge_transfer.learning.ensembles.voting import VOTING_RULES, vote
 
-FUSION_RULES: tuple[str, ...] = ("mean_probabilities", "mean_logits", "weighted", "confidence", "boosted", "stacked")
-# Not a rule of fusion but instead of one: a objective from each member, not from their ensemble.
-SEPARATE = "separate"
+__all__ = ["FITTED_RULES", "FUSION_RULES", "SEPARATE", "VOTING_RULES", "fuse", "teacher_logits"]
 
-__all__ = ["FITTED_RULES", "FUSION_RULES", "SEPARATE", "VOTING_RULES", "fuse", "teacher_logits", "validation_weights"]
+# In place of a rule of fusion: the objective has one term for each member, none for their ensemble.
+SEPARATE = "separate"
 
 
 def fuse(logits: Tensor, rule: str, *, temperature: float = 1.0, weights: Tensor | None = None) -> Tensor:
     """Return the ensemble's distribution, float32 [B, C], rows summing to 1, from the members' logits [M, B, C].
 
-    mean_probabilities: the mean over members of softmax(z/T). mean_logits: softmax of the mean of z/T, which is the
-    geometric mean of those, normalised. confidence: the mean of softmax(z/T) under weights that follow, for each image,
-    1 - H(softmax(z)) / log C. A vote: 1 for the class elected, 0 for the others, at any temperature.
+    Each rule is described at its function. A vote gives 1 to the elected class and 0 to the others, at any temperature.
+    `weights` are those that a fitted rule got from `fusion_weights.FITS`; other rules do not read them.
 
-    What these were fitted to on validation (`fitting`) is given as `weights`; others do not read it. weighted: the
-    mean of softmax(z/T) under weights [M]. boosted: softmax of v/T, v the sum of the weights [M] of the members that
-    choose the class. stacked: softmax of u/T, u the logits of the layer [M, C + 1, C].
-
-    boosted counts choices, as SAMME does, for its weight is the evidence of a choice: of a member that errs with e,
-    evenly among the C - 1 other classes, it is the log of how much likelier the chosen class is, so that for members
-    that err independently v are the logits of the posterior. Ties go to the higher sum of probabilities.
-
-    Raises ValueError for an unknown rule, logits that are not [M, B, C], and weights that are missing where needed or
-    of another shape, negative, or, where they are shares, do not sum to 1.
+    Raises ValueError for an unknown rule and for logits that are not [M, B, C]. Raises it, too, for weights that are
+    missing where needed, of another shape, negative, or shares that do not sum to 1.
     """
     if rule not in FUSION_RULES and rule not in VOTING_RULES:
         raise ValueError(f"unknown fusion '{rule}'{did_you_mean(rule, (*FUSION_RULES, *VOTING_RULES))}")
@@ -43,14 +38,9 @@ def fuse(logits: Tensor, rule: str, *, temperature: float = 1.0, weights: Tensor
         raise ValueError(f"logits must be [members, images, classes], got {list(logits.shape)}")
     if rule in VOTING_RULES:
         return F.one_hot(vote(logits, rule), logits.shape[2]).float()
-    logits = logits.float()
-    if rule in ("mean_logits", "boosted", "stacked"):
-        return (_logits(logits, rule, weights) / temperature).softmax(dim=1)
-    probabilities = (logits / temperature).softmax(dim=2)
-    if rule == "mean_probabilities":
-        return probabilities.mean(dim=0)
-    shares = _confidence(logits) if rule == "confidence" else _shares(weights, logits)
-    return (shares.unsqueeze(2) * probabilities).sum(dim=0)
+    if weights is None and rule in FITTED_RULES:
+        raise ValueError(f"fusion '{rule}' needs weights, which are fitted on validation")
+    return _RULES[rule](logits.float(), temperature, None if weights is None else weights.to(logits.device).float())
 
 
 def teacher_logits(logits: Tensor, rule: str, *, temperature: float, weights: Tensor | None = None) -> Tensor:
@@ -62,47 +52,81 @@ def teacher_logits(logits: Tensor, rule: str, *, temperature: float, weights: Te
     return temperature * distribution.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
-def _logits(logits: Tensor, rule: str, weights: Tensor | None) -> Tensor:
-    """Return the fused logits [B, C] of a rule that has them."""
+def _mean_probabilities(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor:
+    """Return the mean over members of softmax(z/T)."""
+    return (logits / temperature).softmax(dim=2).mean(dim=0)
+
+
+def _mean_logits(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor:
+    """Return the softmax of the mean of z/T: the members' geometric mean, normalised."""
+    return (logits.mean(dim=0) / temperature).softmax(dim=1)
+
+
+def _weighted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
+    """Return the mean of softmax(z/T) under weights [M] that sum to 1."""
+    _require_member_weights(weights, logits)
+    if not math.isclose(float(weights.sum()), 1, abs_tol=1e-4):
+        raise ValueError(f"weights must sum to 1, got {weights.tolist()}")
+    return _mixture(logits, temperature, weights.unsqueeze(1))
+
+
+def _by_confidence(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor:
+    """Return the mean of softmax(z/T) under weights that follow, for each image, 1 - H(softmax(z)) / log C."""
+    return _mixture(logits, temperature, _shares_by_confidence(logits))
+
+
+def _boosted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
+    """Return the softmax of v/T, v the sum of the weights [M] of the members that choose the class.
+
+    It counts choices, as SAMME does: a weight is the evidence of a choice. A member that errs with e, evenly among the
+    C - 1 other classes, weighs the log of how much likelier its class is. Of members that err independently, v are the
+    logits of the posterior. Ties go to the higher sum of probabilities.
+    """
+    _require_member_weights(weights, logits)
+    votes = (weights.view(-1, 1, 1) * F.one_hot(logits.argmax(dim=2), logits.shape[2])).sum(dim=0)
+    # Too little to change the order of the votes, and more than the rounding of equal sums.
+    return ((votes + 1e-3 * logits.softmax(dim=2).mean(dim=0)) / temperature).softmax(dim=1)
+
+
+def _stacked(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
+    """Return the softmax of u/T, u the logits of the layer [M, C + 1, C]."""
     members, _, classes = logits.shape
-    if rule == "mean_logits":
-        return logits.mean(dim=0)
-    if rule == "stacked":
-        return stacked_logits(logits, _checked(weights, rule, logits, (members, classes + 1, classes)))
-    shares = _not_negative(_checked(weights, rule, logits, (members,)))
-    votes = (shares.view(-1, 1, 1) * F.one_hot(logits.argmax(dim=2), classes)).sum(dim=0)
-    # Too little to change what the weights decide, and more than what rounding leaves between equal sums.
-    return votes + 1e-3 * logits.softmax(dim=2).mean(dim=0)
+    _require_shape(weights, logits, (members, classes + 1, classes))
+    return (stacked_logits(logits, weights) / temperature).softmax(dim=1)
 
 
-def _shares(weights: Tensor | None, logits: Tensor) -> Tensor:
-    """Return the weights of the weighted mean as [M, 1] beside `logits`."""
-    shares = _not_negative(_checked(weights, "weighted", logits, (len(logits),)))
-    if not math.isclose(float(shares.sum()), 1, abs_tol=1e-4):
-        raise ValueError(f"weights must sum to 1, got {shares.tolist()}")
-    return shares.unsqueeze(1)
+_RULES: dict[str, Callable[[Tensor, float, Any], Tensor]] = {
+    "mean_probabilities": _mean_probabilities,
+    "mean_logits": _mean_logits,
+    "weighted": _weighted,
+    "confidence": _by_confidence,
+    "boosted": _boosted,
+    "stacked": _stacked,
+}
+FUSION_RULES = tuple(_RULES)
 
 
-def _checked(weights: Tensor | None, rule: str, logits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return what `rule` was fitted to, of the type and on the device of `logits`."""
-    if weights is None:
-        raise ValueError(f"fusion '{rule}' needs weights, which are fitted on validation")
-    if weights.shape != shape:
-        raise ValueError(f"{len(logits)} members but weights of shape {list(weights.shape)}, not {list(shape)}")
-    return weights.to(logits)
+def _mixture(logits: Tensor, temperature: float, shares: Tensor) -> Tensor:
+    """Return the mean of softmax(z/T) under the shares [M, B], or [M, 1] of every image."""
+    return (shares.unsqueeze(2) * (logits / temperature).softmax(dim=2)).sum(dim=0)
 
 
-def _not_negative(weights: Tensor) -> Tensor:
+def _require_member_weights(weights: Tensor, logits: Tensor) -> None:
+    _require_shape(weights, logits, (len(logits),))
     if not bool((weights >= 0).all()):
         raise ValueError(f"weights must not be negative, got {weights.tolist()}")
-    return weights
 
 
-def _confidence(logits: Tensor) -> Tensor:
+def _require_shape(weights: Tensor, logits: Tensor, shape: tuple[int, ...]) -> None:
+    if weights.shape != shape:
+        raise ValueError(f"{len(logits)} members but weights of shape {list(weights.shape)}, not {list(shape)}")
+
+
+def _shares_by_confidence(logits: Tensor) -> Tensor:
     """Return each member's weight on each image [M, B]; equal weights where no member leans to any class."""
     log_probabilities = logits.log_softmax(dim=2)
     entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=2)
     confidence = (1 - entropy / math.log(logits.shape[2])).clamp(min=0)
     total = confidence.sum(dim=0)
-    # What float32 leaves of 1 - 1 is about 1e-7: below ten times that, a ratio would be noise.
+    # The rounding of 1 - 1 in float32 is about 1e-7: below ten times that, a ratio would be noise.
     return torch.where(total > 1e-6, confidence / total, 1 / len(logits))

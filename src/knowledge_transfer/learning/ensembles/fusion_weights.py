@@ -1,7 +1,8 @@
-"""Fitting: what the members' answers on the validation set tell the fusion rules that learn from it.
+"""Weights of the fusion rules that are fitted on validation.
 
-Each fit takes `logits` [M, N, C] and `labels` int64 [N] and gives every member its part: a weight or a layer. Raises
-ValueError when the shapes do not fit. The same answers give the same bits.
+Each fit takes the members' `logits` [M, N, C] on validation images and their `labels` int64 [N]. It returns a tensor
+[M, ...]: a weight or a layer for each member. Raises ValueError when the shapes do not fit. The same logits give the
+same bits.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from knowledge_transfer.learning.ensembles.boosting import member_weight
 
-# Standard deviation of a stacked weight about the mean of logits, before validation has been seen. On held-out training
-# images of the digits and of Fashion-MNIST 0.01 to 0.1 are alike, and above 0.3 validation sets of 600 are overfitted.
+# Prior standard deviation of a stacked weight about the mean of logits. On held-out training images of the digits and
+# of Fashion-MNIST 0.01 to 0.1 are equally good, and above 0.3 validation sets of 600 images are overfitted.
 _SPREAD = 0.03
 _ITERATIONS = 500
 
@@ -32,7 +33,7 @@ def validation_weights(logits: Tensor, labels: Tensor) -> Tensor:
     weights = torch.full_like(right[:, 0], 1 / len(right))
     for _ in range(10_000):
         gain = (right / (weights @ right)).mean(dim=1)
-        # The log of the largest gain bounds the distance to the optimum (Cover 1984, log-optimal portfolios).
+        # The log of the largest gain bounds the distance to the optimum (Cover 1984).
         if gain.max() < 1 + 1e-6:
             break
         weights = weights * gain
@@ -50,12 +51,11 @@ def boosting_weights(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def stacking_layers(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return each member's part, float32 [M, C + 1, C], of a softmax layer on all their logits (Wolpert 1992).
+    """Return each member's weights, float32 [M, C + 1, C], in a softmax layer on all logits (Wolpert 1992).
 
-    `stacked_logits` applies it. It is the layer of least NLL plus half the sum of (w - w0)² / (N `_SPREAD`²), w0 the
-    layer that takes the mean of the logits: the maximum a posteriori under normal weights about that mean. The penalty
-    makes the optimum unique, and of few images what is learned is little more than the mean. Found by L-BFGS in
-    float64.
+    `stacked_logits` applies it. The layer minimises NLL plus half the sum of (w - w0)² / (N `_SPREAD`²), w0 the layer
+    that takes the mean of the logits: the maximum a posteriori under normal weights about that mean. The penalty makes
+    the optimum unique, and keeps it near the mean where images are few. Found by L-BFGS in float64.
     """
     _check(logits, labels)
     members, images, classes = logits.shape
@@ -84,10 +84,12 @@ FITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "stacked": stacking_layers,
 }
 FITTED_RULES = tuple(FITS)
+RESCALED_RULES = frozenset({"weighted"})  # whose weights are shares: those of some members are scaled to sum to 1
+JOINT_RULES = frozenset({"stacked"})  # whose weights hold for all members together, not for some of them
 
 
 def stacked_logits(logits: Tensor, layers: Tensor) -> Tensor:
-    """Return the logits [B, C] of the layer whose parts are `layers` [M, C + 1, C], on members' `logits` [M, B, C]."""
+    """Return the logits [B, C] of `layers` [M, C + 1, C] on the members' `logits` [M, B, C]."""
     return _apply(_inputs(logits), layers)
 
 

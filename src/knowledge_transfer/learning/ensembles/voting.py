@@ -1,9 +1,9 @@
 """Votes: each member ranks the classes, a rule elects one class per image.
 
-A ballot is a member's ranking by logit, equal logits by class index. A rule is given `places` int64 [M, B, C], the
-place of each class on each ballot (0 is first), and `standing` int64 [B, C], which breaks every tie at every step: of
-equals, the class with the higher sum of the members' probabilities is ahead, then the lower class index. `standing`
-counts the classes behind, so no two are equal. Each rule returns the winners, int64 [B].
+A ballot is a member's ranking by logit, equal logits by class index. A rule takes `places` int64 [M, B, C], the place
+of each class on each ballot (0 is first), and `support` int64 [B, C], which breaks every tie at every step. Of equal
+classes the one with the higher sum of the members' probabilities is ahead, then the lower class index. `support` counts
+the classes behind, so no two are equal. Each rule returns the winners, int64 [B].
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def vote(logits: Tensor, rule: str) -> Tensor:
 
 
 def _ballots(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `places` [M, B, C] and `standing` [B, C]."""
+    """Return `places` [M, B, C] and `support` [B, C]."""
     places = logits.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
-    support = _exact(logits.double().softmax(dim=2).sum(dim=0))
-    behind = support.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    probabilities = _exact(logits.double().softmax(dim=2).sum(dim=0))
+    behind = probabilities.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return places, logits.shape[2] - 1 - behind
 
 
@@ -46,9 +46,9 @@ def _exact(votes: Tensor) -> Tensor:
     return (votes * _STEPS_PER_VOTE).round().long()
 
 
-def _first(scores: Tensor, score: Tensor) -> Tensor:
-    """Return the class of highest score [B], ties by score."""
-    return (scores * scores.shape[1] + score).argmax(dim=1)
+def _first(scores: Tensor, support: Tensor) -> Tensor:
+    """Return the class of highest score [B], ties by support."""
+    return (scores * scores.shape[1] + support).argmax(dim=1)
 
 
 def _beats(places: Tensor) -> Tensor:
@@ -59,70 +59,62 @@ def _beats(places: Tensor) -> Tensor:
     return beats
 
 
-def plurality(places: Tensor, score: Tensor) -> Tensor:
+def plurality(places: Tensor, support: Tensor) -> Tensor:
     """Elect the class that most ballots place first."""
-    return _first((places == 0).sum(dim=0), score)
+    return _first((places == 0).sum(dim=0), support)
 
 
-def borda(places: Tensor, score: Tensor) -> Tensor:
+def borda(places: Tensor, support: Tensor) -> Tensor:
     """Elect the highest sum of points: a class gets one point per class behind it on a ballot."""
-    return _first((places.shape[2] - 1 - places).sum(dim=0), score)
+    return _first((places.shape[2] - 1 - places).sum(dim=0), support)
 
 
-def symmetric_borda(places: Tensor, score: Tensor) -> Tensor:
-    """Elect the highest sum of margins: classes behind minus classes ahead on a ballot (Zuchniak 2023, 2302.07215).
-
-    On full ballots this is twice the Borda score less a constant, so both elect the same class.
-    """
-    return _first((places.shape[2] - 1 - 2 * places).sum(dim=0), score)
-
-
-def dowdall(places: Tensor, score: Tensor) -> Tensor:
+def dowdall(places: Tensor, support: Tensor) -> Tensor:
     """Elect the highest sum of points: 1 for a first place, 1/2 for a second, 1/3 for a third."""
-    return _first(_exact((1 / (places.double() + 1)).sum(dim=0)), score)
+    return _first(_exact((1 / (places.double() + 1)).sum(dim=0)), support)
 
 
-def copeland(places: Tensor, score: Tensor) -> Tensor:
+def copeland(places: Tensor, support: Tensor) -> Tensor:
     """Elect the class with most pairwise victories less defeats; a pair split evenly counts for neither."""
     beats = _beats(places)
-    return _first((beats - beats.transpose(1, 2)).sign().sum(dim=2), score)
+    return _first((beats - beats.transpose(1, 2)).sign().sum(dim=2), support)
 
 
-def simpson(places: Tensor, score: Tensor) -> Tensor:
+def simpson(places: Tensor, support: Tensor) -> Tensor:
     """Elect the class whose worst pairwise result, ballots ahead of one opponent, is best (minimax)."""
     itself = torch.eye(places.shape[2], dtype=torch.bool, device=places.device)
-    return _first(_beats(places).masked_fill(itself, len(places)).amin(dim=2), score)
+    return _first(_beats(places).masked_fill(itself, len(places)).amin(dim=2), support)
 
 
-def baldwin(places: Tensor, score: Tensor) -> Tensor:
+def baldwin(places: Tensor, support: Tensor) -> Tensor:
     """Strike the class of lowest Borda score, count again among the rest, until one is left.
 
-    Of several lowest, the one of lowest standing is struck, alone.
+    Of several lowest, the one of lowest support is struck, alone.
     """
     beats = _beats(places)
-    running = torch.ones_like(score, dtype=torch.bool)
-    for _ in range(score.shape[1] - 1):
-        running = _strike_last(_borda_among(running, beats), score, running)
+    running = torch.ones_like(support, dtype=torch.bool)
+    for _ in range(support.shape[1] - 1):
+        running = _strike_last(_borda_among(running, beats), support, running)
     return running.int().argmax(dim=1)
 
 
-def nanson(places: Tensor, score: Tensor) -> Tensor:
+def nanson(places: Tensor, support: Tensor) -> Tensor:
     """Strike every class whose Borda score is average or below, count again among the rest, until one is left.
 
-    When all that are left are exactly average, standing decides among them.
+    When all that are left are exactly average, support decides among them.
     """
     beats = _beats(places)
-    running = torch.ones_like(score, dtype=torch.bool)
+    running = torch.ones_like(support, dtype=torch.bool)
     while True:
         scores, left = _borda_among(running, beats), running.sum(dim=1, keepdim=True)
         # Scores add up to M·n(n - 1)/2 over the n classes that are left.
         above = running & (2 * scores > len(places) * (left - 1))
         if not above.any():
-            return _first(running.long(), score)
+            return _first(running.long(), support)
         running = torch.where(above.any(dim=1, keepdim=True), above, running)
 
 
-def bucklin(places: Tensor, score: Tensor) -> Tensor:
+def bucklin(places: Tensor, support: Tensor) -> Tensor:
     """Count first places, then first and second, and so on, until a class is on more than half of the ballots.
 
     The class on most ballots at that depth is elected.
@@ -131,20 +123,20 @@ def bucklin(places: Tensor, score: Tensor) -> Tensor:
     at_place = torch.stack([(places == place).sum(dim=0) for place in range(classes)])
     reached = at_place.cumsum(dim=0)
     depth = (2 * reached > len(places)).any(dim=2).int().argmax(dim=0)
-    return _first(reached[depth, torch.arange(len(score), device=depth.device)], score)
+    return _first(reached[depth, torch.arange(len(support), device=depth.device)], support)
 
 
-def single_transferable_vote(places: Tensor, score: Tensor) -> Tensor:
+def single_transferable_vote(places: Tensor, support: Tensor) -> Tensor:
     """Strike the class that fewest ballots place first among the rest, until one is left (one seat: instant run-off).
 
-    Of several with fewest, the one of lowest standing is struck, alone. Stopping at a majority elects the same class.
+    Of several with fewest, the one of lowest support is struck, alone. Stopping at a majority elects the same class.
     """
     # Classes that no ballot places first go before all others, and their going moves no ballot.
     running = (places == 0).any(dim=0)
     for _ in range(min(len(places), places.shape[2]) - 1):
         choices = places.masked_fill(~running, places.shape[2]).argmin(dim=2)
-        firsts = torch.zeros_like(score).scatter_add_(1, choices.T, torch.ones_like(choices.T))
-        running = _strike_last(firsts, score, running)
+        firsts = torch.zeros_like(support).scatter_add_(1, choices.T, torch.ones_like(choices.T))
+        running = _strike_last(firsts, support, running)
     return running.int().argmax(dim=1)
 
 
@@ -153,9 +145,9 @@ def _borda_among(running: Tensor, beats: Tensor) -> Tensor:
     return (beats * running.unsqueeze(1)).sum(dim=2)
 
 
-def _strike_last(scores: Tensor, score: Tensor, running: Tensor) -> Tensor:
-    """Return `running` [B, C] less the class of lowest score, ties by standing; the last one running stays."""
-    keys = (scores * scores.shape[1] + score).masked_fill(~running, torch.iinfo(torch.int64).max)
+def _strike_last(scores: Tensor, support: Tensor, running: Tensor) -> Tensor:
+    """Return `running` [B, C] less the class of lowest score, ties by support; the last one running stays."""
+    keys = (scores * scores.shape[1] + support).masked_fill(~running, torch.iinfo(torch.int64).max)
     struck = torch.zeros_like(running).scatter_(1, keys.argmin(dim=1, keepdim=True), True)
     return running & ~(struck & (running.sum(dim=1, keepdim=True) > 1))
 
@@ -163,7 +155,8 @@ def _strike_last(scores: Tensor, score: Tensor, running: Tensor) -> Tensor:
 _RULES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "plurality": plurality,
     "borda": borda,
-    "symmetric_borda": symmetric_borda,
+    # Classes behind minus classes ahead (Zuchniak 2023, 2302.07215): twice Borda's points less a constant.
+    "symmetric_borda": borda,
     "dowdall": dowdall,
     "copeland": copeland,
     "simpson": simpson,

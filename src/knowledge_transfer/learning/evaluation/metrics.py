@@ -1,4 +1,4 @@
-"""Metrics: how good answers are, and whether one model's are better than another's on the same images."""
+"""Metrics: how good predictions are, and whether one model beats another on the same images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_ECE_BINS = 15
+_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class Reliability:
-    """The answers of one bin of confidence: how many, how sure they were on average, how often they were right."""
+    """One bin of predictions: number of images, mean confidence in [0, 1], accuracy in [0, 1]."""
 
     images: int
     confidence: float
@@ -44,41 +44,64 @@ def score(probabilities: Tensor, labels: Tensor) -> Score:
     The calibration error has 15 equal bins of confidence (Naeini 2015, Guo 2017). A label's probability below the
     smallest normal float32 counts as that. Raises ValueError when shapes do not fit or rows do not sum to 1.
     """
-    # Only here: it imports for more than a second, and a process that trains has no use for it.
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    if probabilities.ndim != 2 or not len(labels) or labels.shape != probabilities.shape[:1]:
-        shapes = f"{list(probabilities.shape)} and {list(labels.shape)}"
-        raise ValueError(f"probabilities and labels must be [N, C] and [N], got {shapes}")
-    probabilities = probabilities.float()
-    # Written so that NaN fails too; logits would otherwise be taken for probabilities without a word.
-    if not bool(((probabilities.sum(dim=1) - 1).abs() < 1e-3).all()) or bool((probabilities < 0).any()):
-        raise ValueError("probabilities must not be negative and must sum to 1 in each row")
-    # torchmetrics takes a value that rounding put above 1 for a logit and applies a softmax to everything.
-    probabilities = probabilities.clamp(max=1)
-    right = probabilities.gather(1, labels.unsqueeze(1)).clamp(min=torch.finfo(torch.float32).tiny)
-    ece = multiclass_calibration_error(probabilities, labels, probabilities.shape[1], n_bins=_ECE_BINS, norm="l1")
+    _require_distributions(probabilities, labels)
+    # Rounding may put a certainty above 1.
+    probabilities = probabilities.float().clamp(max=1)
+    of_label = probabilities.gather(1, labels.unsqueeze(1)).clamp(min=torch.finfo(torch.float32).tiny)
+    confidence, predicted = probabilities.max(dim=1)
+    right = predicted == labels
     return Score(
-        accuracy=float((probabilities.argmax(dim=1) == labels).double().mean()),
-        nll=float(-right.double().log().mean()),
-        ece=float(ece),
+        accuracy=float(right.double().mean()),
+        nll=float(-of_label.double().log().mean()),
+        ece=_calibration_error(confidence, right),
     )
 
 
 def reliability(probabilities: Tensor, labels: Tensor) -> list[Reliability]:
-    """Return the bins of the calibration error of `score` that are not empty, least confident first."""
-    confidence, answers = probabilities.max(dim=1)
-    bins = (confidence * _ECE_BINS).long().clamp(max=_ECE_BINS - 1)
-    right = answers == labels
+    """Return the 15 equal bins of confidence that are not empty, least confident first.
+
+    `probabilities` float [N, C], rows summing to 1; `labels` int64 [N]. Raises what `score` raises.
+    """
+    _require_distributions(probabilities, labels)
+    confidence, predicted = probabilities.max(dim=1)
+    bins = _bins(confidence).clamp(max=_BINS - 1)
+    right = predicted == labels
     return [
         Reliability(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].double().mean()))
-        for inside in (bins == number for number in range(_ECE_BINS))
+        for inside in (bins == number for number in range(_BINS))
         if bool(inside.any())
     ]
 
 
+def _require_distributions(probabilities: Tensor, labels: Tensor) -> None:
+    if probabilities.ndim != 2 or not len(labels) or labels.shape != probabilities.shape[:1]:
+        shapes = f"{list(probabilities.shape)} and {list(labels.shape)}"
+        raise ValueError(f"probabilities and labels must be [N, C] and [N], got {shapes}")
+    sums = probabilities.float().sum(dim=1)
+    # Written so that NaN fails too; logits would otherwise pass for probabilities.
+    if not bool(((sums - 1).abs() < 1e-3).all()) or bool((probabilities < 0).any()):
+        raise ValueError("probabilities must not be negative and must sum to 1 in each row")
+
+
+def _calibration_error(confidence: Tensor, right: Tensor) -> float:
+    """Return the mean over images of |accuracy - confidence| of their bin, from float32 [N] and bool [N]."""
+    bins = _bins(confidence)
+    none = confidence.new_zeros(_BINS + 1)
+    count, sure, correct = (
+        none.scatter_add(0, bins, each) for each in (torch.ones_like(confidence), confidence, right.float())
+    )
+    gap = (correct / count).nan_to_num() - (sure / count).nan_to_num()
+    return float((gap.abs() * (count / count.sum())).sum())
+
+
+def _bins(confidence: Tensor) -> Tensor:
+    """Return int64 [N], the bin 0 … 14 of each confidence; 15 for a confidence of exactly 1."""
+    edges = torch.linspace(0, 1, _BINS + 1, device=confidence.device)
+    return torch.bucketize(confidence, edges, right=True) - 1
+
+
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return int64 [C, C]: in row i and column j, how many images of class i were called j.
+    """Return int64 [C, C]: row i, column j counts the images of class i that were predicted as j.
 
     `predicted` and `labels` are int64 [N]. Raises ValueError when their shapes differ or a value is no class index.
     """
@@ -91,12 +114,15 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def agreement(predicted: Tensor) -> Tensor:
-    """Return float32 [M, M]: the fraction of images on which two members answer alike, from their answers [M, N]."""
-    return torch.stack([(predicted == answers).float().mean(dim=1) for answers in predicted])
+    """Return float32 [M, M]: on which fraction of images two members predict the same class, from int64 [M, N]."""
+    return torch.stack([(predicted == member).float().mean(dim=1) for member in predicted])
 
 
 def standard_error(accuracy: float, n: int) -> float:
-    """Return the binomial standard error of an accuracy in [0, 1] measured on `n` images: sqrt(a (1 - a) / n)."""
+    """Return the binomial standard error of an accuracy in [0, 1] measured on `n` images: sqrt(a (1 - a) / n).
+
+    Raises ValueError for an accuracy outside [0, 1] and for `n` below 1.
+    """
     if not 0 <= accuracy <= 1 or n < 1:
         raise ValueError(f"accuracy must be in [0, 1] and n positive, got {accuracy} and {n}")
     return math.sqrt(accuracy * (1 - accuracy) / n)
@@ -123,8 +149,8 @@ def paired_bootstrap(correct_a: Tensor, correct_b: Tensor, *, samples: int, seed
     # A resample of the images matters only through two of its counts, and these are multinomial: no index is drawn.
     trials = torch.full((samples,), n, dtype=torch.float64)
     wins = torch.binomial(trials, torch.full_like(trials, only_a / n), generator=generator)
-    share = torch.full_like(trials, only_b / max(n - only_a, 1))
-    losses = torch.binomial(trials - wins, share, generator=generator)
+    chance = torch.full_like(trials, only_b / max(n - only_a, 1))
+    losses = torch.binomial(trials - wins, chance, generator=generator)
     low, high = torch.quantile((wins - losses) / n, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
 

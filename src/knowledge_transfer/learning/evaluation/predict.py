@@ -1,4 +1,4 @@
-"""What a trained network answers, how fast, and at what cost."""
+"""Predictions of a trained network, their speed and their cost."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def predict(
 ) -> Tensor:
     """Return float32 logits [images, classes] on the CPU, without augmentation; leaves the network in eval mode."""
     network = network.to(device).to(memory_format=torch.channels_last).eval()
-    answers = []
+    logits = []
     for batch in images.images.split(prediction_batch_size(device)):
         with autocast(device, precision):
             pixels = batch.to(device).to(memory_format=torch.channels_last)
-            answers.append(network(pixels).float())
-    return torch.cat(answers).cpu()
+            logits.append(network(pixels).float())
+    return torch.cat(logits).cpu()
 
 
 def multiply_adds(network: nn.Module, channels: int, image_size: int) -> int:
@@ -57,23 +57,23 @@ def images_per_second(network: nn.Module, images: ImageSet, *, device: torch.dev
 
 @torch.inference_mode()
 def dead_relu_fraction(network: nn.Module, images: ImageSet, *, device: torch.device) -> float:
-    """Return the share, in [0, 1], of channels that are zero for every image, of the ReLU layer with the most of them.
+    """Return the largest fraction, in [0, 1], of channels of one ReLU layer that are zero for every image.
 
-    Such units learn nothing, for their gradient is zero as well; a layer of them, 1, lets nothing through in either
-    direction: the network is dead. Not a number for a network without ReLUs.
+    Such units learn nothing: their gradient is zero as well. At 1 a layer passes nothing in either direction: the
+    network is dead. NaN for a network without ReLUs.
     """
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     fired: dict[tuple[nn.Module, int], Tensor] = {}
     calls: Counter[nn.Module] = Counter()
 
-    def listen(module: nn.Module, _: object, output: Tensor) -> None:
-        # A block of torchvision's calls one ReLU several times: each call is a layer of its own.
+    def record(module: nn.Module, _: object, output: Tensor) -> None:
+        # torchvision's blocks call one ReLU several times: each call is a layer.
         layer = module, calls[module]
         calls[module] += 1
         now = output.transpose(0, 1).flatten(1).amax(1) > 0
         fired[layer] = now | fired.get(layer, torch.zeros_like(now))
 
-    handles = [each.register_forward_hook(listen) for each in network.modules() if isinstance(each, nn.ReLU)]
+    handles = [each.register_forward_hook(record) for each in network.modules() if isinstance(each, nn.ReLU)]
     for batch in images.images.split(prediction_batch_size(device)):
         calls.clear()
         network(batch.to(device).to(memory_format=torch.channels_last))

@@ -1,81 +1,84 @@
-"""Which network, and how wide."""
+"""Which network, and how wide. Another built-in network is a file with its builder and its line in `NETWORKS`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import NamedTuple
 
 from pydantic import Field, field_validator, model_validator
+from torch import nn
 
-from knowledge_transfer.learning.config import Config
-from knowledge_transfer.learning.models.resnet import SIZE
-
-Kind = Literal["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "cnn", "imagenet_resnet50"]
-
-
-Channels = Annotated[int, Field(ge=1)]
+from knowledge_transfer.learning.config import Config, did_you_mean
+from knowledge_transfer.learning.models.cnn import Layers, cnn, simple_cnn
+from knowledge_transfer.learning.models.resnet import IMAGENET_SIZE, imagenet_resnet50, resnet8, resnet50
+from knowledge_transfer.learning.models.squeezenet import squeezenet
+from knowledge_transfer.learning.models.vgg import alexnet, vgg19
 
 
-class Layers(Config):
-    """The layers of a `cnn`: see `cnn.cnn`."""
+class Builtin(NamedTuple):
+    """A builder, called as `build(classes, **options)`, and the options that it takes.
 
-    convolutions: tuple[tuple[Channels, ...], ...] = Field(min_length=1)
-    kernel: int = Field(default=3, ge=1)
-    hidden: tuple[Channels, ...] = ()
-    dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
-    normalise: bool = True
-    softmax: bool = False
+    These are fields of `Architecture`, and `channels` and `image_size` of the images.
+    """
 
-    @field_validator("convolutions")
-    @classmethod
-    def _no_block_is_empty(cls, blocks: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        if not all(blocks):
-            raise ValueError("every block needs a convolution: [[8], [8]] are two blocks of one each")
-        return blocks
+    build: Callable[..., nn.Module]
+    options: tuple[str, ...] = ("channels", "width")
 
-    @model_validator(mode="after")
-    def _dropouts_have_places(self) -> Layers:
-        if len(self.dropout) > (places := len(self.convolutions) + len(self.hidden)):
-            raise ValueError(f"{len(self.dropout)} dropouts, {places} blocks and hidden layers: leave some out")
-        return self
 
-    def __str__(self) -> str:
-        blocks = ", ".join("+".join(map(str, block)) for block in self.convolutions)
-        linear = f", linear {', '.join(map(str, self.hidden))}" if self.hidden else ""
-        return f"conv {blocks} of {self.kernel}x{self.kernel}{linear}"
+NETWORKS = {
+    "simple_cnn": Builtin(simple_cnn),
+    "resnet8": Builtin(resnet8),
+    "resnet50": Builtin(resnet50),
+    "squeezenet": Builtin(squeezenet),
+    "vgg19": Builtin(vgg19),
+    "alexnet": Builtin(alexnet),
+    "cnn": Builtin(cnn, ("channels", "image_size", "layers")),
+    "imagenet_resnet50": Builtin(imagenet_resnet50, ("width", "enlarge_to")),
+}
 
 
 class Architecture(Config):
     """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`.
 
     `enlarge_to` is the side in pixels to which an `imagenet_resnet50` scales its images (none: 224, as published).
-    Of several `heads`, last layers on one body, each may learn from a teacher of its own; the answer is the mean of
+    `heads` are last layers on one body: each may learn from a teacher of its own. The network predicts the mean of
     their distributions.
     """
 
-    kind: Kind
+    kind: str
     width: float = Field(default=1.0, gt=0, le=8)
     layers: Layers | None = None
     enlarge_to: int | None = Field(default=None, ge=32)
     heads: int = Field(default=1, ge=1)
 
-    @model_validator(mode="after")
-    def _layers_are_of_a_cnn(self) -> Architecture:
-        if (self.kind == "cnn") != (self.layers is not None):
-            raise ValueError("kind 'cnn' needs layers, and no other has them: layers: {convolutions: [[8], [8]]}")
-        if self.kind == "cnn" and self.width != 1:
-            raise ValueError("a 'cnn' has the channels that its layers say: leave width out")
-        return self
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, kind: str) -> str:
+        if kind not in NETWORKS:
+            raise ValueError(f"unknown network '{kind}'{did_you_mean(kind, NETWORKS)}")
+        return kind
 
     @model_validator(mode="after")
-    def _only_one_kind_enlarges(self) -> Architecture:
-        if self.enlarge_to is not None and self.kind != "imagenet_resnet50":
+    def _options_are_of_the_kind(self) -> Architecture:
+        options = NETWORKS[self.kind].options
+        if ("layers" in options) != (self.layers is not None):
+            raise ValueError("kind 'cnn' needs layers, and no other has them: layers: {convolutions: [[8], [8]]}")
+        if "width" not in options and self.width != 1:
+            raise ValueError(f"a '{self.kind}' has the channels that its layers say: leave width out")
+        if "enlarge_to" not in options and self.enlarge_to is not None:
             raise ValueError(f"a '{self.kind}' takes images as they are: leave enlarge_to out")
         return self
+
+    def body(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
+        """Return the network without normalisation, with torch's own initial weights and `classes` outputs a head."""
+        build, options = NETWORKS[self.kind]
+        given = {"channels": channels, "image_size": image_size, **dict(self)}
+        return build(classes * self.heads, **{option: given[option] for option in options})
 
     def __str__(self) -> str:
         heads = "" if self.heads == 1 else f", {self.heads} heads"
         if self.layers is not None:
             return f"{self.kind} ({self.layers}){heads}"
-        if self.kind == "imagenet_resnet50":
-            return f"{self.kind} at {self.enlarge_to or SIZE} pixels (width {self.width:g}){heads}"
+        if "enlarge_to" in NETWORKS[self.kind].options:
+            return f"{self.kind} at {self.enlarge_to or IMAGENET_SIZE} pixels (width {self.width:g}){heads}"
         return f"{self.kind}{'' if self.width == 1 else f' (width {self.width:g})'}{heads}"

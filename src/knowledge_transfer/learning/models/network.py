@@ -1,10 +1,9 @@
-"""The network of an architecture, behind its normalisation; how it is folded, and how heads answer as one."""
+"""The network of an architecture behind its normalisation, its folding, and the mean of its heads."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -12,21 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import Bottleneck
 
-from knowledge_transfer.learning.models.architecture import Architecture, Kind
-from knowledge_transfer.learning.models.cnn import cnn, simple_cnn
-from knowledge_transfer.learning.models.resnet import SIZE, imagenet_resnet50, resnet8, resnet50
-from knowledge_transfer.learning.models.squeezenet import squeezenet
-from knowledge_transfer.learning.models.vgg import alexnet, vgg19
-
-_BUILDERS: dict[Kind, Callable[[int, int, float], nn.Module]] = {
-    "alexnet": alexnet,
-    "simple_cnn": simple_cnn,
-    "resnet8": resnet8,
-    "resnet50": resnet50,
-    "squeezenet": squeezenet,
-    "vgg19": vgg19,
-}
-
+from knowledge_transfer.learning.models.architecture import Architecture
 
 _MIN_SIZE = 32  # VGG19 halves the image five times
 
@@ -46,13 +31,13 @@ class Network(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits [B, classes] of uint8 (or 0 … 255 float) pixels [B, C, H, W].
 
-        Of several heads, in training, what each says: [B, heads, classes].
+        In training a network of several heads returns the logits of each, [B, heads, classes].
         """
         logits: Tensor = self.body((pixels.float() - self.mean) / self.deviation)
         if self.heads == 1:
             return logits
-        said = logits.unflatten(1, (self.heads, -1))
-        return said if self.training else mean_of_heads(said)
+        logits = logits.unflatten(1, (self.heads, -1))
+        return logits if self.training else mean_of_heads(logits)
 
 
 def build(
@@ -70,13 +55,7 @@ def build(
     """
     if image_size < _MIN_SIZE:
         raise ValueError(f"images of {image_size} pixels are too small: set image_size to {_MIN_SIZE} or more")
-    outputs = classes * architecture.heads
-    if architecture.layers is not None:
-        body = cnn(outputs, channels, image_size, **architecture.layers.model_dump())
-    elif architecture.kind == "imagenet_resnet50":
-        body = imagenet_resnet50(outputs, architecture.width, architecture.enlarge_to or SIZE)
-    else:
-        body = _BUILDERS[architecture.kind](outputs, channels, architecture.width)
+    body = architecture.body(classes=classes, channels=channels, image_size=image_size)
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -89,10 +68,10 @@ def build(
 
 
 def folded(network: Network) -> Network:
-    """Return a copy of `network` in eval mode, for answering only; equal to it up to rounding.
+    """Return a copy of `network` in eval mode, for prediction only; equal to it up to rounding.
 
-    Every batch normalisation that is registered right after a convolution follows it in the forward pass, too: so do
-    torchvision's blocks, and so must new architectures. Others stay as they are.
+    It folds each batch normalisation that is registered right after a convolution, and so must follow it in the forward
+    pass too: in torchvision's blocks it does, and in new networks it has to. Others stay as they are.
     """
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
@@ -103,11 +82,11 @@ def folded(network: Network) -> Network:
     return network
 
 
-def mean_of_heads(said: Tensor) -> Tensor:
+def mean_of_heads(logits: Tensor) -> Tensor:
     """Return the logits [B, C] of the mean over heads of their distributions, from the heads' logits [B, heads, C].
 
     They are the logs of its probabilities. Logits [B, C], of a network of one head, are returned as they are.
     """
-    if said.ndim == 2:
-        return said
-    return said.float().log_softmax(dim=2).logsumexp(dim=1) - math.log(said.shape[1])
+    if logits.ndim == 2:
+        return logits
+    return logits.float().log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])

@@ -26,13 +26,13 @@ def _resnet(
     block: type[BasicBlock | Bottleneck], depths: Sequence[int], sizes: Sequence[int], classes: int, channels: int
 ) -> nn.Module:
     stem = [nn.Conv2d(channels, sizes[0], 3, padding=1, bias=False), nn.BatchNorm2d(sizes[0]), nn.ReLU(True)]
-    blocks = [each for stage in stages(block, depths, sizes) for each in stage]
+    blocks = [each for stage in _stages(block, depths, sizes) for each in stage]
     return nn.Sequential(
         *stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(sizes[-1] * block.expansion, classes)
     )
 
 
-def stages(block: type[BasicBlock | Bottleneck], depths: Sequence[int], sizes: Sequence[int]) -> list[list[nn.Module]]:
+def _stages(block: type[BasicBlock | Bottleneck], depths: Sequence[int], sizes: Sequence[int]) -> list[list[nn.Module]]:
     """Return the blocks of each stage, `depths` of them with `sizes` channels, behind a stem of `sizes[0]` channels.
 
     Every stage but the first halves the image.
@@ -56,9 +56,7 @@ def _shortcut(before: int, after: int, stride: int) -> nn.Module | None:
     return nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
 
 
-SIZE = 224  # pixels, of the images that ImageNet's networks are trained and tested on
-
-
+IMAGENET_SIZE = 224  # pixels of side, of the images that ImageNet's networks are trained and tested on
 _COLOURS = 3
 
 
@@ -75,10 +73,11 @@ class Enlarge(nn.Module):
         return scaled_up.expand(-1, _COLOURS, -1, -1)
 
 
-def imagenet_resnet50(classes: int, width: float, size: int) -> nn.Module:
-    """Return the network for images of any size, which it scales to `size` pixels itself (23.5 million parameters).
+def imagenet_resnet50(classes: int, *, width: float, enlarge_to: int | None) -> nn.Module:
+    """Return the network that scales images of any size to `enlarge_to` pixels of side (none: 224).
 
-    At width 1 its weights have the names and shapes of `torchvision.models.resnet50`, so that it can start from those.
+    It has 23.5 million parameters. At width 1 its weights have the names and shapes of `torchvision.models.resnet50`,
+    so that it can start from those.
     """
     sizes = [scaled(channels, width) for channels in (64, 128, 256, 512)]
     stem = [
@@ -89,11 +88,11 @@ def imagenet_resnet50(classes: int, width: float, size: int) -> nn.Module:
     ]
     layers = [
         (f"layer{number}", nn.Sequential(*blocks))
-        for number, blocks in enumerate(stages(Bottleneck, (3, 4, 6, 3), sizes), start=1)
+        for number, blocks in enumerate(_stages(Bottleneck, (3, 4, 6, 3), sizes), start=1)
     ]
     head = [
         ("avgpool", nn.AdaptiveAvgPool2d(1)),
         ("flatten", nn.Flatten()),
         ("fc", nn.Linear(sizes[-1] * Bottleneck.expansion, classes)),
     ]
-    return nn.Sequential(OrderedDict([("enlarge", Enlarge(size)), *stem, *layers, *head]))
+    return nn.Sequential(OrderedDict([("enlarge", Enlarge(enlarge_to or IMAGENET_SIZE)), *stem, *layers, *head]))

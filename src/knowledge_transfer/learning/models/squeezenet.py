@@ -29,7 +29,7 @@ def squeezenet(classes: int, channels: int, width: float) -> nn.Module:
         if pool:
             layers.append(nn.MaxPool2d(2))
     # The original classifies every position and averages, after a ReLU that leaves an unlikely class no gradient.
-    # Without the ReLU both are linear: averaging first gives the same answer for a fraction of the work.
+    # Without the ReLU both are linear: averaging first gives the same logits for a fraction of the work.
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(before, classes))
 
 

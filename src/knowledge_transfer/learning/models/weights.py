@@ -1,4 +1,4 @@
-"""Weights of a network that was trained elsewhere on other classes, from which one of the same body may start."""
+"""Weights of a network trained elsewhere on other classes, from which one of the same body may start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from knowledge_transfer.learning.models.network import Network
 
-_COUNTER = "num_batches_tracked"  # which older files lack, and on which no answer depends
+_COUNTER = "num_batches_tracked"  # which older files lack, and on which no prediction depends
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Pretrained:
 
     @torch.no_grad()
     def put_into(self, network: Network) -> None:
-        """Give `network` these weights, all but its last layer's, which answers with other classes and stays fresh.
+        """Copy these weights into `network`, except into its last layer, which predicts other classes.
 
         Raises ValueError that names what is missing or of another shape.
         """

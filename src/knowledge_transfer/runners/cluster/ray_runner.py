@@ -16,7 +16,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner
 
-from knowledge_transfer.datasets.sources import synthetic
+from knowledge_transfer.datasets.sources.registry import SOURCES
 from knowledge_transfer.datasets.storage.store import without_password
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.runners.costs import devices_of
@@ -290,7 +290,8 @@ def require_shared(pipeline: Pipeline, catalog: CatalogProtocol, shared: Path | 
         dataset = catalog.get(name)
         described = {} if dataset is None or name.startswith("param") else dataset._describe()
         # Embedded and drawn images are at no path, though they are told one.
-        is_embedded = described.get("source") in ("digits", *synthetic.SOURCES)
+        source = SOURCES.get(described.get("source", ""))
+        is_embedded = source is not None and not source.has_folder
         path = str(described.get("filepath") or ("" if is_embedded else described.get("path")) or "")
         if path and "://" not in path and not _is_below(path, shared):
             raise RunError(

@@ -1,4 +1,4 @@
-"""What the drawn sources share: random streams, a canvas with smooth edges, and the way to an ImageSet."""
+"""What the synthetic sources share: random streams, a canvas with smooth edges, and the way to an ImageSet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Capital letters of straight strokes, grey, 28 x 28 pixels: as if many hands had written them."""
+"""Capital letters of straight strokes in varying handwriting, grey, 28 x 28 pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plane shapes, light on dark in colours that tell nothing, 32 x 32 pixels."""
+"""Plane shapes, light on dark in colours independent of the class, 32 x 32 pixels."""
 
 from __future__ import annotations
 
