@@ -37,20 +37,19 @@ pytest: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 benchmark: $(VENV)/peers  ## speed beside other libraries and against the machine's limit; about an hour and a half
-	$(BIN)/python -m benchmarks.limits
-	$(BIN)/python -m benchmarks.peers
-	$(BIN)/python -m benchmarks.peers --pair vgg19-simple_cnn --batch 128 --epochs 3 --views 8
-	$(BIN)/python -m benchmarks.peers --pair ensemble-vgg19 --batch 128 --epochs 2 --images 256
-	$(BIN)/python -m benchmarks.growth
-	$(BIN)/python -m benchmarks.larger_than_memory
-	$(BIN)/python -m benchmarks.start_up
-	$(BIN)/python -m benchmarks.runner_overhead
-	$(BIN)/python -m benchmarks.stacked_students
+	$(BIN)/python -m benchmarks.speed --device cpu --only machine --only limits --minutes 60 --out data/08_reporting/speed.json
+	$(BIN)/python -m benchmarks.speed.peers
+	$(BIN)/python -m benchmarks.speed.peers --pair vgg19-simple_cnn --batch 128 --epochs 3 --views 8
+	$(BIN)/python -m benchmarks.speed.peers --pair ensemble-vgg19 --batch 128 --epochs 2 --images 256
+	$(BIN)/python -m benchmarks.scaling.growth
+	$(BIN)/python -m benchmarks.scaling.larger_than_memory
+	$(BIN)/python -m benchmarks.scaling.runner_overhead
+	$(BIN)/python -m benchmarks.scaling.stacking
+	$(BIN)/python -m benchmarks.experiment.start_up
 
 gpu-benchmark: $(VENV)/installed  ## speed and the whole experiment on one GPU, CIFAR-10 in data/01_raw; under 8 minutes
 	$(BIN)/python -c "from torchvision.datasets import CIFAR10; CIFAR10('data/01_raw', download=True)"
-	$(BIN)/python -m benchmarks.gpu --data data/01_raw --out docs/gpu.json
-	$(BIN)/python -m benchmarks.gpu.table docs/gpu.json
+	$(BIN)/python -m benchmarks.speed --data data/01_raw --out docs/gpu.json
 
 mlflow: $(VENV)/installed  ## compare runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \

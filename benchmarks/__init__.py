@@ -1,1 +1,1 @@
-"""Timings as ratios, both sides measured in turn in one run. They are no tests: nothing fails for being slow."""
+"""Programs that measure this package: `speed`, `scaling`, `experiment`, and `house` for the code itself."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import pytest
 import torch
+from filelock import FileLock
 
 from knowledge_transfer.learning.data.image_set import ImageSet
 from tests.project import Project
@@ -38,8 +40,26 @@ def images() -> ImageSet:
 
 
 @pytest.fixture(scope="session")
-def finished_project(tmp_path_factory) -> Project:
+def run_once(tmp_path_factory) -> Callable[[str, Callable[[Project], None]], Project]:
+    """What runs a project called `name` in one of the test processes, and waits for it in the others."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, run: Callable[[Project], None]) -> Project:
+        folder = shared / name
+        with FileLock(f"{folder}.lock"):
+            if (folder / "done").exists():
+                return Project.at(folder)
+            folder.mkdir()
+            project = Project(folder)
+            run(project)
+            (folder / "done").touch()
+        return project
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def finished_project(run_once) -> Project:
     """A project in which the whole experiment has been run once, with every reference arm."""
-    project = Project(tmp_path_factory.mktemp("project"))
-    project.run({"evaluation": {"controls": True}})
-    return project
+    return run_once("finished_project", lambda project: project.run({"evaluation": {"controls": True}}))

@@ -22,11 +22,10 @@ CUT = ["data_preparation.measure_normalisation"]  # where data preparation ends
 
 
 @pytest.fixture(scope="session")
-def finished_mix(tmp_path_factory):
+def finished_mix(run_once):
     """A project in which the heterogeneous experiment has been run once, with every reference arm."""
-    project = Project(tmp_path_factory.mktemp("mix"))
-    project.run(merged(FEW, {"heterogeneous": {"evaluation": {"controls": True}}}), pipeline="heterogeneous")
-    return project
+    params = merged(FEW, {"heterogeneous": {"evaluation": {"controls": True}}})
+    return run_once("finished_mix", lambda project: project.run(params, pipeline="heterogeneous"))
 
 
 def summary(project):

@@ -1,0 +1,1 @@
+"""The published experiment on one GPU, what a run costs before its first step, and whether results are the same."""

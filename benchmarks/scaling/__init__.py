@@ -1,0 +1,1 @@
+"""How time and memory grow with images, members, processes, and with a file larger than memory."""
