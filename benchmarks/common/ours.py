@@ -20,6 +20,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, stratified_indices, without
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
 from knowledge_transfer.learning.ensembles import fusion
@@ -31,11 +32,9 @@ from knowledge_transfer.learning.losses.objective import DistillationObjective, 
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, folded
 from knowledge_transfer.learning.train import (
-    Distillation,
     FitData,
     LearnOptions,
     Normalisation,
-    distillation_objective,
     learn,
     network_of,
     transfer_through,

@@ -65,7 +65,7 @@ def grow_images(count: int) -> Stages:
     teacher = stages.timed("images: learning from labels", lambda: _learn("teacher", own, held_out))
     labels = stages.timed("images: labelling a view", lambda: ours.soft_labels([teacher], own, ours.CPU))
     distillation = ours.DistillationConfig()
-    stages.timed("images: fusing", lambda: ours.distillation_objective(labels, own, distillation, None))
+    stages.timed("images: fusing", lambda: ours.Distillation(labels, distillation).objective(own))
     taught = ours.Distillation(labels, distillation)
     stages.timed("images: learning from soft labels", lambda: _learn("learner", own, held_out, distillation=taught))
     return stages
@@ -84,7 +84,7 @@ def grow_members(count: int) -> Stages:
     for rule in ("mean_probabilities", "borda", "weighted"):
         distillation = ours.DistillationConfig(fusion=rule)
         stages.timed(
-            f"members: fusing, {rule}", partial(ours.distillation_objective, labels, images, distillation, scores)
+            f"members: fusing, {rule}", partial(ours.Distillation(labels, distillation, scores).objective, images)
         )
     taught = ours.Distillation(labels, ours.DistillationConfig(), scores)
     stages.timed("members: teaching one", lambda: _learn("taught", images, images, distillation=taught))

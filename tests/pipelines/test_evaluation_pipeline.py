@@ -73,7 +73,7 @@ def test_teachers_alone_never_tell_a_label():
             images,
             *SETS[1:],
             said,
-            {"cnn@0": {"weight": 1, "accuracy": 0.5}},
+            {"cnn@0": {"fitted": {"weighted": 1.0}, "accuracy": 0.5}},
             TARGET,
             distillation(alpha=0.5),
             2,

@@ -17,10 +17,11 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.weights import Pretrained
-from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn, teachers_hashes
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.training.recipe import Recipe
 
 _TEST_SEED = 0  # which images test must not change with the study's seed

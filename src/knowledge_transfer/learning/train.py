@@ -13,11 +13,8 @@ from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
-from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members
+from knowledge_transfer.learning.distillation.objective import Distillation, require_heads
 from knowledge_transfer.learning.distributed import launcher
-from knowledge_transfer.learning.ensembles import fusion
-from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
@@ -62,19 +59,6 @@ class LearnOptions:
     replicas: int = 1
 
 
-@dataclass(frozen=True, eq=False)
-class Distillation:
-    """The soft labels that a model learns from, and how: fitted fusion rules and `top_k` need `validation_scores`."""
-
-    soft_labels: SoftLabels
-    config: DistillationConfig
-    validation_scores: dict[str, ValidationScore] | None = None
-
-    def objective(self, images: ImageSet) -> DistillationObjective:
-        """Return the objective for `images`, the set that was labelled; see `distillation_objective`."""
-        return distillation_objective(self.soft_labels, images, self.config, self.validation_scores)
-
-
 def learn(
     name: str,
     architecture: Architecture,
@@ -97,7 +81,7 @@ def learn(
     """
     objective = None if distillation is None else distillation.objective(data.images)
     if objective is not None:
-        _require_heads(architecture, objective)
+        require_heads(architecture, objective)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)
@@ -155,44 +139,6 @@ def record(
         sha256=weights_sha256(fitted.state),
     )
     return Checkpoint(facts, fitted.state, tuple(asdict(row) for row in fitted.history))
-
-
-def distillation_objective(
-    soft_labels: SoftLabels,
-    images: ImageSet,
-    distillation: DistillationConfig,
-    validation_scores: dict[str, ValidationScore] | None,
-) -> DistillationObjective:
-    """Return the objective that `distillation` makes of the soft labels of `images`, fused once for all epochs.
-
-    Raises ValueError when a fitted rule or `top_k` is asked for and there are no validation_scores.
-    """
-    members, weights = soft_labels.members, None
-    is_fitted = distillation.fusion in fusion.FITTED_RULES
-    if distillation.top_k is not None or is_fitted:
-        if validation_scores is None:
-            raise ValueError(f"top_k and the {distillation.fusion} fusion need the members' validation scores")
-        members = best_members(validation_scores, distillation.top_k)
-        weights = {key: validation_scores[key].fitted[distillation.fusion] for key in members} if is_fitted else None
-    if distillation.fusion == fusion.SEPARATE:
-        teacher_logits = soft_labels.member_logits(images, members=members)
-    else:
-        teacher_logits = soft_labels.teacher_logits(
-            distillation.fusion, images, temperature=distillation.temperature, members=members, weights=weights
-        )
-    return DistillationObjective(
-        teacher_logits=teacher_logits,
-        soft_loss=distillation.soft_loss,
-        alpha=distillation.alpha,
-        view_seed=soft_labels.facts.view_seed,
-        gamma=distillation.gamma,
-    )
-
-
-def _require_heads(architecture: Architecture, objective: DistillationObjective) -> None:
-    members = objective.teacher_logits.shape[2] if objective.teacher_logits.ndim == 4 else None
-    if members is not None and architecture.heads not in (1, members):
-        raise ValueError(f"{members} separate teachers, but {architecture.heads} heads: set heads to {members} or 1")
 
 
 def network_of(

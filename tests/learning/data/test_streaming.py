@@ -120,7 +120,7 @@ def test_soft_labels_made_in_windows_are_the_same(domain: str | None) -> None:
     learned, channels = images.of(domain or "all"), images.images.shape[1]
     own = Normalisation(mean=(0.5,) * channels, deviation=(0.3,) * channels)
     recipe = RECIPE.override({"window": None})
-    teacher = learn("a", TINY, FitData(learned, learned, own), recipe, LearnOptions(seed=0, device=CPU))
+    teacher = learn("a", TINY, FitData(learned, learned, own), recipe, LearnOptions(0, CPU))
     how = {"views": 2, "view_seed": 3, "augmentation": AUGMENTATION, "device": CPU}
     whole, windowed = label([teacher], images, **how), label([teacher], images, window=16, **how)
     # Batches of another size sum in another order.

@@ -10,6 +10,7 @@ from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domains import parts_of
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import teacher_logits
 from knowledge_transfer.learning.evaluation.predict import predict
@@ -17,7 +18,7 @@ from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.by_domain import soft_loss_to
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build, folded, mean_of_heads
-from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes
 

@@ -9,6 +9,7 @@ from knowledge_transfer.learning.data.augmentation import Augmentation, render
 from knowledge_transfer.learning.data.domain_mix import mix
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members, rank, score_members
 from knowledge_transfer.learning.ensembles import fusion
@@ -16,13 +17,7 @@ from knowledge_transfer.learning.ensembles.fusion import fuse
 from knowledge_transfer.learning.ensembles.fusion_weights import FITS
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import (
-    FitData,
-    LearnOptions,
-    Normalisation,
-    distillation_objective,
-    learn,
-)
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes, two_domains
 
@@ -73,7 +68,7 @@ def test_labelling_moves_no_statistics(teachers):
 
 
 def objective_of(labels, images, scores=None, **settings):
-    return distillation_objective(labels, images, DistillationConfig(**settings), scores)
+    return Distillation(labels, DistillationConfig(**settings), scores).objective(images)
 
 
 def require(labels, **changes):

@@ -7,17 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import (
-    GENERATOR,
-    Distillation,
-    FitData,
-    LearnOptions,
-    Lineage,
-    learn,
-    network_of,
-    record,
-)
+from knowledge_transfer.learning.train import GENERATOR, FitData, LearnOptions, Lineage, learn, network_of, record
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.events import EpochEnded, Event, FitStarted
 from knowledge_transfer.learning.training.recipe import Recipe

@@ -18,18 +18,12 @@ from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, score_members
 from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import (
-    Distillation,
-    FitData,
-    LearnOptions,
-    Normalisation,
-    learn,
-    teachers_hashes,
-)
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, teachers_hashes
 from knowledge_transfer.pipelines.multi_teacher.settings import Arm
 
 

@@ -8,17 +8,11 @@ from knowledge_transfer.experiment.config import DistillationStage, Evaluation, 
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import (
-    Distillation,
-    FitData,
-    LearnOptions,
-    Normalisation,
-    learn,
-    transfer_through,
-)
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, transfer_through
 from knowledge_transfer.learning.training.recipe import Recipe
 
 

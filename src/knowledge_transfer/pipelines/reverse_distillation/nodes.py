@@ -8,10 +8,10 @@ from knowledge_transfer.experiment.config import DistillationStage, Student, see
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.labelling import label
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.train import (
-    Distillation,
     FitData,
     LearnOptions,
     Normalisation,

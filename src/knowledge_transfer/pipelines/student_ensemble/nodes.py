@@ -16,12 +16,13 @@ from knowledge_transfer.experiment.study_nodes import VIEWS, ask, label_images
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.boosting import boost
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn, teachers_hashes
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.vectorized.members import in_succession, learn_members
