@@ -1,4 +1,4 @@
-"""One MLflow run as this project sees it: started, told about, ended."""
+"""One MLflow run as this project uses it: start, log, end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_PARAMETER, _LONGEST_TAG = 6000, 5000  # MLflow cuts what is longer, too
 
 @dataclass
 class Run:
-    """One run; it has an id once the call that creates it has gone through, and says nothing if that was refused."""
+    """One run; it has an id once the call that creates it has gone through, and logs nothing where that failed."""
 
     server: Server
     name: str
@@ -39,7 +39,7 @@ class Run:
         return Run(self.server, name, parent=self)
 
     def enter(self, experiment: str, artifacts: str | None) -> None:
-        """Put the run in the experiment; one that does not exist is created and keeps its artifacts at `artifacts`."""
+        """Put the run into the experiment; a new experiment keeps its artifacts at `artifacts`."""
 
         def prepare(client: MlflowClient) -> None:
             reap(client)
@@ -113,17 +113,17 @@ class Run:
 
     def log_model(self, checkpoint: Checkpoint, step: int) -> None:
         """Log the network so that it loads without this package; register it as `<experiment>.<model>`."""
-        # Only here: it imports for seconds, and most training processes register nothing.
+        # Only here: the import takes seconds, and most training processes register nothing.
         from knowledge_transfer.tracking.models import register
 
         self._send("register the model of", lambda client: register(client, self.id, checkpoint, step))
 
     def reap(self) -> None:
-        """End the runs of processes that are gone; this one, which is going on, excepted."""
-        self.server.send("end the runs of processes that are gone", lambda client: reap(client, going_on=self.id))
+        """End the runs of processes that are gone, except this one."""
+        self.server.send("end the runs of processes that are gone", lambda client: reap(client, present=self.id))
 
     def end(self, status: Status, error: Exception | None = None) -> None:
-        """End the run, for a reason if there is one. Children that still run have lost their process: KILLED."""
+        """End the run, with the error if there is one. Children that still run have lost their process: KILLED."""
         now = _now()
         if error:
             self.log_tags({"error": f"{type(error).__name__}: {error}"})
@@ -140,12 +140,12 @@ class Run:
         self.server.send(f"{what} run {self.name}", lambda client: call(client) if self.id else None)
 
 
-def reap(client: MlflowClient, going_on: str = "") -> None:
-    """End every run that says it is running on this machine in a process that is gone, but not the one `going_on`."""
+def reap(client: MlflowClient, present: str = "") -> None:
+    """End every run whose process on this machine is gone, except the run with the id `present`."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     here = f"tags.process LIKE '{platform.node()}/%' AND attributes.status = 'RUNNING'"
     for run in client.search_runs(experiments, here):
-        if run.info.run_id != going_on and not is_alive(int(run.data.tags["process"].rpartition("/")[2])):
+        if run.info.run_id != present and not is_alive(int(run.data.tags["process"].rpartition("/")[2])):
             client.set_terminated(run.info.run_id, "KILLED")
 
 
