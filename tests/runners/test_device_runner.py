@@ -56,19 +56,19 @@ class Ended:
         self.all: list[tuple[str, tuple[str, ...], str]] = []
         self.attempts: list[tuple[str, int]] = []
         self.failed = Event()
-        self.placed: list[tuple[str, ...]] = []
+        self.started_on: list[tuple[str, ...]] = []
 
     @hook_impl
-    def on_run_placed(self, places: tuple[str, ...]) -> None:
-        self.placed.append(places)
+    def on_run_started(self, devices: tuple[str, ...]) -> None:
+        self.started_on.append(devices)
 
     @hook_impl
-    def on_node_started(self, node: Any, places: tuple[str, ...], attempt: int) -> None:
+    def on_node_started(self, node: Any, attempt: int) -> None:
         self.attempts.append((node.name, attempt))
 
     @hook_impl
-    def on_node_ended(self, node: Any, places: tuple[str, ...], status: str) -> None:
-        self.all.append((node.name, places, status))
+    def on_node_ended(self, node: Any, devices: tuple[str, ...], status: str) -> None:
+        self.all.append((node.name, devices, status))
         if status == "failed":
             self.failed.set()
 
@@ -80,7 +80,7 @@ def students(count: int) -> Pipeline:
 def test_four_students_overlap_on_four_devices_and_the_fifth_takes_the_first_free_one(door: Door) -> None:
     ended = Ended()
     catalog = DataCatalog({"door": MemoryDataset(door.address)})
-    thread = door.start(students(5), catalog, DeviceRunner(places=logical_gpus(4)), ended)
+    thread = door.start(students(5), catalog, DeviceRunner(devices=logical_gpus(4)), ended)
     inside = {devices: connection for connection, _, devices in (door.accept() for _ in range(4))}
     assert inside.keys() == {"10", "11", "12", "13"}, "all four are in at once, each sees a device of its own"
     assert not door.is_anyone_waiting()
@@ -92,7 +92,7 @@ def test_four_students_overlap_on_four_devices_and_the_fifth_takes_the_first_fre
     thread.join()
     assert door.error is None
     assert sorted(door.result.values()) == ["first", *["later"] * 4]
-    assert [places for name, places, _ in ended.all if name == "student4"] == [("cuda:2",)]
+    assert [devices for name, devices, _ in ended.all if name == "student4"] == [("cuda:2",)]
 
 
 def test_nodes_without_the_tag_see_no_device_and_all_others_their_own() -> None:
@@ -127,7 +127,7 @@ def test_as_many_nodes_share_a_device_as_configured(door: Door, per_device: int)
     told = {"door": door.address, "params:devices": "auto", "params:per_device": per_device}
     catalog = DataCatalog({name: MemoryDataset(value) for name, value in told.items()})
     pipeline = Pipeline([gpu(meet, ["door", "params:devices"], f"student{number}") for number in range(3)])
-    thread = door.start(pipeline, catalog, DeviceRunner(places=logical_gpus(2)))
+    thread = door.start(pipeline, catalog, DeviceRunner(devices=logical_gpus(2)))
     inside = [door.accept() for _ in range(2 * per_device if per_device == 1 else 3)]
     assert not door.is_anyone_waiting()
     assert len({devices for _, _, devices in inside}) == 2
@@ -149,7 +149,7 @@ def test_a_node_that_raises_lets_its_siblings_finish_and_be_saved(door: Door, tm
             gpu(double, "student1", "never"),
         ]
     )
-    thread = door.start(pipeline, catalog, DeviceRunner(places=logical_gpus(4)), ended)
+    thread = door.start(pipeline, catalog, DeviceRunner(devices=logical_gpus(4)), ended)
     inside = {devices: connection for connection, _, devices in (door.accept() for _ in range(4))}
     inside.pop("10").send("raise")
     for connection in inside.values():
@@ -190,7 +190,7 @@ def test_what_is_killed_after_another_node_has_failed_is_tried_again_all_the_sam
     told = {"door": door.address, "flag": str(tmp_path / "flag"), "signal": int(signal.SIGKILL)}
     catalog = DataCatalog({name: MemoryDataset(value) for name, value in told.items()})
     pipeline = Pipeline([gpu(meet, "door", "student"), gpu(meet_and_die_once, ["door", "flag", "signal"], "killed")])
-    thread = door.start(pipeline, catalog, DeviceRunner(places=logical_gpus(2)), ended)
+    thread = door.start(pipeline, catalog, DeviceRunner(devices=logical_gpus(2)), ended)
     inside = {devices: connection for connection, _, devices in (door.accept() for _ in range(2))}
     # By name "killed" starts first.
     inside["11"].send("raise")
@@ -211,7 +211,7 @@ def test_a_fit_that_loses_a_rank_is_tried_once_more(tmp_path: Any, caplog: pytes
 def test_the_only_free_gpu_is_used_though_it_is_not_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     second = logical_gpus(2)[1:]
     monkeypatch.setattr(device_runner, "resolve_device", lambda _: torch.device("cuda"))
-    assert run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), DeviceRunner(places=second)) == {"seen": "11"}
+    assert run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), DeviceRunner(devices=second)) == {"seen": "11"}
 
 
 def test_a_full_gpu_is_told_in_our_words_and_without_a_traceback() -> None:
@@ -225,7 +225,7 @@ def test_a_full_gpu_is_told_in_our_words_and_without_a_traceback() -> None:
 
 def test_room_for_one_node_is_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_runner, "resolve_device", lambda _: torch.device("cuda"))
-    here = run(Pipeline([gpu(os.getpid, None, "pid")]), DataCatalog(), DeviceRunner(places=logical_gpus(1)))
+    here = run(Pipeline([gpu(os.getpid, None, "pid")]), DataCatalog(), DeviceRunner(devices=logical_gpus(1)))
     assert here == {"pid": os.getpid()}
 
 

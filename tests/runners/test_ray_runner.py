@@ -73,8 +73,8 @@ def test_students_run_at_once_on_the_gpus_of_two_machines_and_a_fifth_waits(door
         connection.send("go")
     thread.join()
     assert door.error is None
-    places = {places for _, places, _ in ended.all}
-    assert places == {(f"node{machine}/cuda:{number}",) for machine in (1, 2) for number in (0, 1)}
+    used = {devices for _, devices, _ in ended.all}
+    assert used == {(f"node{machine}/cuda:{number}",) for machine in (1, 2) for number in (0, 1)}
 
 
 def test_data_in_memory_passes_through_the_store_and_nodes_without_the_tag_see_no_gpu(cluster: None) -> None:
@@ -111,25 +111,26 @@ def test_an_address_at_which_nobody_answers_is_told_at_once() -> None:
 def test_no_task_asks_for_more_processors_than_a_machine_has(
     cluster: None, monkeypatch: pytest.MonkeyPatch, machines: int, processors: int, asked: int
 ) -> None:
-    from knowledge_transfer.runners.cluster.ray_runner import RayCrew
+    from knowledge_transfer.runners.cluster.ray_pool import RayPool
+    from knowledge_transfer.runners.local.runner import DeviceSettings
 
     alive = [
         {"NodeID": f"{number}", "Alive": True, "Resources": {"CPU": float(processors)}} for number in range(machines)
     ]
     monkeypatch.setattr(ray, "nodes", lambda: alive)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(machines * processors)})
-    crew = RayCrew({"devices": "auto", "per_device": 1})
-    assert crew._threads == asked
-    assert crew.places == (("cpu",) if machines == 1 else tuple(f"node{number + 1}/cpu" for number in range(machines)))
-    crew.stop()
+    pool = RayPool(DeviceSettings())
+    assert pool._threads == asked
+    assert pool.devices == (("cpu",) if machines == 1 else tuple(f"node{number + 1}/cpu" for number in range(machines)))
+    pool.stop()
 
 
 def test_devices_are_announced_as_tasks_on_them_are_told(cluster: None) -> None:
     ended = Ended()
     run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), ray_runner(shared="/"), ended)
-    (placed,) = ended.placed
-    assert placed == ("node1/cuda:0", "node1/cuda:1", "node2/cuda:0", "node2/cuda:1")
-    assert ended.all[0][1][0] in placed
+    (devices,) = ended.started_on
+    assert devices == ("node1/cuda:0", "node1/cuda:1", "node2/cuda:0", "node2/cuda:1")
+    assert ended.all[0][1][0] in devices
 
 
 @pytest.mark.parametrize("devices", [3, 5])

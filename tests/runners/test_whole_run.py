@@ -127,17 +127,17 @@ class KillOnce:
     """Kills the process of a fit, as a machine without memory would, once five epochs of it are over."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.events: list[Any] = []
 
     @hook_impl
-    def on_node_told(self, event: Any) -> None:
-        self.told.append(event)
+    def on_node_event(self, event: Any) -> None:
+        self.events.append(event)
         if isinstance(event, EpochEnded) and event.epoch == 5 and not self.resumed():
             (worker,) = [child for child in active_children() if child.name.startswith("cpu:")]
             worker.kill()
 
     def resumed(self) -> list[int]:
-        return [event.epoch for event in self.told if isinstance(event, FitResumed)]
+        return [event.epoch for event in self.events if isinstance(event, FitResumed)]
 
 
 def test_a_killed_fit_goes_on_from_its_last_epoch_to_the_same_bits(
@@ -153,7 +153,7 @@ def test_a_killed_fit_goes_on_from_its_last_epoch_to_the_same_bits(
             session._hook_manager.register(kill)
             session.run(pipeline_names=["bidirectional"], runner=runner, to_nodes=["student_training.train_resnet8"])
         hashes.append(checkpoint_hash(project, "resnet8_round0"))
-        assert not list(project.path.rglob("*.unfinished"))
+        assert not list(project.path.rglob("*.snapshot"))
     (goes_on_after,) = kill.resumed()
     assert goes_on_after >= 4
     assert hashes[0] == hashes[1]
@@ -173,7 +173,7 @@ def is_working(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         command = Path(f"/proc/{pid}/cmdline").read_text()
-        return state != "Z" and ("spawn_main" in command or "ray" in command)
+        return state != "Z" and ("forkserver" in command or "ray" in command)
     except OSError:
         return False
 

@@ -133,7 +133,7 @@ def _amount(machine: Mapping[str, Any], resource: str) -> int:
 
 
 def _computes_on_gpus(choice: str, gpus: int) -> bool:
-    """Return whether nodes get some of the cluster's `gpus`. Raises RunError for a choice that is not possible there."""
+    """Return whether nodes get some of the cluster's `gpus`. Raises RunError for an impossible choice."""
     if choice not in ("auto", "cuda", "cpu"):
         raise RunError(f"devices is '{choice}': on a cluster Ray gives devices out, set devices to auto or cpu")
     if choice == "cuda" and not gpus:

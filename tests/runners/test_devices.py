@@ -16,8 +16,7 @@ from knowledge_transfer.learning.hardware import numbers_in, resolve_device
 from knowledge_transfer.pipeline_registry import _base_parameters
 from knowledge_transfer.runners import DeviceRunner, default_runner
 from knowledge_transfer.runners.local import devices
-from knowledge_transfer.runners.local.devices import Place, gpus, processors
-from knowledge_transfer.runners.local.slots import Slots
+from knowledge_transfer.runners.local.devices import Allocator, Device, gpus, processors
 
 GIB = 1024**3
 Machine = Callable[..., None]
@@ -41,7 +40,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def names(choice: str) -> list[tuple[str, str]]:
-    return [(place.name, place.visible) for place in gpus(choice)]
+    return [(device.name, device.visible) for device in gpus(choice)]
 
 
 def test_auto_is_every_gpu_and_none_where_there_is_none(machine: Machine) -> None:
@@ -140,26 +139,26 @@ def test_the_first_number_is_the_device_of_a_single_process(machine: Machine) ->
     assert numbers_in("auto") == ()
 
 
-def test_slots_go_to_the_least_used_device() -> None:
-    first, second = Place("cuda:0", "0"), Place("cuda:1", "1")
-    slots = Slots((first, second), per_device=2)
-    assert [slots.take(1) for _ in range(3)] == [(first,), (second,), (first,)]
-    slots.give_back((second,))
-    assert slots.take(1) == (second,)
-    assert slots.has_room(1)
-    slots.take(1)
-    assert not slots.has_room(1)
+def test_the_least_used_device_goes_first() -> None:
+    first, second = Device("cuda:0", "0"), Device("cuda:1", "1")
+    allocator = Allocator((first, second), per_device=2)
+    assert [allocator.take(1) for _ in range(3)] == [(first,), (second,), (first,)]
+    allocator.give_back((second,))
+    assert allocator.take(1) == (second,)
+    assert allocator.has_capacity(1)
+    allocator.take(1)
+    assert not allocator.has_capacity(1)
     with pytest.raises(ValueError, match="1 devices asked for, none free of 2"):
-        slots.take(1)
+        allocator.take(1)
 
 
-def test_a_node_on_several_devices_has_them_to_itself() -> None:
-    slots = Slots(processors(3), per_device=2)
-    slots.take(1)
-    assert not slots.has_room(3)
-    pair = slots.take(2)
-    assert {place.name for place in pair} == {"cpu:1", "cpu:2"}
-    assert slots.take(1) == (Place("cpu:0"),)
-    assert not slots.has_room(1)
-    slots.give_back(pair)
-    assert slots.has_room(2)
+def test_a_node_on_several_devices_shares_none() -> None:
+    allocator = Allocator(processors(3), per_device=2)
+    allocator.take(1)
+    assert not allocator.has_capacity(3)
+    pair = allocator.take(2)
+    assert {device.name for device in pair} == {"cpu:1", "cpu:2"}
+    assert allocator.take(1) == (Device("cpu:0"),)
+    assert not allocator.has_capacity(1)
+    allocator.give_back(pair)
+    assert allocator.has_capacity(2)
