@@ -18,6 +18,7 @@ from kedro_datasets.json import JSONDataset
 from knowledge_transfer.datasets import PublishedImagesDataset
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.runners.scheduler import NodeError
+from tests.project import ROOT
 from tests.runners.nodes import Door, die_once, double, gpu, meet, run, visible
 from tests.runners.test_device_runner import Ended
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of sockets and f
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Tasks find what these tests define as this process does.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.setenv("PYTHONPATH", f"{ROOT}:{ROOT}/src")
         two = cluster_utils.Cluster(
             initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2, "include_dashboard": False}
         )
