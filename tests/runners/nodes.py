@@ -118,7 +118,7 @@ class Door:
         self.listener = Listener(("127.0.0.1", 0))
         self.address = self.listener.address
         self.socket = self.listener._listener._socket  # type: ignore[attr-defined]
-        self.socket.settimeout(60)  # a node that never comes fails the test
+        self.socket.settimeout(180)  # a node that never comes fails the test
         self.result: dict[str, Any] = {}
         self.error: BaseException | None = None
 

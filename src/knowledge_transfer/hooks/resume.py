@@ -16,7 +16,7 @@ from kedro.pipeline import Pipeline
 from knowledge_transfer.datasets.storage.store import file_of
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.experiment.config import STUDIES, parameters_of
-from knowledge_transfer.experiment.current import prefix_of
+from knowledge_transfer.experiment.current import part_of
 
 logger = logging.getLogger(__name__)
 _STAMP = "provenance"
@@ -32,16 +32,17 @@ class ResumeHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Stop a resumed run, before its first node, when an output is of other parameters; prepare a stamp."""
-        prefix = prefix_of(pipeline)
+        part = part_of(pipeline)
+        prefix = f"{part}_" if part else ""
         stamp, sets, report = (f"{prefix}{name}" for name in (_STAMP, "student_images", "data_report"))
         if stamp not in catalog:
             return
         everything = _plain(catalog.load("parameters"))
-        parameters = parameters_of(everything, prefix.removesuffix("_"))
-        if prefix.removesuffix("_") in STUDIES:  # the main experiment's parameters describe their images
+        parameters = parameters_of(everything, part)
+        if part in STUDIES:  # the main experiment's parameters describe their images
             parameters |= {key: everything.get(key) for key in ("data", "domains")}
         if sets in pipeline.inputs() and catalog.exists(report):
-            _require_present_sets(parameters, catalog.load(report), prefix.removesuffix("_"))
+            _require_present_sets(parameters, catalog.load(report), part)
         present = _digest(parameters)
         known = catalog.load(stamp) if catalog.exists(stamp) else None
         is_same = known is not None and known["parameters_sha256"] == present

@@ -16,7 +16,7 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.datasets.storage.store import file_of
 from knowledge_transfer.experiment.config import parameters_of
-from knowledge_transfer.experiment.current import model_name, prefix_of
+from knowledge_transfer.experiment.current import model_name, part_of
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import resolve_device
@@ -73,7 +73,7 @@ class MlflowHooks:
         run.enter(name, artifacts)
         run.start({"pipeline": name, "environment": env, **facts.commit()})
         run.server.send("export the run", lambda _: self._export(run))
-        run.log_parameters(facts.flatten(parameters_of(_parameters(catalog), prefix_of(pipeline).removesuffix("_"))))
+        run.log_parameters(facts.flatten(parameters_of(_parameters(catalog), part_of(pipeline))))
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:

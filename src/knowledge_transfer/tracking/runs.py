@@ -64,42 +64,27 @@ class Run:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log flat parameters; long ones are cut."""
-
-        def log(client: MlflowClient) -> None:
-            client.log_batch(self.id, params=[Param(*item) for item in _texts(parameters, _LONGEST_PARAMETER).items()])
-
-        self._send("log the parameters of", log)
+        texts = _texts(parameters, _LONGEST_PARAMETER)
+        self._log("log the parameters of", params=[Param(*item) for item in texts.items()])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics as of now, under names that MLflow accepts."""
         now = _now()
-
-        def log(client: MlflowClient) -> None:
-            client.log_batch(self.id, [Metric(_clean(key), value, now, step) for key, value in metrics.items()])
-
-        self._send("log the metrics of", log)
+        points = [Metric(_clean(key), value, now, step) for key, value in metrics.items()]
+        self._log("log the metrics of", metrics=points)
 
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; long ones are cut."""
-
-        def log(client: MlflowClient) -> None:
-            client.log_batch(self.id, tags=[RunTag(*item) for item in _texts(tags, _LONGEST_TAG).items()])
-
-        self._send("tag", log)
+        self._log("tag", tags=[RunTag(*item) for item in _texts(tags, _LONGEST_TAG).items()])
 
     def log_images(self, sets: Mapping[str, ImageSet]) -> None:
         """Record the image sets, by catalog name, that this run learns from or validates on."""
-        facts = [(name, images.sha256[:36], len(images)) for name, images in sets.items()]
-
-        def log(client: MlflowClient) -> None:
-            inputs = []
-            for name, digest, count in facts:
-                context = "validation" if "validation" in name else "train"
-                dataset = Dataset(name, digest, "local", "{}", profile=f'{{"images": {count}}}')
-                inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
-            client.log_inputs(self.id, inputs)
-
-        self._send("log the image sets of", log)
+        inputs = []
+        for name, images in sets.items():
+            context = "validation" if "validation" in name else "train"
+            dataset = Dataset(name, images.sha256[:36], "local", "{}", profile=f'{{"images": {len(images)}}}')
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        self._send("log the image sets of", lambda client: client.log_inputs(self.id, inputs))
 
     def log_file(self, file: Store, folder: str | None) -> None:
         """Copy the file, if there is one, to the run's artifacts, into `folder`."""
@@ -135,6 +120,9 @@ class Run:
             client.set_terminated(self.id, status, now)
 
         self._send("end", terminate)
+
+    def _log(self, what: str, **batch: Any) -> None:
+        self._send(what, lambda client: client.log_batch(self.id, **batch))
 
     def _send(self, what: str, call: Callable[[MlflowClient], Any]) -> None:
         self.server.send(f"{what} run {self.name}", lambda client: call(client) if self.id else None)

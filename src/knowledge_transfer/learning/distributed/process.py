@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -38,17 +38,25 @@ def start(
     """
     # The function as bytes, so that what it needs is imported when the child is already safe to interrupt.
     arguments = (pickle.dumps(function), arguments, {**os.environ, **(environment or {})})
-    context: Any = multiprocessing.get_context(METHOD)
+    has_server = METHOD == "forkserver" and _start_server()
+    context: Any = multiprocessing.get_context("forkserver" if has_server else "spawn")
     child: BaseProcess = context.Process(target=_enter, args=arguments, name=name, daemon=daemon)
-    if METHOD == "forkserver":
-        # A child inherits the blocked signal from the server.
-        with _interrupts_blocked(), _environment({**_SERVER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}):
-            forkserver.ensure_running()
+    # From the server, whose start can take seconds, a child inherits that Ctrl-C is blocked.
+    with nullcontext() if has_server else _interrupts_blocked():
         child.start()
-    else:
-        with _interrupts_blocked():
-            child.start()
     return child
+
+
+def _start_server() -> bool:
+    """Start the server, unless it runs; return whether it could be started: its socket's path may be too long."""
+    with (
+        suppress(OSError),
+        _interrupts_blocked(),
+        _environment({**_SERVER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}),
+    ):
+        forkserver.ensure_running()
+        return True
+    return False
 
 
 @contextmanager
