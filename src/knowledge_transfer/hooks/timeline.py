@@ -27,36 +27,32 @@ class TimelineHooks:
     """Keeps the dataset `timeline` of a run that reads it, saved whenever a node begins or ends, wherever it runs."""
 
     def __init__(self) -> None:
-        self._timeline: _Timeline | None = None
+        self._timeline = _Timeline(None, [])
         self._device = CPU
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Begin a timeline without nodes."""
         name = f"{prefix_of(pipeline)}timeline"
-        self._timeline = None
-        if name in pipeline.inputs():
-            # Nodes of one process share a device; a runner of ours names others.
-            self._device = _own_device(pipeline, catalog)
-            self._timeline = _Timeline(catalog.get(name), [self._device])
+        is_read = name in pipeline.inputs()
+        # Nodes of one process share a device; a runner of ours names others.
+        self._device = _own_device(pipeline, catalog) if is_read else CPU
+        self._timeline = _Timeline(catalog.get(name) if is_read else None, [self._device])
 
     @hook_impl
     def on_run_started(self, devices: tuple[str, ...]) -> None:
         """Note on which devices nodes are about to run."""
-        if self._timeline is not None:
-            self._timeline.devices = list(devices)
+        self._timeline.devices = list(devices)
 
     @hook_impl
     def on_node_started(self, node: Node, devices: tuple[str, ...], attempt: int) -> None:
         """Note that a node has begun in another process."""
-        if self._timeline is not None:
-            self._timeline.begin(node, list(devices), attempt)
+        self._timeline.begin(node, list(devices), attempt)
 
     @hook_impl
     def on_node_ended(self, node: Node, status: str) -> None:
         """Note how a node of another process has ended."""
-        if self._timeline is not None:
-            self._timeline.end(node, status)
+        self._timeline.end(node, status)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -75,9 +71,9 @@ class TimelineHooks:
 
 
 class _Timeline:
-    """The timeline of one run and the dataset that always holds all of it."""
+    """The timeline of one run and the dataset that always holds all of it; without a dataset it is kept nowhere."""
 
-    def __init__(self, dataset: AbstractDataset[Any, Any], devices: list[str]) -> None:
+    def __init__(self, dataset: AbstractDataset[Any, Any] | None, devices: list[str]) -> None:
         self.devices = devices
         self._dataset = dataset
         self._process = os.getpid()
@@ -112,21 +108,22 @@ class _Timeline:
 
     def _save(self) -> None:
         # A forked process has a copy of all this, and would overwrite what others have added.
-        if os.getpid() == self._process:
+        if self._dataset is not None and os.getpid() == self._process:
             try:
-                self._write({"began": self._began, "places": self.devices, "nodes": self._nodes})
+                self._write(self._dataset, {"began": self._began, "places": self.devices, "nodes": self._nodes})
             except (DatasetError, OSError) as error:  # a full disk, say: the results matter more than their times
                 if not self._has_warned:
                     logger.warning("the timeline cannot be kept (%s): the run goes on without", error)
                 self._has_warned = True
 
-    def _write(self, content: dict[str, Any]) -> None:
+    @staticmethod
+    def _write(dataset: AbstractDataset[Any, Any], content: dict[str, Any]) -> None:
         # Not through the catalog, which would log that it saves, twice for every node; nor in place: a node that draws
         # it in another process may be reading.
-        if store := Store.of(self._dataset):
+        if store := Store.of(dataset):
             store.write(json.dumps(content, indent=2).encode())
         else:
-            self._dataset.save(content)
+            dataset.save(content)
 
 
 def _own_device(pipeline: Pipeline, catalog: DataCatalog) -> str:
