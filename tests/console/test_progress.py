@@ -91,7 +91,7 @@ def last_table(screen: io.StringIO) -> tuple[str, list[list[str]]]:
     return title, [[cell.strip() for cell in row] for row in rows]
 
 
-def test_a_log_file_has_a_line_for_every_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_file_has_every_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     hooks = ProgressHooks()
     hooks.before_pipeline_run(pipeline=Pipeline([RESNET, LABEL, VGG]))
     run_here(hooks, RESNET, 2)
@@ -246,7 +246,7 @@ def test_later_fits_are_not_shown(ending: str, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == ""
 
 
-def test_a_terminal_has_its_cursor_back_after_ctrl_c() -> None:
+def test_ctrl_c_gives_the_cursor_back() -> None:
     program = """
 from kedro.pipeline import Pipeline, node
 from knowledge_transfer.learning.training import events

@@ -31,7 +31,7 @@ def json(project: Path, path: str, content: Any = None) -> JSONDataset:
     return dataset
 
 
-def test_a_run_ends_with_a_table_and_where_things_are(
+def test_a_run_ends_with_table_and_locations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
@@ -53,7 +53,7 @@ def test_a_run_ends_with_a_table_and_where_things_are(
         b_round0_checkpoint=json(tmp_path, "06_models/b.safetensors"),
     )
     shown = capsys.readouterr().out
-    table, places = shown.split("└")
+    table, locations = shown.split("└")
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table.splitlines() if line.startswith("│")]
     assert cells == [
         [name, "before", "1", "98.8", "0.123", "5.6", "78,042", "1,234"],
@@ -62,14 +62,14 @@ def test_a_run_ends_with_a_table_and_where_things_are(
         ["labels", "reference", "1", "98.8", "0.123", "5.6", "78,042", "1,234"],
     ]
     assert table.count("├") == 3, "a rule between the stages"
-    assert places.splitlines()[1:] == [
+    assert locations.splitlines()[1:] == [
         "report       data/08_reporting/report.html",
         "checkpoints  data/06_models",
         "MLflow       mlflow.db (make mlflow)",
     ]
 
 
-def test_a_run_without_a_summary_shows_no_table_and_no_password(
+def test_a_run_without_summary_shows_no_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host:5000")

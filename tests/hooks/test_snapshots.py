@@ -40,7 +40,7 @@ def test_a_fit_keeps_its_snapshot_beside_the_checkpoint(training: tuple[Any, Dat
 
 
 @pytest.mark.parametrize(("goes_on", "left"), [(True, b"epoch 1"), (False, None)])
-def test_only_a_run_that_resumes_finds_what_an_earlier_one_left(
+def test_only_a_resumed_run_finds_earlier_snapshots(
     training: tuple[Any, DataCatalog, Path], goes_on: bool, left: bytes | None
 ) -> None:
     fit, catalog, folder = training
@@ -66,7 +66,7 @@ def test_a_fit_that_fails_leaves_its_snapshot(training: tuple[Any, DataCatalog, 
     assert target.store.read() == b"epoch 1"
 
 
-def test_a_run_that_is_refused_forgets_nothing(training: tuple[Any, DataCatalog, Path]) -> None:
+def test_a_refused_run_deletes_no_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:
     fit, catalog, folder = training
     (folder / "resnet8.snapshot").write_bytes(b"epoch 1")
     hooks = SnapshotHooks()
@@ -85,7 +85,7 @@ def test_an_interval_that_is_no_number_is_refused(
         SnapshotHooks().before_pipeline_run(run_params={}, pipeline=Pipeline([fit]), catalog=catalog)
 
 
-def test_a_checkpoint_that_is_in_memory_has_no_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:
+def test_a_checkpoint_in_memory_has_no_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:
     fit, _, _ = training
     hooks = SnapshotHooks()
     hooks.before_node_run(node=fit, catalog=DataCatalog({fit.outputs[0]: MemoryDataset()}))

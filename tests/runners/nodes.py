@@ -47,7 +47,7 @@ def meet(door: Any, *_: Any) -> str:
         test.send((os.getpid(), visible()))
         what = test.recv()
     if what == "raise":
-        raise ValueError("it was told to")
+        raise ValueError("it had to")
     return str(what)
 
 

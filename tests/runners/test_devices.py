@@ -1,4 +1,4 @@
-"""Which devices a run may use: what configuration says, what the machine has, what others have taken."""
+"""Which devices a run may use: of those configured, those of the machine that others have not taken."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def names(choice: str) -> list[tuple[str, str]]:
     return [(device.name, device.visible) for device in gpus(choice)]
 
 
-def test_auto_is_every_gpu_and_none_where_there_is_none(machine: Machine) -> None:
+def test_auto_is_every_gpu(machine: Machine) -> None:
     machine(80, 80)
     assert names("auto") == [("cuda:0", "0"), ("cuda:1", "1")]
     machine()
@@ -57,19 +57,19 @@ def test_numbers_choose_some_in_their_order(machine: Machine) -> None:
     assert names("cpu") == []
 
 
-def test_numbers_are_those_of_the_devices_that_this_process_sees(machine: Machine) -> None:
+def test_numbers_count_the_visible_devices(machine: Machine) -> None:
     machine(80, 80, visible="GPU-a, 5")
     assert names("auto") == [("cuda:0", "GPU-a"), ("cuda:1", "5")]
 
 
 @pytest.mark.parametrize(("free", "have"), [((), "no GPU"), ((80, 80), "2 GPUs, numbered from 0")])
-def test_a_gpu_that_does_not_exist_is_refused_with_what_there_is(machine: Machine, free: Any, have: str) -> None:
+def test_a_missing_gpu_is_refused(machine: Machine, free: Any, have: str) -> None:
     machine(*free)
     with pytest.raises(ValueError, match=f"there is no GPU 2, this machine has {have}: set devices to auto"):
         gpus("0 2" if free else "2")
 
 
-def test_a_full_gpu_is_left_out_by_auto_and_refused_by_number(machine: Machine) -> None:
+def test_auto_skips_a_full_gpu_numbers_refuse(machine: Machine) -> None:
     machine(80, 1.5)
     assert names("auto") == [("cuda:0", "0")]
     with pytest.raises(ValueError, match=r"GPU 1 \(1.5 GiB free\) is full"):
@@ -79,7 +79,7 @@ def test_a_full_gpu_is_left_out_by_auto_and_refused_by_number(machine: Machine) 
         gpus("auto")
 
 
-def test_devices_are_asked_about_only_where_something_is_computed_on_them(machine: Machine) -> None:
+def test_a_run_without_devices_is_not_checked(machine: Machine) -> None:
     machine(0.5, 0.5)
     table = Pipeline([node(list, None, "table", name="table")])
     ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=table, catalog=DataCatalog())
@@ -89,7 +89,7 @@ def test_devices_are_asked_about_only_where_something_is_computed_on_them(machin
         ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=student, catalog=catalog)
 
 
-def test_a_target_on_more_gpus_than_there_are_is_refused_before_the_run(machine: Machine) -> None:
+def test_a_target_on_too_many_gpus_is_refused(machine: Machine) -> None:
     machine(80, 80)
     inputs = ["params:devices", "params:target"]
     target = Pipeline([node(print, inputs, "target", name="distil_target", tags=["gpu", "training"])])
@@ -98,21 +98,21 @@ def test_a_target_on_more_gpus_than_there_are_is_refused_before_the_run(machine:
         ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=target, catalog=catalog)
 
 
-def test_a_gpu_that_cannot_even_be_asked_counts_as_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_does_not_answer_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     devices.free_memory.cache_clear()
     asked = (
         "import torch\n"
-        "def told(index):\n"
+        "def free_of(index):\n"
         "    if index == 1: raise RuntimeError('CUDA error: out of memory')\n"
         "    return 80 << 30, 0\n"
-        "torch.cuda.mem_get_info = told\n"
+        "torch.cuda.mem_get_info = free_of\n"
     )
     monkeypatch.setattr(devices, "_PROBE", asked + devices._PROBE)
     assert devices.free_memory((0, 1)) == {0: 80 << 30, 1: 0}
     devices.free_memory.cache_clear()
 
 
-def test_a_plain_run_uses_gpus_where_there_are_some(machine: Machine) -> None:
+def test_a_plain_run_uses_gpus(machine: Machine) -> None:
     machine(80)
     assert isinstance(default_runner(), DeviceRunner)
     machine()
@@ -133,7 +133,7 @@ def test_what_is_no_set_of_devices_is_refused(given: Any) -> None:
         check_parameters({**_base_parameters(), "devices": given})
 
 
-def test_the_first_number_is_the_device_of_a_single_process(machine: Machine) -> None:
+def test_a_single_process_takes_the_first_number(machine: Machine) -> None:
     machine(80, 80)
     assert resolve_device("1 0") == torch.device("cuda:1")
     assert numbers_in("auto") == ()

@@ -65,7 +65,7 @@ def gpus(choice: str) -> tuple[Device, ...]:
     full = {number for number in numbers if free.get(number, _LEAST_FREE) < _LEAST_FREE}
     if full and (not everything or len(full) == len(numbers)):
         names = ", ".join(f"GPU {number} ({free[number] / 1024**3:.1f} GiB free)" for number in sorted(full))
-        raise ValueError(f"devices: {names} is full: wait for whoever uses it, or name others in devices")
+        raise ValueError(f"devices: {names} is full: wait until it is free, or name others in devices")
     return tuple(Device(f"cuda:{number}", present[number]) for number in numbers if number not in full)
 
 
