@@ -98,7 +98,7 @@ print(asked)
 """
     environment = {**os.environ, **process._SERVER_ENVIRONMENT}
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=180, check=True, env=environment)
     own = "['is_available']"  # the program's own question
     assert done.stdout.splitlines() == [f"{own} 1 2", own]
 

@@ -206,7 +206,7 @@ def test_an_interruption_ends_every_process_and_mlflow_run(
 def interrupt(started: subprocess.Popen[str], name: str) -> set[int]:
     """Send the signal once two students train; return the processes that there were then below `started`."""
     assert started.stdout is not None
-    watchdog = threading.Timer(120, started.kill)
+    watchdog = threading.Timer(300, started.kill)
     watchdog.start()
     training: set[str] = set()
     for line in started.stdout:

@@ -19,11 +19,12 @@ from knowledge_transfer.experiment.config import parameters_of
 from knowledge_transfer.experiment.current import model_name, part_of
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distributed.process import changed_environment
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.runners.worker import assigned_device
 from knowledge_transfer.tracking import facts
-from knowledge_transfer.tracking.process import environment, sigterm_unwinds
+from knowledge_transfer.tracking.process import sigterm_unwinds
 
 if TYPE_CHECKING:
     from knowledge_transfer.tracking.runs import Run, Status
@@ -69,7 +70,7 @@ class MlflowHooks:
         atexit.register(self._end, "KILLED")
         self._undo.callback(atexit.unregister, self._end)
         self._undo.enter_context(sigterm_unwinds())
-        self._undo.enter_context(environment(_URI, uri))
+        self._undo.enter_context(changed_environment(**{_URI: uri}))
         run.enter(name, artifacts)
         run.start({"pipeline": name, "environment": env, **facts.commit()})
         run.server.send("export the run", lambda _: self._export(run))
@@ -135,7 +136,7 @@ class MlflowHooks:
 
     def _export(self, run: Run) -> None:
         if run.id:
-            self._undo.enter_context(environment(_RUN, f"{run.experiment}/{run.id}"))
+            self._undo.enter_context(changed_environment(**{_RUN: f"{run.experiment}/{run.id}"}))
 
     def _end_model(self, node: Node, status: Status, error: Exception | None = None) -> None:
         model = self._models.pop(node.name, None)

@@ -1,4 +1,4 @@
-"""How a run ends with its process, and how other processes find it."""
+"""How a run ends with its process."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
-
-
-@contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable, for this process and those it starts, until the context ends."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    yield
-    os.environ.pop(name)
-    if before is not None:
-        os.environ[name] = before
 
 
 @contextmanager

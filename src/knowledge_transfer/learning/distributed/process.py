@@ -52,7 +52,7 @@ def _start_server() -> bool:
     with (
         suppress(OSError),
         _interrupts_blocked(),
-        _environment({**_SERVER_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}),
+        changed_environment(**_SERVER_ENVIRONMENT, PYTHONPATH=os.pathsep.join(sys.path)),
     ):
         forkserver.ensure_running()
         return True
@@ -70,19 +70,17 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
+def changed_environment(**values: str) -> Iterator[None]:
+    """Set environment variables, for this process and those that it starts, until the context ends."""
+    before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        _replace_environment(before)
-
-
-def _replace_environment(values: Mapping[str, str]) -> None:
-    for name in os.environ.keys() - values.keys():
-        del os.environ[name]
-    os.environ.update(values)
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def ignore_interrupts() -> None:
@@ -133,7 +131,8 @@ def _enter(function: bytes, arguments: tuple[Any, ...], environment: Mapping[str
     ignore_interrupts()
     exit_with_parent()
     # Before anything asks CUDA, which reads its variables once.
-    _replace_environment(environment)
+    os.environ.clear()
+    os.environ.update(environment)
     if threads := environment.get("OMP_NUM_THREADS"):
         # Only here: a process that starts others may have no use for torch itself.
         import torch
