@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _URI = "MLFLOW_TRACKING_URI"
 _RUN = "KNOWLEDGE_TRANSFER_RUN"  # `<experiment id>/<run id>` of the pipeline, for processes that run single nodes
-_DEFAULT = "bidirectional"  # the pipeline that Kedro calls __default__
 _REPORTING = "08_reporting"
 
 # Before mlflow is imported. With its own defaults an unreachable server holds every call for four minutes.
@@ -60,7 +59,7 @@ class MlflowHooks:
         """Start the pipeline's run, and make sure that it ends."""
         self._end("KILLED")  # a notebook outlives the runs that are interrupted in it
         project = Path(run_params["project_path"])
-        name = "+".join(run_params["pipeline_names"] or [_DEFAULT]).replace("__default__", _DEFAULT)
+        name = "+".join(run_params["pipeline_names"] or ["__default__"]).replace("__default__", "bidirectional")
         env = run_params["env"] or "base"
         uri = os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
         # Runs in a database file have their artifacts in files, too; a remote server stores them itself.
