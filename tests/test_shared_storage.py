@@ -20,7 +20,7 @@ from knowledge_transfer.datasets import ImageSetDataset
 from knowledge_transfer.datasets.storage.store import Store
 from knowledge_transfer.experiment.loader import whole_address
 from knowledge_transfer.hooks import resume
-from knowledge_transfer.hooks.resume import ResumingHooks
+from knowledge_transfer.hooks.resume import ResumeHooks
 from knowledge_transfer.tracking.runs import Run
 from tests.bucket import KEY, Bucket
 from tests.conftest import stripes
@@ -97,7 +97,7 @@ def forgotten(folder: str, age: float | None, monkeypatch: pytest.MonkeyPatch) -
         )
     making = Pipeline([node(lambda: None, None, "a_images", name="make")])
     told = {"run_params": {"only_missing_outputs": True}, "pipeline": making, "catalog": catalog}
-    ResumingHooks().before_pipeline_run(**told)
+    ResumeHooks().before_pipeline_run(**told)
     return not catalog.exists("a_images")
 
 

@@ -50,7 +50,7 @@ if __name__ == "__main__":
     alone, apart = [], []
     for _ in range(_REPEATS):
         alone.append(seconds_of(SequentialRunner(), idle, DataCatalog()) / _NODES)
-        apart.append(seconds_of(DeviceRunner(places=processors(2)), idle, DataCatalog()) / _NODES)
+        apart.append(seconds_of(DeviceRunner(devices=processors(2)), idle, DataCatalog()) / _NODES)
     print(f"in this process: {spread(alone, 3)} s a node")
     print(f"in a process of its own, two at a time: {spread(apart, 3)} s a node")
     students, given = [], {"params:training": MemoryDataset({"recipe": {"epochs": 1}})}
@@ -61,5 +61,5 @@ if __name__ == "__main__":
         architecture = {"kind": "simple_cnn", "width": 1.0}
         given[f"params:{name}"] = MemoryDataset({"architecture": architecture, "recipe": {"epochs": length}})
     for _ in range(_SCHEDULES):
-        took = seconds_of(DeviceRunner(places=processors(4)), students, DataCatalog(given))
+        took = seconds_of(DeviceRunner(devices=processors(4)), students, DataCatalog(given))
         print(f"twelve students on four devices: {took:.1f} s, best possible {_BEST} s, ratio {took / _BEST:.3f}")

@@ -1,4 +1,4 @@
-"""What a user can mend is told in one line, without the traceback that only a developer could read."""
+"""Errors that a user can act on: one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RunError(click.ClickException):
 
 
 def is_user_error(error: Exception) -> bool:
-    """Return whether the words of `error` are meant for the user: the project itself refuses or gives up."""
+    """Return whether the message of `error` is meant for the user: the project itself refuses or gives up."""
     if isinstance(error, DatasetError | TrainingDivergedError | RunError) or _is_out_of_memory(error):
         return True
     if type(error) is not ValueError:
@@ -24,8 +24,8 @@ def is_user_error(error: Exception) -> bool:
     return str(frame.f_globals.get("__name__", "")).startswith("knowledge_transfer.")
 
 
-def told(error: Exception) -> str:
-    """Return what a user is told of `error`."""
+def user_message(error: Exception) -> str:
+    """Return the message of `error` for a user."""
     if _is_out_of_memory(error):
         return f"the GPU is out of memory: lower per_device, or batch_size of the recipe ({error})"
     return error.message if isinstance(error, RunError) else str(error)

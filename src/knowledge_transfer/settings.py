@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import warnings
 
-from knowledge_transfer.console.live_table import BoardHooks
 from knowledge_transfer.console.progress import ProgressHooks
 from knowledge_transfer.experiment.loader import ExperimentConfigLoader
 from knowledge_transfer.hooks.errors import ErrorHooks
 from knowledge_transfer.hooks.parameters import ParameterHooks
-from knowledge_transfer.hooks.resume import ResumingHooks
-from knowledge_transfer.hooks.run_info import RunFactsHooks
-from knowledge_transfer.hooks.snapshots import UnfinishedHooks
+from knowledge_transfer.hooks.resume import ResumeHooks
+from knowledge_transfer.hooks.run_info import RunInfoHooks
+from knowledge_transfer.hooks.snapshots import SnapshotHooks
 from knowledge_transfer.hooks.timeline import TimelineHooks
-from knowledge_transfer.hooks.viz_status import RunStatusHooks
 from knowledge_transfer.tracking import MlflowHooks
 
 # Kedro 1.7 calls OmegaConf 2.4 by an old name; nothing a user of this project could do about it.
@@ -31,11 +29,9 @@ HOOKS = (
     ErrorHooks(),
     MlflowHooks(),
     ProgressHooks(),
-    BoardHooks(),
-    RunStatusHooks(),
-    RunFactsHooks(),
+    RunInfoHooks(),
     TimelineHooks(),
-    UnfinishedHooks(),
-    ResumingHooks(),
+    SnapshotHooks(),
+    ResumeHooks(),
     ParameterHooks(),
 )

@@ -46,7 +46,7 @@ def test_the_full_environment_is_the_published_experiment():
         ("full", ["mnist", "cifar10", "fashion_mnist", "gtsrb"], 50),
     ],
 )
-def test_the_shipped_mixes_are_those_of_the_second_experiment(environment, domains, epochs):
+def test_the_shipped_mixes_are_the_second_experiment(environment, domains, epochs):
     loader = ExperimentConfigLoader("conf", env=environment, **settings.CONFIG_LOADER_ARGS)
     mix = check_parts(loader["parameters"])["heterogeneous"]
     assert {name: student.domain for name, student in mix.students.items()} == dict(
@@ -108,7 +108,7 @@ def test_teachers_kept_apart_and_heads_are_as_many(base):
     check_parameters(base)
 
 
-def test_a_window_of_the_targets_images_is_for_one_device(base):
+def test_a_window_is_for_one_device(base):
     base["target_distillation"]["recipe"]["window"] = 50_000
     check_parameters(base)
     base["target"]["devices"] = 2
@@ -116,7 +116,7 @@ def test_a_window_of_the_targets_images_is_for_one_device(base):
         check_parameters(base)
 
 
-def test_all_faults_are_told_at_once(base):
+def test_all_faults_are_listed_at_once(base):
     base["student_training"]["recipe"]["epoch"] = 3
     base["rounds"] = 0
     with pytest.raises(ParametersError) as refusal:
@@ -130,7 +130,7 @@ def test_a_student_without_a_block_is_out(base):
     assert list(check_parameters(base).students) == ["simple_cnn", "resnet8", "squeezenet"]
 
 
-def test_a_student_s_change_is_checked_against_its_stage(base):
+def test_a_students_change_is_checked_with_its_stage(base):
     base["student_training"]["recipe"]["augmentation"] = {"mixup": 0.2}
     base["students"]["resnet8"]["recipe"] = {"augmentation": {"cutmix": 0.2}}
     with pytest.raises(ParametersError, match="mixup and cutmix cannot be combined"):
@@ -144,7 +144,7 @@ def test_a_fifth_student_is_one_block(base):
     assert len(checked.students) == 5
 
 
-def test_where_a_run_computes_does_not_change_what_it_is() -> None:
+def test_devices_do_not_change_a_runs_identity() -> None:
     """Results of one GPU can be gone on from with four."""
     from knowledge_transfer.hooks.resume import _digest
 

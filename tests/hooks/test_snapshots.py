@@ -11,7 +11,7 @@ from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.hooks.snapshots import UnfinishedHooks
+from knowledge_transfer.hooks.snapshots import SnapshotHooks
 from knowledge_transfer.learning.training import resume
 
 
@@ -24,13 +24,13 @@ def training(tmp_path: Path) -> tuple[Any, DataCatalog, Path]:
 
 def test_a_fit_keeps_its_snapshot_beside_the_checkpoint(training: tuple[Any, DataCatalog, Path]) -> None:
     fit, catalog, folder = training
-    hooks = UnfinishedHooks()
+    hooks = SnapshotHooks()
     hooks.before_node_run(node=fit, catalog=catalog)
     target = resume.snapshot_target()
     assert target is not None
     assert target.store.read() is None
     target.store.write(b"epoch 1")
-    assert [file.name for file in folder.iterdir()] == ["resnet8.unfinished"]
+    assert [file.name for file in folder.iterdir()] == ["resnet8.snapshot"]
     assert target.store.read() == b"epoch 1"
     hooks.after_node_run(node=fit)
     assert target.store.read() == b"epoch 1", "the checkpoint is not there yet"
@@ -40,12 +40,12 @@ def test_a_fit_keeps_its_snapshot_beside_the_checkpoint(training: tuple[Any, Dat
 
 
 @pytest.mark.parametrize(("goes_on", "left"), [(True, b"epoch 1"), (False, None)])
-def test_only_a_run_that_resumes_finds_what_an_earlier_one_left(
+def test_only_a_resumed_run_finds_earlier_snapshots(
     training: tuple[Any, DataCatalog, Path], goes_on: bool, left: bytes | None
 ) -> None:
     fit, catalog, folder = training
-    (folder / "resnet8.unfinished").write_bytes(b"epoch 1")
-    hooks = UnfinishedHooks()
+    (folder / "resnet8.snapshot").write_bytes(b"epoch 1")
+    hooks = SnapshotHooks()
     hooks.before_pipeline_run(run_params={"only_missing_outputs": goes_on}, pipeline=Pipeline([fit]), catalog=catalog)
     hooks.before_node_run(node=fit, catalog=catalog)
     target = resume.snapshot_target()
@@ -56,7 +56,7 @@ def test_only_a_run_that_resumes_finds_what_an_earlier_one_left(
 
 def test_a_fit_that_fails_leaves_its_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:
     fit, catalog, _ = training
-    hooks = UnfinishedHooks()
+    hooks = SnapshotHooks()
     hooks.before_node_run(node=fit, catalog=catalog)
     target = resume.snapshot_target()
     assert target is not None
@@ -66,14 +66,14 @@ def test_a_fit_that_fails_leaves_its_snapshot(training: tuple[Any, DataCatalog, 
     assert target.store.read() == b"epoch 1"
 
 
-def test_a_run_that_is_refused_forgets_nothing(training: tuple[Any, DataCatalog, Path]) -> None:
+def test_a_refused_run_deletes_no_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:
     fit, catalog, folder = training
-    (folder / "resnet8.unfinished").write_bytes(b"epoch 1")
-    hooks = UnfinishedHooks()
+    (folder / "resnet8.snapshot").write_bytes(b"epoch 1")
+    hooks = SnapshotHooks()
     hooks.before_pipeline_run(run_params={}, pipeline=Pipeline([fit]), catalog=catalog)
-    assert (folder / "resnet8.unfinished").exists()
-    hooks.on_run_placed()
-    assert not (folder / "resnet8.unfinished").exists()
+    assert (folder / "resnet8.snapshot").exists()
+    hooks.on_run_started()
+    assert not (folder / "resnet8.snapshot").exists()
 
 
 def test_an_interval_that_is_no_number_is_refused(
@@ -82,11 +82,11 @@ def test_an_interval_that_is_no_number_is_refused(
     fit, catalog, _ = training
     monkeypatch.setenv("KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", "often")
     with pytest.raises(RunError, match="KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS is a number of seconds, got 'often'"):
-        UnfinishedHooks().before_pipeline_run(run_params={}, pipeline=Pipeline([fit]), catalog=catalog)
+        SnapshotHooks().before_pipeline_run(run_params={}, pipeline=Pipeline([fit]), catalog=catalog)
 
 
-def test_a_checkpoint_that_is_in_memory_has_no_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:
+def test_a_checkpoint_in_memory_has_no_snapshot(training: tuple[Any, DataCatalog, Path]) -> None:
     fit, _, _ = training
-    hooks = UnfinishedHooks()
+    hooks = SnapshotHooks()
     hooks.before_node_run(node=fit, catalog=DataCatalog({fit.outputs[0]: MemoryDataset()}))
     assert resume.snapshot_target() is None

@@ -1,4 +1,4 @@
-"""What the timeline of a run says, however its nodes end."""
+"""The timeline of a run, however its nodes end."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def run(folder: Path, pipeline: Pipeline) -> None:
 
 
 def load(folder: Path, prefix: str = "") -> dict[str, Any]:
-    said: dict[str, Any] = json.loads((folder / f"{prefix}timeline.json").read_text())
-    return said
+    found: dict[str, Any] = json.loads((folder / f"{prefix}timeline.json").read_text())
+    return found
 
 
 @pytest.mark.parametrize("part", ["", "heterogeneous"])
-def test_every_node_has_its_times_and_a_training_node_its_model(tmp_path: Path, part: str) -> None:
+def test_nodes_have_times_and_training_nodes_models(tmp_path: Path, part: str) -> None:
     prefix = f"{part}_" if part else ""
     checkpoint = f"{prefix}resnet8_round0_checkpoint"
     tags = training_tags("resnet8")
     train = node(lambda: 1, None, checkpoint, name="train", namespace="student_training", tags=tags)
     read = node(lambda *_: 1, [checkpoint, f"{prefix}timeline"], f"{prefix}answer", name="read")
     run(tmp_path, Pipeline([train, read], tags=f"part.{part}" if part else None))
-    said = load(tmp_path, prefix)
-    assert said["places"] == ["cpu"]
-    first, second = said["nodes"]
-    assert said["began"] <= first["started"] <= first["ended"] <= second["started"] <= second["ended"]
-    assert [(each["node"], each["model"]) for each in said["nodes"]] == [
+    found = load(tmp_path, prefix)
+    assert found["places"] == ["cpu"]
+    first, second = found["nodes"]
+    assert found["began"] <= first["started"] <= first["ended"] <= second["started"] <= second["ended"]
+    assert [(each["node"], each["model"]) for each in found["nodes"]] == [
         ("student_training.train", "resnet8"),
         ("read", None),
     ]
-    assert {(*each["places"], each["status"], each["attempt"]) for each in said["nodes"]} == {("cpu", "finished", 1)}
+    assert {(*each["places"], each["status"], each["attempt"]) for each in found["nodes"]} == {("cpu", "finished", 1)}
 
 
-def test_a_node_reads_who_has_ended(tmp_path: Path) -> None:
+def test_a_node_reads_which_have_ended(tmp_path: Path) -> None:
     seen = []
 
     def read(_: object, timeline: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def test_a_node_reads_who_has_ended(tmp_path: Path) -> None:
     ]
 
 
-def test_whoever_reads_while_it_is_saved_finds_all_of_it(tmp_path: Path) -> None:
+def test_a_reader_meanwhile_finds_a_whole_timeline(tmp_path: Path) -> None:
     inodes = []
 
     def look(*_: object) -> int:
@@ -84,7 +84,7 @@ def test_whoever_reads_while_it_is_saved_finds_all_of_it(tmp_path: Path) -> None
         handle.close()
 
 
-def test_a_run_that_does_not_read_it_leaves_the_timeline_of_the_last_one(tmp_path: Path) -> None:
+def test_a_run_that_reads_none_keeps_the_last(tmp_path: Path) -> None:
     (tmp_path / "timeline.json").write_text('{"nodes": "of then"}')
     run(tmp_path, Pipeline([node(lambda: 1, None, "answer", name="make")]))
     assert load(tmp_path) == {"nodes": "of then"}

@@ -1,4 +1,4 @@
-"""What nodes do in these tests: they say where they are, and wait until the test lets them go on."""
+"""What nodes do in these tests: they report where they are, and wait until the test lets them go on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from kedro.runner import AbstractRunner
 
 from knowledge_transfer.learning.distributed.worker import RankKilledError
 from knowledge_transfer.runners import DeviceRunner
-from knowledge_transfer.runners.hook_specs import announce
-from knowledge_transfer.runners.local.devices import Place
-from knowledge_transfer.runners.worker import place
+from knowledge_transfer.runners.hook_specs import add_specs
+from knowledge_transfer.runners.local.devices import Device
+from knowledge_transfer.runners.worker import assigned_device
 
 
-def logical_gpus(count: int) -> tuple[Place, ...]:
-    """Devices that no machine need have: a process is told of them as of real ones."""
-    return tuple(Place(f"cuda:{number}", str(number + 10)) for number in range(count))
+def logical_gpus(count: int) -> tuple[Device, ...]:
+    """Devices that no machine need have: a process gets them as it would real ones."""
+    return tuple(Device(f"cuda:{number}", str(number + 10)) for number in range(count))
 
 
 def visible(*_: Any) -> str:
@@ -34,16 +34,20 @@ def visible(*_: Any) -> str:
 
 
 def where_am_i() -> tuple[int, str, str | None]:
-    return os.getpid(), visible(), place()
+    return os.getpid(), visible(), assigned_device()
+
+
+def threads() -> tuple[int, str]:
+    return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
 
 
 def meet(door: Any, *_: Any) -> str:
-    """Go through the test's door: say which devices are visible, wait, do what it says."""
+    """Go through the test's door: send which devices are visible, wait, do what it answers."""
     with Client(door) as test:
         test.send((os.getpid(), visible()))
         what = test.recv()
     if what == "raise":
-        raise ValueError("it was told to")
+        raise ValueError("it had to")
     return str(what)
 
 
@@ -100,10 +104,10 @@ def gpu(function: Callable[..., Any], inputs: Any, output: str, name: str | None
 def run(pipeline: Pipeline, catalog: DataCatalog, runner: AbstractRunner | None = None, *hooks: Any) -> dict[str, Any]:
     """Return the free outputs of a run."""
     manager = _create_hook_manager()
-    announce(manager)
+    add_specs(manager)
     for hook in hooks:
         manager.register(hook)
-    outputs = (runner or DeviceRunner(places=logical_gpus(4))).run(pipeline, catalog, manager)
+    outputs = (runner or DeviceRunner(devices=logical_gpus(4))).run(pipeline, catalog, manager)
     return {name: dataset.load() for name, dataset in outputs.items()}
 
 
@@ -114,7 +118,7 @@ class Door:
         self.listener = Listener(("127.0.0.1", 0))
         self.address = self.listener.address
         self.socket = self.listener._listener._socket  # type: ignore[attr-defined]
-        self.socket.settimeout(60)  # a node that never comes fails the test
+        self.socket.settimeout(180)  # a node that never comes fails the test
         self.result: dict[str, Any] = {}
         self.error: BaseException | None = None
 

@@ -23,8 +23,8 @@ def fit(name: str, *inputs: str) -> object:
 
 def students(**kinds: str) -> tuple[Pipeline, DataCatalog]:
     settings = {f"params:{name}": Student(architecture={"kind": kind}) for name, kind in kinds.items()}
-    told = {**settings, "params:training": Training(recipe=RECIPE)}
-    catalog = DataCatalog({name: MemoryDataset(value) for name, value in told.items()})
+    values = {**settings, "params:training": Training(recipe=RECIPE)}
+    catalog = DataCatalog({name: MemoryDataset(value) for name, value in values.items()})
     return Pipeline([fit(name, f"params:{name}", "params:training") for name in kinds]), catalog
 
 
@@ -47,7 +47,7 @@ def test_epochs_and_images_count() -> None:
     assert both["b"] == both["a"], "what changes the first training does not change the way back"
 
 
-def test_what_others_wait_for_goes_before_what_nobody_waits_for() -> None:
+def test_what_others_wait_for_goes_first() -> None:
     pipeline = Pipeline(
         [
             node(print, "images", "student", name="student"),
@@ -58,7 +58,7 @@ def test_what_others_wait_for_goes_before_what_nobody_waits_for() -> None:
     assert priorities(pipeline, {"student": 2, "arm": 5, "target": 4}) == {"student": 6, "arm": 5, "target": 4}
 
 
-def test_a_target_on_several_devices_needs_them_in_training_alone() -> None:
+def test_a_target_needs_several_devices_only_in_training() -> None:
     target = Target(name="vgg19", architecture={"kind": "vgg19"}, devices=4)
     catalog = DataCatalog({"params:target": MemoryDataset(target)})
     asked = node(print, "params:target", "answers", name="answer", tags=["gpu"])
@@ -68,7 +68,7 @@ def test_a_target_on_several_devices_needs_them_in_training_alone() -> None:
 
 
 def makespan(costs: list[float], devices: int) -> float:
-    """Return when the last is over if whoever is free takes the next of the list."""
+    """Return when the last is over if a free device takes the next of the list."""
     free = [0.0] * devices
     for cost in costs:
         heapq.heapreplace(free, free[0] + cost)
@@ -81,23 +81,23 @@ def best_possible(costs: list[float], devices: int) -> float:
     best = makespan(ordered, devices)
     least = max(sum(costs) / devices, ordered[0])
 
-    def share_out(place: int, loads: tuple[float, ...]) -> None:
+    def share_out(number: int, loads: tuple[float, ...]) -> None:
         nonlocal best
-        if place == len(ordered):
+        if number == len(ordered):
             best = min(best, max(loads))
             return
         for load in sorted(set(loads)):  # devices that are equally loaded are one
-            if load + ordered[place] < best - 1e-9 and best > least + 1e-9:
+            if load + ordered[number] < best - 1e-9 and best > least + 1e-9:
                 rest = list(loads)
                 rest.remove(load)
-                share_out(place + 1, (*rest, load + ordered[place]))
+                share_out(number + 1, (*rest, load + ordered[number]))
 
     share_out(0, (0.0,) * devices)
     return best
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_twelve_students_on_four_devices_take_at_most_a_tenth_longer_than_the_best_possible(seed: int) -> None:
+def test_a_schedule_is_within_a_tenth_of_best(seed: int) -> None:
     """Lengths as of the roster's networks at different widths, expected within a fifth of what they take."""
     draw = random.Random(seed)
     kinds = itertools.cycle((1.0, 0.9, 4.0, 1.6))
@@ -109,7 +109,7 @@ def test_twelve_students_on_four_devices_take_at_most_a_tenth_longer_than_the_be
     assert makespan([taken[number] for number in by_priority], 4) <= 1.1 * best_possible(taken, 4)
 
 
-def test_a_study_has_network_and_recipe_in_one_block() -> None:
+def test_a_study_has_costs_from_one_block() -> None:
     large = Model(architecture={"kind": "imagenet_resnet50", "width": 0.25}, recipe=RECIPE)
     small = Model(architecture={"kind": "cnn", "layers": {"convolutions": [[8]]}}, recipe=RECIPE)
     catalog = DataCatalog({"params:large": MemoryDataset(large), "params:small": MemoryDataset(small)})

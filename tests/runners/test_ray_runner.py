@@ -18,6 +18,7 @@ from kedro_datasets.json import JSONDataset
 from knowledge_transfer.datasets import PublishedImagesDataset
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.runners.scheduler import NodeError
+from tests.project import ROOT
 from tests.runners.nodes import Door, die_once, double, gpu, meet, run, visible
 from tests.runners.test_device_runner import Ended
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of sockets and f
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Tasks find what these tests define as this process does.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.setenv("PYTHONPATH", f"{ROOT}:{ROOT}/src")
         two = cluster_utils.Cluster(
             initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2, "include_dashboard": False}
         )
@@ -59,7 +60,7 @@ def door(cluster: None) -> Iterator[Door]:
     door.listener.close()
 
 
-def test_students_run_at_once_on_the_gpus_of_two_machines_and_a_fifth_waits(door: Door) -> None:
+def test_students_share_two_machines_and_a_fifth_waits(door: Door) -> None:
     ended = Ended()
     catalog = DataCatalog({"door": MemoryDataset(door.address)})
     pipeline = Pipeline([gpu(meet, "door", f"student{number}") for number in range(5)])
@@ -73,22 +74,22 @@ def test_students_run_at_once_on_the_gpus_of_two_machines_and_a_fifth_waits(door
         connection.send("go")
     thread.join()
     assert door.error is None
-    places = {places for _, places, _ in ended.all}
-    assert places == {(f"node{machine}/cuda:{number}",) for machine in (1, 2) for number in (0, 1)}
+    used = {devices for _, devices, _ in ended.all}
+    assert used == {(f"node{machine}/cuda:{number}",) for machine in (1, 2) for number in (0, 1)}
 
 
-def test_data_in_memory_passes_through_the_store_and_nodes_without_the_tag_see_no_gpu(cluster: None) -> None:
+def test_data_passes_the_store_and_tables_no_gpu(cluster: None) -> None:
     pipeline = Pipeline(
         [gpu(double, "two", "four"), gpu(double, "four", "eight"), node(visible, "eight", "seen", name="look")]
     )
     assert run(pipeline, DataCatalog({"two": MemoryDataset(2)}), ray_runner(shared="/")) == {"seen": ""}
 
 
-def test_a_killed_task_is_tried_once_more_and_one_that_raises_is_named(cluster: None, tmp_path: Path) -> None:
+def test_a_killed_task_is_retried_an_error_named(cluster: None, tmp_path: Path) -> None:
     ended = Ended()
-    told = {"flag": MemoryDataset(str(tmp_path / "flag")), "signal": MemoryDataset(int(signal.SIGKILL))}
+    datasets = {"flag": MemoryDataset(str(tmp_path / "flag")), "signal": MemoryDataset(int(signal.SIGKILL))}
     pipeline = Pipeline([gpu(die_once, ["flag", "signal"], "student")])
-    assert run(pipeline, DataCatalog(told), ray_runner(shared="/"), ended) == {"student": "lived"}
+    assert run(pipeline, DataCatalog(datasets), ray_runner(shared="/"), ended) == {"student": "lived"}
     assert [status for _, _, status in ended.all] == ["killed", "finished"]
     with pytest.raises(NodeError, match=r"student on node./cuda:. failed: TypeError"):
         run(
@@ -96,7 +97,7 @@ def test_a_killed_task_is_tried_once_more_and_one_that_raises_is_named(cluster: 
         )
 
 
-def test_an_address_at_which_nobody_answers_is_told_at_once() -> None:
+def test_an_address_without_a_cluster_is_refused() -> None:
     from knowledge_transfer.runners.cluster.ray_runner import _require_cluster
 
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -108,32 +109,33 @@ def test_an_address_at_which_nobody_answers_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(("machines", "processors", "asked"), [(6, 16, 16), (5, 4, 4), (1, 16, 4)])
-def test_no_task_asks_for_more_processors_than_a_machine_has(
+def test_no_task_asks_for_too_many_processors(
     cluster: None, monkeypatch: pytest.MonkeyPatch, machines: int, processors: int, asked: int
 ) -> None:
-    from knowledge_transfer.runners.cluster.ray_runner import RayCrew
+    from knowledge_transfer.runners.cluster.ray_pool import RayPool
+    from knowledge_transfer.runners.local.runner import DeviceSettings
 
     alive = [
         {"NodeID": f"{number}", "Alive": True, "Resources": {"CPU": float(processors)}} for number in range(machines)
     ]
     monkeypatch.setattr(ray, "nodes", lambda: alive)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(machines * processors)})
-    crew = RayCrew({"devices": "auto", "per_device": 1})
-    assert crew._threads == asked
-    assert crew.places == (("cpu",) if machines == 1 else tuple(f"node{number + 1}/cpu" for number in range(machines)))
-    crew.stop()
+    pool = RayPool(DeviceSettings())
+    assert pool._threads == asked
+    assert pool.devices == (("cpu",) if machines == 1 else tuple(f"node{number + 1}/cpu" for number in range(machines)))
+    pool.stop()
 
 
-def test_devices_are_announced_as_tasks_on_them_are_told(cluster: None) -> None:
+def test_a_run_names_devices_as_tasks_do(cluster: None) -> None:
     ended = Ended()
     run(Pipeline([gpu(visible, None, "seen")]), DataCatalog(), ray_runner(shared="/"), ended)
-    (placed,) = ended.placed
-    assert placed == ("node1/cuda:0", "node1/cuda:1", "node2/cuda:0", "node2/cuda:1")
-    assert ended.all[0][1][0] in placed
+    (devices,) = ended.started_on
+    assert devices == ("node1/cuda:0", "node1/cuda:1", "node2/cuda:0", "node2/cuda:1")
+    assert ended.all[0][1][0] in devices
 
 
 @pytest.mark.parametrize("devices", [3, 5])
-def test_more_gpus_than_a_machine_has_are_refused_at_once(cluster: None, devices: int) -> None:
+def test_more_gpus_than_a_machine_are_refused(cluster: None, devices: int) -> None:
     large = gpu(visible, ["params:target"], "large", "train_large", "training")
     catalog = DataCatalog({"params:target": MemoryDataset({"devices": devices})})
     with pytest.raises(RunError, match=f"computes on {devices} devices .* this run has 2"):

@@ -51,7 +51,7 @@ def make_checkpoint(name: str, **facts: Any) -> Checkpoint:
     architecture = Architecture(kind="simple_cnn", width=0.25)
     network = build(architecture, classes=2, channels=1, image_size=32, mean=MEAN, deviation=DEVIATION)
     state = cpu_state(network)
-    told = {
+    known = {
         "name": name,
         "round": 0,
         "architecture": architecture,
@@ -66,7 +66,7 @@ def make_checkpoint(name: str, **facts: Any) -> Checkpoint:
         "recipe": {"epochs": 2, "augmentation": {"crop": 4}},
         "sha256": weights_sha256(state),
     }
-    return Checkpoint(Facts(**{**told, **facts}), state)
+    return Checkpoint(Facts(**{**known, **facts}), state)
 
 
 def emit_epoch(name: str, epoch: int, epochs: int = 2) -> None:
@@ -113,14 +113,14 @@ def kedro_run(project: Path, pipeline: Pipeline, hooks: MlflowHooks | None = Non
     )
     manager = _create_hook_manager()
     manager.register(hooks or MlflowHooks())
-    told = {"run_params": run_params(project), "pipeline": pipeline, "catalog": catalog}
-    manager.hook.before_pipeline_run(**told)
+    arguments = {"run_params": run_params(project), "pipeline": pipeline, "catalog": catalog}
+    manager.hook.before_pipeline_run(**arguments)
     try:
         result = SequentialRunner().run(pipeline, catalog, manager, run_id="now")
     except Exception as error:
-        manager.hook.on_pipeline_error(error=error, **told)
+        manager.hook.on_pipeline_error(error=error, **arguments)
         raise
-    manager.hook.after_pipeline_run(run_result=result, **told)
+    manager.hook.after_pipeline_run(run_result=result, **arguments)
 
 
 def run_params(project: Path) -> dict[str, Any]:
@@ -174,9 +174,7 @@ def warnings_in(log: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
 
 
-def test_every_model_has_a_run_of_the_same_shape_below_the_pipelines(
-    project: Path, mlflow_log: pytest.LogCaptureFixture
-) -> None:
+def test_every_model_has_a_run_of_one_shape(project: Path, mlflow_log: pytest.LogCaptureFixture) -> None:
     taught = {"distillation": {"alpha": 0.9}, "parents": {"vgg19@0": "f" * 64}}
     kedro_run(
         project,
@@ -212,7 +210,7 @@ def test_every_model_has_a_run_of_the_same_shape_below_the_pipelines(
     assert not warnings_in(mlflow_log)
 
 
-def test_the_image_sets_of_a_model_are_its_inputs(project: Path) -> None:
+def test_image_sets_are_a_models_inputs(project: Path) -> None:
     kedro_run(project, Pipeline([training_node("resnet8", train("resnet8"))]))
     inputs = tracked(project)[1]["resnet8"].inputs.dataset_inputs
     found = {one.dataset.name: (one.dataset.digest, one.tags[0].value) for one in inputs}
@@ -222,7 +220,7 @@ def test_the_image_sets_of_a_model_are_its_inputs(project: Path) -> None:
     }
 
 
-def test_an_epoch_can_be_read_while_the_node_still_runs(project: Path) -> None:
+def test_an_epoch_is_there_while_the_node_runs(project: Path) -> None:
     seen = []
 
     def look() -> None:
@@ -236,7 +234,7 @@ def test_an_epoch_can_be_read_while_the_node_still_runs(project: Path) -> None:
     assert [(point.step, point.value) for point in curve] == [(1, 1.0), (2, 0.5)]
 
 
-def test_only_training_nodes_have_runs_and_hooks_change_nothing(project: Path) -> None:
+def test_only_training_nodes_have_runs(project: Path) -> None:
     made: list[Checkpoint] = []
 
     def fit(student: ImageSet, validation: ImageSet) -> Checkpoint:
@@ -252,7 +250,7 @@ def test_only_training_nodes_have_runs_and_hooks_change_nothing(project: Path) -
     assert list(tracked(project)[1]) == ["resnet8"]
 
 
-def test_a_node_error_fails_model_and_pipeline_and_says_why(project: Path) -> None:
+def test_a_node_error_fails_model_and_pipeline(project: Path) -> None:
     def diverge() -> None:
         raise RuntimeError("the loss is nan at step 7")
 
@@ -264,10 +262,10 @@ def test_a_node_error_fails_model_and_pipeline_and_says_why(project: Path) -> No
     assert parent.data.tags["error"] == children["resnet8"].data.tags["error"]
     assert children["resnet8"].data.metrics["loss"] == 1.0
     emit_epoch("resnet8", 2)
-    assert tracked(project)[1]["resnet8"].data.metrics["loss"] == 1.0, "nobody listens to later fits"
+    assert tracked(project)[1]["resnet8"].data.metrics["loss"] == 1.0, "later fits are not logged"
 
 
-def test_a_process_of_its_own_finds_the_run_in_its_environment(project: Path) -> None:
+def test_another_process_finds_the_run_by_environment(project: Path) -> None:
     driver, worker = MlflowHooks(), MlflowHooks()
     catalog = DataCatalog({})
     driver.before_pipeline_run(run_params=run_params(project), pipeline=Pipeline([]), catalog=catalog)
@@ -285,7 +283,7 @@ def test_a_process_of_its_own_finds_the_run_in_its_environment(project: Path) ->
     worker.on_node_error(error=RuntimeError("only to leave no listener to the tests that follow"), node=lost)
 
 
-def test_the_last_model_of_a_name_is_registered_and_answers_the_same_when_loaded(
+def test_the_last_model_of_a_name_is_registered(
     project: Path, monkeypatch: pytest.MonkeyPatch, mlflow_log: pytest.LogCaptureFixture
 ) -> None:
     made: list[Checkpoint] = []
@@ -409,7 +407,7 @@ def test_an_interrupted_run_ends_as_killed(halfway: dict[str, Interrupted], name
     assert statuses(project) == ["KILLED", "KILLED"]
 
 
-def test_the_next_run_ends_those_whose_process_is_gone_and_no_others(halfway: dict[str, Interrupted]) -> None:
+def test_the_next_run_ends_those_without_a_process(halfway: dict[str, Interrupted]) -> None:
     project, process = halfway["SIGKILL"]
     before = [run.info.run_id for run in (tracked(project)[0], *tracked(project)[1].values())]
 
@@ -423,7 +421,7 @@ def test_the_next_run_ends_those_whose_process_is_gone_and_no_others(halfway: di
     assert found_by_the_next_run() == ["KILLED", "KILLED"]
 
 
-def test_a_killed_worker_does_not_end_the_run_that_goes_on(project: Path) -> None:
+def test_a_killed_worker_does_not_end_the_run(project: Path) -> None:
     hooks, seen = MlflowHooks(), []
 
     def lose_a_worker() -> None:
@@ -435,7 +433,7 @@ def test_a_killed_worker_does_not_end_the_run_that_goes_on(project: Path) -> Non
 
 
 @pytest.mark.parametrize("reloaded", [False, True], ids=["same hooks", "reloaded"])
-def test_a_run_abandoned_in_a_notebook_ends_when_the_next_one_starts(project: Path, reloaded: bool) -> None:
+def test_the_next_run_ends_one_abandoned_in_notebooks(project: Path, reloaded: bool) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -448,11 +446,11 @@ def test_a_run_abandoned_in_a_notebook_ends_when_the_next_one_starts(project: Pa
     client = store(project)
     assert [client.get_run(run_id).info.status for run_id in abandoned] == ["KILLED", "KILLED"]
     if not reloaded:
-        assert len(client.get_metric_history(abandoned[1], "loss")) == 1, "it hears nothing of the next fit"
+        assert len(client.get_metric_history(abandoned[1], "loss")) == 1, "the next fit is not logged"
     hooks.on_pipeline_error(error=RuntimeError("only to leave no listener to the tests that follow"))
 
 
-def test_sigterm_belongs_to_whoever_had_it_and_is_given_back(project: Path) -> None:
+def test_sigterm_keeps_its_handler(project: Path) -> None:
     def theirs(*_: object) -> None: ...
 
     for handler in (theirs, signal.SIG_DFL):
@@ -467,7 +465,7 @@ def test_sigterm_belongs_to_whoever_had_it_and_is_given_back(project: Path) -> N
         assert (seen == [theirs]) is (handler is theirs)
 
 
-def test_a_server_that_nobody_answers_for_costs_a_warning_and_no_time(
+def test_an_absent_server_costs_a_warning_only(
     project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as closed:
@@ -483,7 +481,7 @@ def test_a_server_that_nobody_answers_for_costs_a_warning_and_no_time(
     assert "secret" not in caplog.text
 
 
-def test_what_waited_is_sent_in_order_once_the_server_is_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_wait_in_order_for_the_server(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     away = project / "server"
     away.write_text("a file, where the database's folder should be")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{away}/mlflow.db")
@@ -501,7 +499,7 @@ def test_what_waited_is_sent_in_order_once_the_server_is_back(project: Path, mon
     assert curve[0].timestamp <= curve[1].timestamp <= children["resnet8"].info.end_time <= parent.info.end_time
 
 
-def test_a_server_that_is_away_is_tried_again_after_a_while(
+def test_an_absent_server_is_tried_again_later(
     project: Path, monkeypatch: pytest.MonkeyPatch, mlflow_log: pytest.LogCaptureFixture
 ) -> None:
     tries: list[object] = []
@@ -524,9 +522,7 @@ def test_a_server_that_is_away_is_tried_again_after_a_while(
     assert [message.partition(" is ")[2][:12] for message in warnings_in(mlflow_log)] == ["out of reach"]
 
 
-def test_a_call_that_fails_by_itself_is_reported_and_stops_no_other(
-    project: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failing_call_is_reported_and_stops_nothing(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     server, done = Server(f"sqlite:///{project}/mlflow.db"), []
     server.send("register resnet8", lambda client: 1 / 0)
     server.send("go on", done.append)

@@ -1,1 +1,1 @@
-"""What happens around a run: parameters are checked, a run resumes, errors become one line."""
+"""Around a run: parameters are checked, a run resumes, errors become one line."""

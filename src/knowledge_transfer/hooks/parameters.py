@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeVar
@@ -18,10 +17,8 @@ from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import PARTS, STUDIES, VARIANTS, Experiment
 from knowledge_transfer.experiment.current import Plan
 from knowledge_transfer.experiment.loader import changed
-from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.runners.costs import devices_of
 from knowledge_transfer.runners.local.devices import free_memory
-from knowledge_transfer.runners.local.runner import device_settings, machine, require_devices
+from knowledge_transfer.runners.local.runner import require_this_machine
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -53,7 +50,7 @@ def check_parts(parameters: Mapping[str, Any]) -> dict[str, BaseModel | Exceptio
 def _model_of(part: str) -> type[BaseModel]:
     if part in VARIANTS:
         return Experiment
-    # Only here: with its pipeline a study imports what draws and tabulates, which processes of single nodes do without.
+    # Only here: a study imports plots and tables with its pipeline, which processes of single nodes do without.
     settings: type[BaseModel] = import_module(f"knowledge_transfer.pipelines.{part}.settings").Settings
     return settings
 
@@ -91,7 +88,7 @@ class ParameterHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check the parameters and put them back complete: every default spelt out, every student named."""
+        """Check the parameters and put them back complete: with every default, every student named."""
         loader = context.config_loader
         given = loader["parameters"]
         main, parts = check_parameters(given), check_parts(given)
@@ -111,15 +108,10 @@ class ParameterHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Stop before the first node when a part is run that cannot be, or a device is not there, or full."""
+        """Stop before the first node when a variant cannot be run, or a device is missing or full."""
         for name in run_params["pipeline_names"] or ():
             current.plan().require_sound(name)
-        free_memory.cache_clear()  # a notebook outlives whoever filled a GPU
-        needed = devices_of(pipeline, catalog)
-        # A cluster's devices are not this machine's; its runner looks for itself.
-        if needed and "RayRunner" not in str(run_params.get("runner")):
-            settings = device_settings(pipeline, catalog)
-            places = machine(settings, processes=1)
-            on_processors = not places[0].is_gpu and resolve_device(settings["devices"]).type != "mps"
-            # On the CPU a process stands for a device; more of them than cores only wait for each other.
-            require_devices(needed, max(2, os.cpu_count() or 1) if on_processors else len(places))
+        free_memory.cache_clear()  # a notebook outlives the process that filled a GPU
+        # A cluster's devices are not this machine's: its runner checks them.
+        if "RayRunner" not in str(run_params.get("runner")):
+            require_this_machine(pipeline, catalog)

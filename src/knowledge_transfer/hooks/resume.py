@@ -1,4 +1,4 @@
-"""What goes on from earlier results must want the same: the same image sets, and the same parameters when resumed."""
+"""A run that reads earlier results must have the same image sets, a resumed run the same parameters."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from kedro.pipeline import Pipeline
 from knowledge_transfer.datasets.storage.store import file_of
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.experiment.config import STUDIES, parameters_of
-from knowledge_transfer.experiment.current import prefix_of
+from knowledge_transfer.experiment.current import part_of
 
 logger = logging.getLogger(__name__)
 _STAMP = "provenance"
-_WITHOUT_EFFECT = ("devices", "per_device")  # on what is made
+_WITHOUT_EFFECT = ("devices", "per_device")  # on results
 
 
-class ResumingHooks:
-    """Keeps in `provenance` which parameters are in use and since when, and refuses to mix two sets of them."""
+class ResumeHooks:
+    """Keeps in `provenance` which parameters made the results and since when, and refuses to mix two sets of them."""
 
     def __init__(self) -> None:
         self._pending: tuple[str, dict[str, Any], CatalogProtocol] | None = None
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Stamp a run; stop a resumed one, before anything is made, when an output is of other parameters."""
-        prefix = prefix_of(pipeline)
+        """Stop a resumed run, before its first node, when an output is of other parameters; prepare a stamp."""
+        part = part_of(pipeline)
+        prefix = f"{part}_" if part else ""
         stamp, sets, report = (f"{prefix}{name}" for name in (_STAMP, "student_images", "data_report"))
         if stamp not in catalog:
             return
         everything = _plain(catalog.load("parameters"))
-        parameters = parameters_of(everything, prefix.removesuffix("_"))
-        if prefix.removesuffix("_") in STUDIES:  # whose images are described in the main experiment's parameters
+        parameters = parameters_of(everything, part)
+        if part in STUDIES:  # the main experiment's parameters describe their images
             parameters |= {key: everything.get(key) for key in ("data", "domains")}
         if sets in pipeline.inputs() and catalog.exists(report):
-            _require_present_sets(parameters, catalog.load(report), prefix.removesuffix("_"))
+            _require_present_sets(parameters, catalog.load(report), part)
         present = _digest(parameters)
         known = catalog.load(stamp) if catalog.exists(stamp) else None
         is_same = known is not None and known["parameters_sha256"] == present
-        goes_on = run_params.get("only_missing_outputs")
-        if goes_on and known is not None:
+        resumes = run_params.get("only_missing_outputs")
+        if resumes and known is not None:
             if not is_same:
                 raise RunError(
                     "what lies in data/ was made with other parameters: run once without --only-missing-outputs, or "
                     "with the parameters of then"
                 )
             _forget_before(known["since"], pipeline, catalog)
-        # A run that begins with the images makes everything anew: what an interruption leaves of earlier runs is old.
-        cut = any(name == sets or name.endswith("_training_images") for name in pipeline.all_outputs())
-        begins = cut and not goes_on
-        keeps = is_same and not begins
+        # A run that cuts the images makes everything anew: what an interruption leaves of earlier runs is old.
+        cuts = any(name == sets or name.endswith("_training_images") for name in pipeline.all_outputs())
+        keeps = is_same and (resumes or not cuts)
         self._pending = None if keeps else (stamp, {"parameters_sha256": present, "since": time.time()}, catalog)
 
     @hook_impl
     def before_dataset_saved(self) -> None:
-        """Write the stamp before the first result: a run that ends without one leaves what is there as it was."""
+        """Write the stamp before the first result; a run that ends without a result writes none."""
         self._stamp()
 
     @hook_impl
@@ -71,7 +71,7 @@ class ResumingHooks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Write the stamp of a run whose results other processes have saved and nobody has told of."""
+        """Write the stamp of a run whose results other processes saved without a report."""
         self._stamp()
 
     def _stamp(self) -> None:
@@ -82,13 +82,13 @@ class ResumingHooks:
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters as JSON has them; Kedro has made settings models of some."""
+    """Return the parameters as JSON has them; some are settings models by now."""
     plain: dict[str, Any] = json.loads(json.dumps(parameters, default=lambda model: model.model_dump(mode="json")))
     return plain
 
 
 def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], variant: str) -> None:
-    """Raise RunError when the image sets that a single stage would read were cut from other data or otherwise."""
+    """Raise RunError when the image sets that a single stage would read were cut from other data, or differently."""
     mix = list(dict.fromkeys(student["domain"] for student in parameters["students"].values()))
     domains = {name: domain for name, domain in parameters["domains"].items() if name in mix}
     present = {**parameters, "mix": mix, "domains": domains}
@@ -103,16 +103,16 @@ def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], va
 
 def _digest(parameters: dict[str, Any]) -> str:
     counted = {key: value for key, value in parameters.items() if key not in _WITHOUT_EFFECT}
-    if "target" in counted:  # which a study has not
+    if "target" in counted:  # a study has none
         counted["target"] = {key: value for key, value in counted["target"].items() if key not in _WITHOUT_EFFECT}
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
 
 
 def _forget_before(since: float, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Delete the outputs whose files are older than `since`: they are of a run that a later one was to replace.
+    """Delete the outputs whose files are older than `since`: an interrupted run had not yet replaced them.
 
-    A file of which its file system does not know the age counts as present: checkpoints and soft labels are checked
-    against their teachers' hashes anyway.
+    A file whose age its file system does not know counts as present: checkpoints and soft labels are checked against
+    their teachers' hashes anyway.
     """
     files = {name: file_of(catalog, name) for name in sorted(pipeline.all_outputs())}
     written = {name: file.modified() for name, file in files.items() if file}

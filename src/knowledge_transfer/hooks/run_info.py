@@ -1,4 +1,4 @@
-"""What a report must say of its run and no node can know: which pipeline, when, on what machine, with which code."""
+"""The facts of a run for its report: pipeline, time, machine and code, which no node knows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from knowledge_transfer.tracking.facts import commit
 _LIBRARIES = ("torch", "torchvision", "kedro", "mlflow")
 
 
-class RunFactsHooks:
+class RunInfoHooks:
     """Writes the dataset `run_info` before a run that reads it."""
 
     @hook_impl

@@ -1,4 +1,4 @@
-"""Fits that are cut short go on: where their snapshots lie, and when they count."""
+"""Where the snapshots of fits lie, from which an interrupted fit resumes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from knowledge_transfer.datasets.storage.store import Store, file_of
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.learning.training import resume
 
-_EVERY, _SECONDS = "KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", 30.0  # at least, between two snapshots of a fit
+_EVERY, _SECONDS = "KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", 30.0  # the least between two snapshots of a fit
 
 
-class UnfinishedHooks:
-    """Keeps the last epoch of every fit beside its checkpoint-to-be, until it is there.
+class SnapshotHooks:
+    """Keeps the last epoch of every fit beside its future checkpoint, until that is saved.
 
-    A node that is tried again goes on from it, and so does a run with `--only-missing-outputs`. Any other run starts
-    afresh: between two runs the code may have changed, which no snapshot could tell.
+    A node that is tried again resumes from it, and so does a run with `--only-missing-outputs`. Any other run starts
+    afresh: the code may have changed between two runs, which no snapshot shows.
     """
 
     def __init__(self) -> None:
@@ -33,21 +33,21 @@ class UnfinishedHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """See what earlier runs have left, to be forgotten unless this one goes on from it."""
+        """Note the snapshots of earlier runs, which are deleted unless this run resumes."""
         _seconds()
-        goes_on = run_params.get("only_missing_outputs")
-        stores = () if goes_on else (_store_of(node, catalog) for node in pipeline.nodes)
+        resumes = run_params.get("only_missing_outputs")
+        stores = () if resumes else (_store_of(node, catalog) for node in pipeline.nodes)
         self._outdated = [store for store in stores if store]
 
     @hook_impl
-    def on_run_placed(self) -> None:
-        """Forget it, now that the runner has not refused the run."""
-        self._forget()
+    def on_run_started(self) -> None:
+        """Delete them, now that the runner has not refused the run."""
+        self._delete_outdated()
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
-        """Let the fit of a training node keep snapshots."""
-        self._forget()
+        """Keep snapshots of the fit of a training node."""
+        self._delete_outdated()
         if store := _store_of(node, catalog):
             self._stores[_checkpoint_of(node)] = store
             self._open[node.name] = stack = ExitStack()
@@ -55,21 +55,21 @@ class UnfinishedHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Delete the snapshot of a fit whose checkpoint is there."""
+        """Delete the snapshot of a fit whose checkpoint is saved."""
         if store := self._stores.pop(dataset_name, None):
             store.delete()
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
-        """Leave nothing to the next node of this process."""
+        """Stop keeping snapshots: the next node of this process is another fit."""
         self._close(node)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
-        """Leave nothing to the next node of this process."""
+        """Stop keeping snapshots: the next node of this process is another fit."""
         self._close(node)
 
-    def _forget(self) -> None:
+    def _delete_outdated(self) -> None:
         while self._outdated:
             self._outdated.pop().delete()
 
@@ -101,7 +101,7 @@ def _store_of(node: Node, catalog: CatalogProtocol) -> _SnapshotFile | None:
         return None
     checkpoint = _checkpoint_of(node)
     file = file_of(catalog, checkpoint) if checkpoint else None
-    return None if file is None else _SnapshotFile(file.beside(".unfinished"))
+    return None if file is None else _SnapshotFile(file.beside(".snapshot"))
 
 
 def _checkpoint_of(node: Node) -> str:

@@ -18,7 +18,7 @@ from knowledge_transfer.datasets.storage.store import Store
 from knowledge_transfer.experiment.current import model_name, prefix_of
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.runners.local.devices import CPU
-from knowledge_transfer.runners.local.runner import device_settings
+from knowledge_transfer.runners.local.runner import DeviceSettings
 
 logger = logging.getLogger(__name__)
 
@@ -27,61 +27,54 @@ class TimelineHooks:
     """Keeps the dataset `timeline` of a run that reads it, saved whenever a node begins or ends, wherever it runs."""
 
     def __init__(self) -> None:
-        self._timeline: _Timeline | None = None
+        self._timeline = _Timeline(None, [])
         self._device = CPU
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Begin a timeline without nodes."""
         name = f"{prefix_of(pipeline)}timeline"
-        self._timeline = None
-        if name in pipeline.inputs():
-            # Nodes of one process share a device, unless a runner tells otherwise.
-            self._device = _own_device(pipeline, catalog)
-            self._timeline = _Timeline(catalog.get(name), [self._device])
+        is_read = name in pipeline.inputs()
+        # Nodes of one process share a device; a runner of ours names others.
+        self._device = _own_device(pipeline, catalog) if is_read else CPU
+        self._timeline = _Timeline(catalog.get(name) if is_read else None, [self._device])
 
     @hook_impl
-    def on_run_placed(self, places: tuple[str, ...]) -> None:
-        """Note on which places nodes are about to run."""
-        if self._timeline is not None:
-            self._timeline.places = list(places)
+    def on_run_started(self, devices: tuple[str, ...]) -> None:
+        """Note on which devices nodes are about to run."""
+        self._timeline.devices = list(devices)
 
     @hook_impl
-    def on_node_started(self, node: Node, places: tuple[str, ...], attempt: int) -> None:
+    def on_node_started(self, node: Node, devices: tuple[str, ...], attempt: int) -> None:
         """Note that a node has begun in another process."""
-        if self._timeline is not None:
-            self._timeline.begin(node, list(places), attempt)
+        self._timeline.begin(node, list(devices), attempt)
 
     @hook_impl
     def on_node_ended(self, node: Node, status: str) -> None:
         """Note how a node of another process has ended."""
-        if self._timeline is not None:
-            self._timeline.end(node, status)
+        self._timeline.end(node, status)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
         """Note that a node has begun."""
-        if self._timeline is not None:
-            self._timeline.begin(node, [self._device if "gpu" in node.tags else CPU], 1)
+        self.on_node_started(node, (self._device if "gpu" in node.tags else CPU,), 1)
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
         """Note that a node has finished."""
-        if self._timeline is not None:
-            self._timeline.end(node, "finished")
+        self.on_node_ended(node, "finished")
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
         """Note that a node has failed."""
-        if self._timeline is not None:
-            self._timeline.end(node, "failed")
+        self.on_node_ended(node, "failed")
 
 
 class _Timeline:
-    """The timeline of one run and the dataset that always holds all of it."""
+    """The timeline of one run and the dataset that always holds all of it; without a dataset it is kept nowhere."""
 
-    def __init__(self, dataset: AbstractDataset[Any, Any], places: list[str]) -> None:
-        self.places = places
+    def __init__(self, dataset: AbstractDataset[Any, Any] | None, devices: list[str]) -> None:
+        self.devices = devices
         self._dataset = dataset
         self._process = os.getpid()
         self._lock = Lock()
@@ -91,13 +84,13 @@ class _Timeline:
         self._running: dict[str, dict[str, Any]] = {}
         self._save()
 
-    def begin(self, node: Node, places: list[str], attempt: int) -> None:
+    def begin(self, node: Node, devices: list[str], attempt: int) -> None:
         """Add a node that is running."""
         with self._lock:
             self._running[node.name] = entry = {
                 "node": node.name,
                 "model": model_name(node) if "training" in node.tags else None,
-                "places": places,
+                "places": devices,
                 "started": time.time(),
                 "ended": None,
                 "status": "running",
@@ -107,33 +100,34 @@ class _Timeline:
             self._save()
 
     def end(self, node: Node, status: str) -> None:
-        """Say when and how a node that was running has ended."""
+        """Note when and how a node that was running has ended."""
         with self._lock:
             if entry := self._running.pop(node.name, None):
                 entry |= {"ended": time.time(), "status": status}
                 self._save()
 
     def _save(self) -> None:
-        # A forked process has a copy of all this, and would write over what others have added.
-        if os.getpid() == self._process:
+        # A forked process has a copy of all this, and would overwrite what others have added.
+        if self._dataset is not None and os.getpid() == self._process:
             try:
-                self._write({"began": self._began, "places": self.places, "nodes": self._nodes})
-            except (DatasetError, OSError) as error:  # a full disk, say: what runs matters more than when it ran
+                self._write(self._dataset, {"began": self._began, "places": self.devices, "nodes": self._nodes})
+            except (DatasetError, OSError) as error:  # a full disk, say: the results matter more than their times
                 if not self._has_warned:
                     logger.warning("the timeline cannot be kept (%s): the run goes on without", error)
                 self._has_warned = True
 
-    def _write(self, content: dict[str, Any]) -> None:
+    @staticmethod
+    def _write(dataset: AbstractDataset[Any, Any], content: dict[str, Any]) -> None:
         # Not through the catalog, which would log that it saves, twice for every node; nor in place: a node that draws
         # it in another process may be reading.
-        if store := Store.of(self._dataset):
+        if store := Store.of(dataset):
             store.write(json.dumps(content, indent=2).encode())
         else:
-            self._dataset.save(content)
+            dataset.save(content)
 
 
 def _own_device(pipeline: Pipeline, catalog: DataCatalog) -> str:
     try:
-        return str(resolve_device(device_settings(pipeline, catalog)["devices"]))
+        return str(resolve_device(DeviceSettings.of(pipeline, catalog).devices))
     except ValueError:  # of a cluster, whose devices are not here
         return CPU

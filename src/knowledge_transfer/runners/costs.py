@@ -1,4 +1,4 @@
-"""What a node is expected to cost, so that the longest chain of work starts first."""
+"""The expected cost of a node, so that the longest chain of work starts first."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from knowledge_transfer.learning.models.network import build
 def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, float]:
     """Return for each node, by name, its cost and that of the dearest chain of nodes that wait for it.
 
-    Whoever starts the highest first does what Graham's list scheduling does by critical path; where nodes wait for
-    nothing it is "longest first", at most 4/3 of the best possible (Graham 1969).
+    To start the highest first is Graham's list scheduling by critical path. Where nodes wait for nothing it is "longest
+    first", which takes at most 4/3 of the best possible time (Graham 1969).
     """
     waiting: dict[Node, set[Node]] = {node: set() for node in pipeline.nodes}
     for node, needs in pipeline.node_dependencies.items():
         for need in needs:
             waiting[need].add(node)
     found: dict[str, float] = {}
-    for node in reversed(pipeline.nodes):  # which are in an order that can be run
+    for node in reversed(pipeline.nodes):  # in an order that can be run
         found[node.name] = costs.get(node.name, 0.0) + max((found[each.name] for each in waiting[node]), default=0.0)
     return found
 
@@ -36,13 +36,12 @@ def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, floa
 def expected_costs(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, float]:
     """Return for each node that trains, by name, multiply-adds x share of the images x epochs; other nodes have none.
 
-    By these a node is compared with its rivals only: the factor common to all is left out.
+    These only compare nodes: the factor common to all is left out.
     """
     costs: dict[str, float] = {}
     for node in pipeline.nodes:
         if "training" in node.tags:
-            settings = [_plain(catalog.load(name)) for name in node.inputs if name.startswith("params:")]
-            blocks = [each for each in settings if isinstance(each, Mapping)]
+            blocks = _settings(node, catalog)
             model = next((block for block in blocks if "architecture" in block), None)
             # A study has network and recipe in one block.
             stage = next((block for block in blocks if "recipe" in block and block is not model), model)
@@ -58,14 +57,16 @@ def devices_of(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in pipeline.nodes:
         if "gpu" in node.tags:
-            blocks = [_plain(catalog.load(name)) for name in node.inputs if name.startswith("params:")]
-            wanted = [block.get("devices", 1) for block in blocks if isinstance(block, Mapping)]
-            found[node.name] = max(wanted, default=1) if "training" in node.tags else 1
+            blocks = _settings(node, catalog) if "training" in node.tags else []
+            found[node.name] = max((block.get("devices", 1) for block in blocks), default=1)
     return found
 
 
-def _plain(value: Any) -> Any:
-    return value.model_dump() if isinstance(value, BaseModel) else value
+def _settings(node: Node, catalog: CatalogProtocol) -> list[Mapping[str, Any]]:
+    """Return the parameters of a node that are mappings."""
+    values = [catalog.load(name) for name in node.inputs if name.startswith("params:")]
+    plain = [value.model_dump() if isinstance(value, BaseModel) else value for value in values]
+    return [value for value in plain if isinstance(value, Mapping)]
 
 
 def _epochs(model: Mapping[str, Any], stage: Mapping[str, Any]) -> int:

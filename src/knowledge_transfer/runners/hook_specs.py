@@ -1,4 +1,4 @@
-"""What our runners tell of nodes in other processes, as hooks in the driver, where Kedro's own say nothing."""
+"""Hooks by which our runners report nodes of other processes to the driver, where Kedro's own hooks are not called."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ class RunnerSpecs:
     """Hooks that a runner calls in the process that was asked to run the pipeline."""
 
     @hook_spec
-    def on_run_placed(self, pipeline: Pipeline, places: tuple[str, ...]) -> None:
-        """Hear that nodes of `pipeline` are about to be run on these places."""
+    def on_run_started(self, pipeline: Pipeline, devices: tuple[str, ...]) -> None:
+        """Learn that nodes of `pipeline` are about to run in other processes, on the devices with these names."""
 
     @hook_spec
-    def on_node_started(self, node: Node, places: tuple[str, ...], attempt: int) -> None:
-        """Hear that a node has been given to a process on `places`, for the first time or (attempt 2) again."""
+    def on_node_started(self, node: Node, devices: tuple[str, ...], attempt: int) -> None:
+        """Learn that a process runs a node on these devices, for the first time or (attempt 2) again."""
 
     @hook_spec
-    def on_node_told(self, node: Node, event: Event) -> None:
-        """Hear what the fit of a running node tells."""
+    def on_node_event(self, node: Node, event: Event) -> None:
+        """Receive an event of the fit of a running node."""
 
     @hook_spec
     def on_output_saved(self, node: Node, dataset_name: str) -> None:
-        """Hear that a running node has saved one of its outputs."""
+        """Learn that a running node has saved one of its outputs."""
 
     @hook_spec
-    def on_node_ended(self, node: Node, places: tuple[str, ...], status: str, error: str | None) -> None:
-        """Hear that a node is over; `status` is finished, failed, or killed (it may start again)."""
+    def on_node_ended(self, node: Node, devices: tuple[str, ...], status: str, error: str | None) -> None:
+        """Learn that a node is over; `status` is finished, failed, or killed (it may start again)."""
 
 
-def announce(hooks: PluginManager) -> None:
-    """Make the hooks known to the hook manager, once."""
-    caller = getattr(hooks.hook, "on_run_placed", None)
+def add_specs(hooks: PluginManager) -> None:
+    """Add the hooks to the hook manager, once."""
+    caller = getattr(hooks.hook, "on_run_started", None)
     if caller is None or not caller.has_spec():
         hooks.add_hookspecs(RunnerSpecs)

@@ -1,11 +1,11 @@
-"""Orders: a node with everything that a process needs to run it which has seen nothing else of the run."""
+"""What the driver and the processes of nodes send each other: tasks one way, events the other."""
 
 from __future__ import annotations
 
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kedro.framework import project
@@ -13,8 +13,9 @@ from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline.node import Node
 
 from knowledge_transfer.learning.hardware import numbers_in
+from knowledge_transfer.learning.training.events import Event
 
-# What MLflow, our own hooks and shared storage are told by the environment, on other machines too.
+# MLflow, our own hooks and shared storage read these from the environment, on other machines too.
 _PASSED_ON = (
     "MLFLOW_",
     "KNOWLEDGE_TRANSFER_",
@@ -28,27 +29,27 @@ _PASSED_ON = (
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a process must set up before it can read its first order."""
+class WorkerSetup:
+    """What a process must set up before it can read its first task."""
 
     package: str | None
     logging: Mapping[str, Any]
     environment: Mapping[str, str]
 
     @classmethod
-    def present(cls) -> Setting:
-        """Return the setting of this process."""
+    def current(cls) -> WorkerSetup:
+        """Return the setup of this process."""
         environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
         return cls(project.PACKAGE_NAME, dict(project.LOGGING.data), environment)
 
 
 @dataclass(frozen=True)
-class Order:
-    """One node to be run.
+class TaskSpec:
+    """One node with everything that a process needs to run it.
 
     `stored` are the catalog's datasets that it reads or writes itself, or how they are configured; `memory` the data of
-    those that are only in the driver's memory, `returned` the outputs that go back there. `devices` is on how many of
-    the devices it computes: 0 for a node that needs none.
+    those that are only in the driver's memory, `returned` the outputs that go back there. `devices` is on how many
+    devices it computes: 0 for a node that needs none.
     """
 
     node: Node
@@ -58,14 +59,59 @@ class Order:
     returned: tuple[str, ...]
     run_id: str | None = None
     is_async: bool = False
-    attempt: int = field(default=1)
+    attempt: int = 1
 
-    def again(self) -> Order:
-        """Return the order for another attempt."""
+    def retry(self) -> TaskSpec:
+        """Return the task for another attempt."""
         return replace(self, attempt=self.attempt + 1)
 
 
-def order_of(
+@dataclass(frozen=True)
+class Started:
+    """A node has its process, on these devices."""
+
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An output has been written."""
+
+    dataset_name: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """The node is over; `outputs` are those that the driver keeps."""
+
+    outputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The node raised. `is_user_error`: its message is meant for the user, who needs no traceback."""
+
+    message: str
+    traceback: str = ""
+    is_user_error: bool = True
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A process of the node is gone without a message: its own, or that of one of its ranks."""
+
+    how: str
+
+
+@dataclass(frozen=True)
+class TaskEvent:
+    """Something that happened to a task."""
+
+    task: TaskSpec
+    what: Started | Saved | Done | Failed | Killed | Event
+
+
+def task_of(
     node: Node,
     catalog: CatalogProtocol,
     made: Mapping[str, Any],
@@ -73,20 +119,25 @@ def order_of(
     devices: int,
     run_id: str | None = None,
     is_async: bool = False,
-) -> Order:
-    """Return the order for `node`; data that is only in memory is what earlier nodes `made`, else the catalog's."""
+) -> TaskSpec:
+    """Return the task of `node`; data that is only in memory is what earlier nodes `made`, else the catalog's."""
     datasets = {name: catalog.get(name) for name in (*node.inputs, *node.outputs)}
-    kept = {name for name, dataset in datasets.items() if is_in_memory(dataset)}
+    kept = {name for name, dataset in datasets.items() if _is_in_memory(dataset)}
     memory = {name: made[name] if name in made else catalog.load(name) for name in node.inputs if name in kept}
-    return Order(
+    return TaskSpec(
         node,
         devices,
         stored={name: _sendable(dataset) for name, dataset in datasets.items() if name not in kept},
-        memory={name: _seen_there(name, value) for name, value in memory.items()},
+        memory={name: _for_worker(name, value) for name, value in memory.items()},
         returned=tuple(name for name in node.outputs if name in kept),
         run_id=run_id,
         is_async=is_async,
     )
+
+
+def dataset_of(name: str, stored: AbstractDataset | Mapping[str, Any]) -> AbstractDataset:
+    """Return a dataset of a task, built from its configuration where the task holds that."""
+    return AbstractDataset.from_config(name, dict(stored)) if isinstance(stored, Mapping) else stored
 
 
 def _sendable(dataset: AbstractDataset) -> AbstractDataset | Mapping[str, Any]:
@@ -99,17 +150,11 @@ def _sendable(dataset: AbstractDataset) -> AbstractDataset | Mapping[str, Any]:
     return dataset
 
 
-def built(name: str, stored: AbstractDataset | Mapping[str, Any]) -> AbstractDataset:
-    """Return the dataset of an order."""
-    return AbstractDataset.from_config(name, dict(stored)) if isinstance(stored, Mapping) else stored
-
-
-def is_in_memory(dataset: AbstractDataset) -> bool:
-    """Return whether the dataset's data is nowhere but in the driver."""
+def _is_in_memory(dataset: AbstractDataset) -> bool:
     return bool(getattr(dataset, "_EPHEMERAL", False) or getattr(dataset, "_SINGLE_PROCESS", False))
 
 
-def _seen_there(name: str, value: Any) -> Any:
-    """Return a parameter as it holds in the process of a node, which sees the devices it was given and no others."""
+def _for_worker(name: str, value: Any) -> Any:
+    """Return a parameter as it holds in the process of a node, which sees its own devices and no others."""
     is_choice = name.startswith("params:") and name.endswith("devices") and isinstance(value, str)
     return "auto" if is_choice and (numbers_in(value) or value.startswith("cuda")) else value

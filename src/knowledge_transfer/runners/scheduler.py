@@ -1,4 +1,4 @@
-"""The walk through a pipeline: which node starts next, what happens when one ends, raises or is killed."""
+"""Which node starts next, and what follows when one ends, raises or is killed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import CatalogProtocol
@@ -17,33 +16,64 @@ from kedro.runner import AbstractRunner
 
 from knowledge_transfer.errors import RunError, is_user_error
 from knowledge_transfer.experiment.current import model_name
-from knowledge_transfer.runners.messages import Order, order_of
-from knowledge_transfer.runners.reports import Crew, Report, Started
-from knowledge_transfer.runners.worker import Done, Failed, Killed, Saved
+from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
+from knowledge_transfer.runners.hook_specs import add_specs
+from knowledge_transfer.runners.messages import Done, Failed, Killed, Saved, Started, TaskEvent, TaskSpec, task_of
+from knowledge_transfer.runners.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
 logger = logging.getLogger(__name__)
-_TRIES = 2
+_ATTEMPTS = 2
 
 
 class NodeError(RuntimeError):
     """A node failed in its process; the message has the traceback from there."""
 
 
-@dataclass
-class Walk:
-    """One run of `pipeline`, from its first node to its last.
+def run_nodes(
+    runner: AbstractRunner,
+    pool: WorkerPool,
+    pipeline: Pipeline,
+    catalog: CatalogProtocol,
+    hooks: PluginManager,
+    run_id: str | None,
+) -> None:
+    """Run `pipeline` in `pool`, which has stopped when this is over; where it fails, say how to resume it."""
+    try:
+        add_specs(hooks)
+        scheduler = Scheduler(
+            pipeline,
+            catalog,
+            pool,
+            hooks,
+            devices=devices_of(pipeline, catalog),
+            priorities=priorities(pipeline, expected_costs(pipeline, catalog)),
+            run_id=run_id,
+            is_async=runner._is_async,
+        )
+        try:
+            scheduler.run()
+        except Exception:
+            runner._suggest_resume_scenario(pipeline, scheduler.done, catalog)
+            raise
+    finally:
+        pool.stop()
 
-    `devices` says of a node on how many devices it computes, `priorities` which of those that could start goes first:
-    the highest. A node that raises stops what has not started; what runs is finished and saved. One whose process is
-    killed is tried once more.
+
+@dataclass
+class Scheduler:
+    """One run of `pipeline`.
+
+    `devices` is on how many devices each node computes. Of the nodes that could start, the one with the highest of
+    `priorities` goes first. A node that raises stops what has not started; what runs is finished and saved. A node
+    whose process is killed is tried once more.
     """
 
     pipeline: Pipeline
     catalog: CatalogProtocol
-    crew: Crew
+    pool: WorkerPool
     hooks: PluginManager
     devices: Mapping[str, int]
     priorities: Mapping[str, float]
@@ -52,132 +82,119 @@ class Walk:
     done: set[Node] = field(default_factory=set)
     running: dict[Node, tuple[str, ...]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    again: list[Order] = field(default_factory=list)
+    retries: list[TaskSpec] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._needs = self.pipeline.node_dependencies
         self._waiting = set(self._needs)
-        self._loads = Counter(chain.from_iterable(node.inputs for node in self.pipeline.nodes))
-        self._made: dict[str, Any] = {}  # data that is nowhere but in memory, while anyone needs it
+        self._loads = Counter(name for node in self.pipeline.nodes for name in node.inputs)
+        self._made: dict[str, Any] = {}  # data that is nowhere but in memory, while a node needs it
         self._is_user_error = True
 
-    def go(self) -> None:
+    def run(self) -> None:
         """Run every node. Raises RunError, or NodeError where it takes a developer, naming what failed and where."""
-        self.hooks.hook.on_run_placed(pipeline=self.pipeline, places=self.crew.places)
-        while self._is_going():
-            for report in self.crew.reports():
-                self._take(report)
+        self.hooks.hook.on_run_started(pipeline=self.pipeline, devices=self.pool.devices)
+        while self._has_work():
+            for event in self.pool.next_events():
+                self._handle(event)
         if self.failures:
-            text = "\n".join(self.failures)
-            raise RunError(text) if self._is_user_error else NodeError(text)
+            raise (RunError if self._is_user_error else NodeError)("\n".join(self.failures))
         for name, data in self._made.items():
-            self.catalog.save(name, self.crew.fetch(data))
+            self.catalog.save(name, self.pool.fetch(data))
 
-    def _is_going(self) -> bool:
+    def _has_work(self) -> bool:
         """Start what can start; return whether there is anything to wait for."""
-        self._start()
-        if self.failures:
-            self.crew.expect(len(self.again))
-            return bool(self.running or self.again)
-        self.crew.expect(self._left())
+        while self.retries and self.pool.has_capacity(self.retries[0].devices):
+            self._submit(self.retries.pop(0))
+        self._start_ready()
         # What waits although nothing runs waits for a process to leave its device.
-        return bool(self.running or self.again or self._waiting)
+        return bool(self.running or self.retries or (self._waiting and not self.failures))
 
-    def _start(self) -> None:
-        """Start what can start, the most urgent first."""
-        while self.again and self.crew.has_room(self.again[0].devices):
-            self._give(self.again.pop(0))
-        if self.failures:
-            return  # what was killed is still tried again, as what runs is finished
+    def _start_ready(self) -> None:
+        """Start the nodes that can start, the most urgent first; none after a failure."""
         ready = [node for node in self._waiting if self._needs[node] <= self.done]
         # By name where all else is equal, so that two runs of one pipeline go the same way.
         ready.sort(key=lambda node: (-self.priorities.get(node.name, 0.0), node.name))
-        is_held = bool(self.again)
+        is_held = bool(self.retries)
         for node in ready:
+            if self.failures:
+                return
             devices = self.devices.get(node.name, 0)
             if devices and is_held:
                 continue
-            if not self.crew.has_room(devices):
-                # Whatever fits would be let past: a node that needs several devices would wait for ever.
+            if self.pool.has_capacity(devices):
+                self._start(node, devices)
+            else:
+                # Else smaller nodes would overtake a node that needs several devices for ever.
                 is_held = is_held or bool(devices)
-                continue
-            self._waiting.remove(node)
-            self._give_new(node, devices)
-            if self.failures:  # it could not be sent
-                return
 
-    def _give_new(self, node: Node, devices: int) -> None:
+    def _start(self, node: Node, devices: int) -> None:
+        self._waiting.remove(node)
         self.running[node] = ()
         try:
-            order = order_of(
-                node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async
-            )
+            task = task_of(node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async)
         except Exception as error:  # whatever a dataset raises that is read here, because it is only in memory
-            self._fail(node, str(error), traceback.format_exc(), is_user_error=is_user_error(error))
+            self._fail(node, Failed(str(error), traceback.format_exc(), is_user_error(error)))
         else:
-            self._give(order)
+            self._submit(task)
 
-    def _left(self) -> int:
-        """Return how many nodes that compute on devices have not started, or are to start again."""
-        waiting = sum(self.devices.get(node.name, 0) > 0 for node in self._waiting)
-        return waiting + sum(order.devices > 0 for order in self.again)
-
-    def _give(self, order: Order) -> None:
-        self.running[order.node] = ()
+    def _submit(self, task: TaskSpec) -> None:
+        self.running[task.node] = ()
         try:
-            places = self.crew.start(order)
+            devices = self.pool.submit(task)
         except OSError as error:
-            self._take(Report(order, Failed(f"cannot get a process of its own: {error}", "", is_user_error=True)))
+            self._fail(task.node, Failed(f"cannot get a process of its own: {error}"))
         except Exception as error:  # what cannot be pickled raises whatever it likes
             message = f"cannot be sent to another process ({error}): its function must be one that can be imported"
-            self._take(Report(order, Failed(message, "", is_user_error=True)))
+            self._fail(task.node, Failed(message))
         else:
-            if places:
-                self._take(Report(order, Started(places)))
+            if devices:
+                self._handle(TaskEvent(task, Started(devices)))
 
-    def _take(self, report: Report) -> None:
-        order, node, what = report.order, report.order.node, report.what
-        match what:
-            case Started():
-                self.running[node] = what.places
-                self.hooks.hook.on_node_started(node=node, places=what.places, attempt=order.attempt)
-            case Saved():
-                self.hooks.hook.on_output_saved(node=node, dataset_name=what.dataset_name)
-            case Done():
-                self._finish(node, what)
-            case Failed():
-                self._fail(node, what.message, what.traceback, is_user_error=what.is_user_error)
-            case Killed() if order.attempt < _TRIES:
-                logger.warning("%s %s: it is tried once more", self._told(node), what.how)
-                self._end(node, "killed", None)
-                self.again.append(order.again())
-            case Killed():
-                self._fail(node, f"its process {what.how}, twice", "", is_user_error=True, status="killed")
-            case _:
-                self.hooks.hook.on_node_told(node=node, event=what)
+    def _handle(self, event: TaskEvent) -> None:
+        task, node, hook = event.task, event.task.node, self.hooks.hook
+        match event.what:
+            case Started(devices):
+                self.running[node] = devices
+                hook.on_node_started(node=node, devices=devices, attempt=task.attempt)
+            case Saved(name):
+                hook.on_output_saved(node=node, dataset_name=name)
+            case Done(outputs):
+                self._finish(node, outputs)
+            case Failed() as failed:
+                self._fail(node, failed)
+            case Killed(how) if task.attempt < _ATTEMPTS:
+                logger.warning("%s %s: it is tried once more", self._described(node), how)
+                self._end(node, "killed")
+                self.retries.append(task.retry())
+            case Killed(how):
+                self._fail(node, Failed(f"its process {how}, twice"), status="killed")
+            case fit_event:
+                hook.on_node_event(node=node, event=fit_event)
 
-    def _finish(self, node: Node, done: Done) -> None:
-        self._made |= done.outputs
+    def _finish(self, node: Node, outputs: Mapping[str, Any]) -> None:
+        self._made |= outputs
         self.done.add(node)
-        self._end(node, "finished", None)
+        self._end(node, "finished")
         AbstractRunner._release_datasets(node, self.catalog, self._loads, self.pipeline)
         for name in self._made.keys() - self.pipeline.outputs():
             if self._loads[name] < 1:
                 del self._made[name]
 
-    def _fail(self, node: Node, message: str, trace: str, *, is_user_error: bool, status: str = "failed") -> None:
-        self.failures.append(f"{self._told(node)} failed: {message}" + ("" if is_user_error else f"\n{trace}"))
-        self._is_user_error &= is_user_error
-        self._end(node, status, message)
-        if rest := self.running.keys() - {node}:
-            names = ", ".join(sorted(each.name for each in rest))
-            logger.warning("%s; what runs is finished first: %s", self.failures[-1].partition("\n")[0], names)
+    def _fail(self, node: Node, failed: Failed, status: str = "failed") -> None:
+        line = f"{self._described(node)} failed: {failed.message}"
+        self.failures.append(line if failed.is_user_error else f"{line}\n{failed.traceback}")
+        self._is_user_error &= failed.is_user_error
+        self._end(node, status, failed.message)
+        if self.running:
+            names = ", ".join(sorted(each.name for each in self.running))
+            logger.warning("%s; what runs is finished first: %s", line.partition("\n")[0], names)
 
-    def _end(self, node: Node, status: str, error: str | None) -> None:
-        places = self.running.pop(node)
-        self.hooks.hook.on_node_ended(node=node, places=places, status=status, error=error)
+    def _end(self, node: Node, status: str, error: str | None = None) -> None:
+        devices = self.running.pop(node)
+        self.hooks.hook.on_node_ended(node=node, devices=devices, status=status, error=error)
 
-    def _told(self, node: Node) -> str:
-        what = f"{node.name} ({model_name(node)})" if "training" in node.tags else node.name
-        places = self.running.get(node)
-        return f"{what} on {', '.join(places)}" if places else what
+    def _described(self, node: Node) -> str:
+        model = f"{node.name} ({model_name(node)})" if "training" in node.tags else node.name
+        devices = self.running.get(node)
+        return f"{model} on {', '.join(devices)}" if devices else model

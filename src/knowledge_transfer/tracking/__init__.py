@@ -1,4 +1,4 @@
-"""What a run leaves in MLflow; the one place that names it."""
+"""Runs in MLflow, which is named here alone."""
 
 from knowledge_transfer.tracking.hooks import MlflowHooks
 

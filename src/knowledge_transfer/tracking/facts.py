@@ -1,18 +1,23 @@
-"""The words and numbers that a run is described by in MLflow: the same keys for every model, so that they compare."""
+"""What describes a run in MLflow: the same keys for every model, so that they compare."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 from pydantic import BaseModel
 
+from knowledge_transfer.experiment.current import prefix_of, summary_rows
 from knowledge_transfer.learning.checkpoint import Facts
+from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.training.events import EpochEnded
 
 _EPOCH_METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "images_per_second")
+_SUMMARY_METRICS = ("accuracy", "joint_accuracy", "nll", "ece")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -28,7 +33,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def model_parameters(facts: Facts, stage: str) -> dict[str, Any]:
-    """Return how a model was made; one that nobody taught has every key of distillation, too."""
+    """Return how a model was made; one without a teacher has every key of distillation, too."""
     return flatten(
         {
             "architecture": facts.architecture.kind,
@@ -45,7 +50,7 @@ def model_parameters(facts: Facts, stage: str) -> dict[str, Any]:
 
 
 def lineage(facts: Facts) -> dict[str, str]:
-    """Return the hash of a model's weights and of those it descends from."""
+    """Return the hashes of a model's weights and of its teachers and predecessors."""
     # `resnet8@0` becomes `resnet8_round0`, as in its dataset's name: MLflow has no @ in a key.
     parents = {f"parent.{key.replace('@', '_round')}": sha256 for key, sha256 in facts.parents.items()}
     return {"sha256": facts.sha256, **parents}
@@ -54,6 +59,24 @@ def lineage(facts: Facts) -> dict[str, str]:
 def epoch_metrics(event: EpochEnded) -> dict[str, float]:
     """Return one point of every learning curve."""
     return {name: getattr(event, name) for name in _EPOCH_METRICS}
+
+
+def summary_metrics(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield the step and the metrics of every row of the summary that `pipeline` made."""
+    for row in summary_rows(pipeline, catalog):
+        where = ".".join([row["stage"], row["model"], *([row["domain"]] if row.get("domain", ALL) != ALL else [])])
+        # The round is the step: a model that is evaluated after every round has a curve.
+        yield row["round"], {f"{key}.{where}": row[key] for key in _SUMMARY_METRICS if row.get(key) is not None}
+
+
+def device_use(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, float]:
+    """Return the share of the run, in [0, 1], for which each device was in use, under a key for each."""
+    name = f"{prefix_of(pipeline)}device_use"
+    if name not in pipeline.all_outputs():
+        return {}
+    dataset = catalog.get(name)
+    table = dataset.load() if dataset is not None and dataset.exists() else None
+    return {} if table is None else {f"device_use.{row.place}": float(row.share) for row in table.itertuples()}
 
 
 def commit() -> dict[str, str]:

@@ -16,26 +16,24 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.datasets.storage.store import file_of
 from knowledge_transfer.experiment.config import parameters_of
-from knowledge_transfer.experiment.current import model_name, prefix_of, summary_rows
+from knowledge_transfer.experiment.current import model_name, part_of
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distributed.process import changed_environment
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.training import events
-from knowledge_transfer.runners.worker import place
-from knowledge_transfer.tracking.facts import commit, epoch_metrics, flatten, lineage, model_parameters
-from knowledge_transfer.tracking.process import environment, sigterm_unwinds
+from knowledge_transfer.runners.worker import assigned_device
+from knowledge_transfer.tracking import facts
+from knowledge_transfer.tracking.process import sigterm_unwinds
 
 if TYPE_CHECKING:
     from knowledge_transfer.tracking.runs import Run, Status
 
 _URI = "MLFLOW_TRACKING_URI"
 _RUN = "KNOWLEDGE_TRANSFER_RUN"  # `<experiment id>/<run id>` of the pipeline, for processes that run single nodes
-_DEFAULT = "bidirectional"  # the pipeline that Kedro calls __default__
-_SUMMARY_METRICS = ("accuracy", "joint_accuracy", "nll", "ece")
 _REPORTING = "08_reporting"
 
-# Before anybody imports mlflow. With its own defaults an unreachable server holds every call for four minutes.
+# Before mlflow is imported. With its own defaults an unreachable server holds every call for four minutes.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -47,7 +45,7 @@ for _name, _value in {
 class MlflowHooks:
     """Tracks every Kedro run at MLFLOW_TRACKING_URI, by default in the project's own `mlflow.db` and `mlartifacts`.
 
-    Tracking neither stops nor changes a run: a server out of reach costs one warning, and hears the rest once it is
+    Tracking neither stops nor changes a run: a server out of reach costs one warning, and gets the rest once it is
     back. An interrupted run ends as KILLED; one whose process vanished does so when the next run starts.
     """
 
@@ -58,24 +56,24 @@ class MlflowHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Start the pipeline's run, and see to it that it ends."""
+        """Start the pipeline's run, and make sure that it ends."""
         self._end("KILLED")  # a notebook outlives the runs that are interrupted in it
         project = Path(run_params["project_path"])
-        name = "+".join(run_params["pipeline_names"] or [_DEFAULT]).replace("__default__", _DEFAULT)
+        name = "+".join(run_params["pipeline_names"] or ["__default__"]).replace("__default__", "bidirectional")
         env = run_params["env"] or "base"
         uri = os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
-        # Whoever keeps runs in a database file keeps artifacts in files, too; a remote server has its own place.
+        # Runs in a database file have their artifacts in files, too; a remote server stores them itself.
         artifacts = None if uri.startswith("http") else str(project / "mlartifacts")
         self._pipeline_run = run = _new_run(f"{name} {env}", uri)
         # Neither Ctrl-C nor SIGTERM reaches a hook: both unwind the process, and this waits at its end.
         atexit.register(self._end, "KILLED")
         self._undo.callback(atexit.unregister, self._end)
         self._undo.enter_context(sigterm_unwinds())
-        self._undo.enter_context(environment(_URI, uri))
+        self._undo.enter_context(changed_environment(**{_URI: uri}))
         run.enter(name, artifacts)
-        run.start({"pipeline": name, "environment": env, **commit()})
-        run.server.send("announce the run", lambda _: self._announce(run))
-        run.log_parameters(flatten(parameters_of(_parameters(catalog), prefix_of(pipeline).removesuffix("_"))))
+        run.start({"pipeline": name, "environment": env, **facts.commit()})
+        run.server.send("export the run", lambda _: self._export(run))
+        run.log_parameters(facts.flatten(parameters_of(_parameters(catalog), part_of(pipeline))))
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -83,12 +81,9 @@ class MlflowHooks:
         run = self._pipeline_run
         if run is None:
             return
-        for row in summary_rows(pipeline, catalog):
-            where = ".".join([row["stage"], row["model"], *([row["domain"]] if row.get("domain", ALL) != ALL else [])])
-            metrics = {f"{key}.{where}": row[key] for key in _SUMMARY_METRICS if row.get(key) is not None}
-            # The round is the step: a model that is measured after every round has a curve.
-            run.log_metrics(metrics, row["round"])
-        run.log_metrics(_device_use(pipeline, catalog), 0)
+        for step, metrics in facts.summary_metrics(pipeline, catalog):
+            run.log_metrics(metrics, step)
+        run.log_metrics(facts.device_use(pipeline, catalog), 0)
         for name in sorted(pipeline.all_outputs()):
             file = file_of(catalog, name)
             if file and _REPORTING in (folders := file.path.split("/")[:-1]):
@@ -102,16 +97,16 @@ class MlflowHooks:
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Start the run of the model that a training node makes, and listen to its fit."""
-        parent = (self._pipeline_run or _announced_run()) if "training" in node.tags else None
+        """Start the run of the model that a training node makes, and subscribe to its fit."""
+        parent = (self._pipeline_run or _exported_run()) if "training" in node.tags else None
         if parent is None:
             return
         model = _ModelRun(parent.child(model_name(node)), node.namespace or "")
-        device = {"device": place() or _own_device(inputs)}
-        model.run.start({"model": model.run.name, "stage": model.stage, **device, **commit()})
+        device = {"device": assigned_device() or _own_device(inputs)}
+        model.run.start({"model": model.run.name, "stage": model.stage, **device, **facts.commit()})
         model.run.log_images({name: value for name, value in inputs.items() if isinstance(value, ImageSet)})
         self._models[node.name] = model
-        events.subscribe(model.hear)
+        events.subscribe(model.on_event)
 
     @hook_impl
     def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
@@ -121,15 +116,15 @@ class MlflowHooks:
             return
         for checkpoint in outputs.values():
             if isinstance(checkpoint, Checkpoint):
-                model.run.log_parameters(model_parameters(checkpoint.facts, model.stage))
-                model.run.log_tags(lineage(checkpoint.facts))
+                model.run.log_parameters(facts.model_parameters(checkpoint.facts, model.stage))
+                model.run.log_tags(facts.lineage(checkpoint.facts))
                 if "final" in node.tags:
                     model.run.log_model(checkpoint, model.epoch)
         self._end_model(node, "FINISHED")
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Node) -> None:
-        """End the model's run as failed, and say why."""
+        """End the model's run as failed, with the reason."""
         self._end_model(node, "FAILED", error)
 
     @hook_impl
@@ -138,15 +133,15 @@ class MlflowHooks:
         if status == "killed" and self._pipeline_run:
             self._pipeline_run.reap()
 
-    def _announce(self, run: Run) -> None:
+    def _export(self, run: Run) -> None:
         if run.id:
-            self._undo.enter_context(environment(_RUN, f"{run.experiment}/{run.id}"))
+            self._undo.enter_context(changed_environment(**{_RUN: f"{run.experiment}/{run.id}"}))
 
     def _end_model(self, node: Node, status: Status, error: Exception | None = None) -> None:
         model = self._models.pop(node.name, None)
         if model is None:
             return
-        events.unsubscribe(model.hear)
+        events.unsubscribe(model.on_event)
         model.run.end(status, error)
         if self._pipeline_run is None:  # a process of its own, which ends with its node
             model.run.server.close()
@@ -154,7 +149,7 @@ class MlflowHooks:
     def _end(self, status: Status, error: Exception | None = None) -> None:
         run, self._pipeline_run = self._pipeline_run, None
         while self._models:
-            events.unsubscribe(self._models.popitem()[1].hear)
+            events.unsubscribe(self._models.popitem()[1].on_event)
         if run:
             run.end(status, error)
             run.server.close()
@@ -169,11 +164,11 @@ class _ModelRun:
     stage: str
     epoch: int = 0
 
-    def hear(self, event: events.Event) -> None:
+    def on_event(self, event: events.Event) -> None:
         """Log an epoch as soon as it is over."""
         if isinstance(event, events.EpochEnded):
             self.epoch = event.epoch
-            self.run.log_metrics(epoch_metrics(event), self.epoch)
+            self.run.log_metrics(facts.epoch_metrics(event), self.epoch)
 
 
 def _own_device(inputs: dict[str, Any]) -> str:
@@ -182,18 +177,8 @@ def _own_device(inputs: dict[str, Any]) -> str:
     return "cpu" if choice is None else str(resolve_device(choice))
 
 
-def _device_use(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, float]:
-    """Return for how much of the run each device was in use, in [0, 1], under one key for each."""
-    name = f"{prefix_of(pipeline)}device_use"
-    if name not in pipeline.all_outputs():
-        return {}
-    dataset = catalog.get(name)
-    table = dataset.load() if dataset is not None and dataset.exists() else None
-    return {} if table is None else {f"device_use.{row.place}": float(row.share) for row in table.itertuples()}
-
-
-def _announced_run() -> Run | None:
-    """Return the pipeline's run as its process announced it to this one."""
+def _exported_run() -> Run | None:
+    """Return the pipeline's run, which its process left in the environment of this one; none where it did not."""
     if _RUN not in os.environ:
         return None
     experiment, _, run_id = os.environ[_RUN].partition("/")

@@ -1,4 +1,4 @@
-"""How a run ends with its process, and what other processes need to know of it."""
+"""How a run ends with its process."""
 
 from __future__ import annotations
 
@@ -11,19 +11,8 @@ from typing import NoReturn
 
 
 @contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable, for this process and those it starts, until the context ends."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    yield
-    os.environ.pop(name)
-    if before is not None:
-        os.environ[name] = before
-
-
-@contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM end the process as sys.exit would; whoever already handles it keeps it."""
+    """Let SIGTERM end the process as sys.exit would; a handler that is there already stays."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -38,8 +27,8 @@ def sigterm_unwinds() -> Iterator[None]:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a run of that process may still be going on."""
-    # A process that starts a run has none: what carries its own number was left by a predecessor.
+    """Return whether a run of that process may still be running."""
+    # A process that starts a run has none: a run with its number is a predecessor's.
     if pid == os.getpid():
         return False
     try:

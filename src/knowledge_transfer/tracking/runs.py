@@ -1,4 +1,4 @@
-"""One MLflow run as this project sees it: started, told about, ended."""
+"""One MLflow run as this project uses it: start, log, end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_PARAMETER, _LONGEST_TAG = 6000, 5000  # MLflow cuts what is longer, too
 
 @dataclass
 class Run:
-    """One run; it has an id once the call that creates it has gone through, and says nothing if that was refused."""
+    """One run; it has an id once the call that creates it has gone through, and logs nothing where that failed."""
 
     server: Server
     name: str
@@ -39,7 +39,7 @@ class Run:
         return Run(self.server, name, parent=self)
 
     def enter(self, experiment: str, artifacts: str | None) -> None:
-        """Put the run in the experiment; one that does not exist is created and keeps its artifacts at `artifacts`."""
+        """Put the run into the experiment; a new experiment keeps its artifacts at `artifacts`."""
 
         def prepare(client: MlflowClient) -> None:
             reap(client)
@@ -64,42 +64,27 @@ class Run:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log flat parameters; long ones are cut."""
-
-        def log(client: MlflowClient) -> None:
-            client.log_batch(self.id, params=[Param(*item) for item in _texts(parameters, _LONGEST_PARAMETER).items()])
-
-        self._send("log the parameters of", log)
+        texts = _texts(parameters, _LONGEST_PARAMETER)
+        self._log("log the parameters of", params=[Param(*item) for item in texts.items()])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics as of now, under names that MLflow accepts."""
         now = _now()
-
-        def log(client: MlflowClient) -> None:
-            client.log_batch(self.id, [Metric(_clean(key), value, now, step) for key, value in metrics.items()])
-
-        self._send("log the metrics of", log)
+        points = [Metric(_clean(key), value, now, step) for key, value in metrics.items()]
+        self._log("log the metrics of", metrics=points)
 
     def log_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; long ones are cut."""
-
-        def log(client: MlflowClient) -> None:
-            client.log_batch(self.id, tags=[RunTag(*item) for item in _texts(tags, _LONGEST_TAG).items()])
-
-        self._send("tag", log)
+        self._log("tag", tags=[RunTag(*item) for item in _texts(tags, _LONGEST_TAG).items()])
 
     def log_images(self, sets: Mapping[str, ImageSet]) -> None:
         """Record the image sets, by catalog name, that this run learns from or validates on."""
-        facts = [(name, images.sha256[:36], len(images)) for name, images in sets.items()]
-
-        def log(client: MlflowClient) -> None:
-            inputs = []
-            for name, digest, count in facts:
-                context = "validation" if "validation" in name else "train"
-                dataset = Dataset(name, digest, "local", "{}", profile=f'{{"images": {count}}}')
-                inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
-            client.log_inputs(self.id, inputs)
-
-        self._send("log the image sets of", log)
+        inputs = []
+        for name, images in sets.items():
+            context = "validation" if "validation" in name else "train"
+            dataset = Dataset(name, images.sha256[:36], "local", "{}", profile=f'{{"images": {len(images)}}}')
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        self._send("log the image sets of", lambda client: client.log_inputs(self.id, inputs))
 
     def log_file(self, file: Store, folder: str | None) -> None:
         """Copy the file, if there is one, to the run's artifacts, into `folder`."""
@@ -113,17 +98,17 @@ class Run:
 
     def log_model(self, checkpoint: Checkpoint, step: int) -> None:
         """Log the network so that it loads without this package; register it as `<experiment>.<model>`."""
-        # Only here: it imports for seconds, and most training processes register nothing.
+        # Only here: the import takes seconds, and most training processes register nothing.
         from knowledge_transfer.tracking.models import register
 
         self._send("register the model of", lambda client: register(client, self.id, checkpoint, step))
 
     def reap(self) -> None:
-        """End the runs of processes that are gone; this one, which is going on, excepted."""
-        self.server.send("end the runs of processes that are gone", lambda client: reap(client, going_on=self.id))
+        """End the runs of processes that are gone, except this one."""
+        self.server.send("end the runs of processes that are gone", lambda client: reap(client, present=self.id))
 
     def end(self, status: Status, error: Exception | None = None) -> None:
-        """End the run, for a reason if there is one. Children that still run have lost their process: KILLED."""
+        """End the run, with the error if there is one. Children that still run have lost their process: KILLED."""
         now = _now()
         if error:
             self.log_tags({"error": f"{type(error).__name__}: {error}"})
@@ -136,16 +121,19 @@ class Run:
 
         self._send("end", terminate)
 
+    def _log(self, what: str, **batch: Any) -> None:
+        self._send(what, lambda client: client.log_batch(self.id, **batch))
+
     def _send(self, what: str, call: Callable[[MlflowClient], Any]) -> None:
         self.server.send(f"{what} run {self.name}", lambda client: call(client) if self.id else None)
 
 
-def reap(client: MlflowClient, going_on: str = "") -> None:
-    """End every run that says it is running on this machine in a process that is gone, but not the one `going_on`."""
+def reap(client: MlflowClient, present: str = "") -> None:
+    """End every run whose process on this machine is gone, except the run with the id `present`."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     here = f"tags.process LIKE '{platform.node()}/%' AND attributes.status = 'RUNNING'"
     for run in client.search_runs(experiments, here):
-        if run.info.run_id != going_on and not is_alive(int(run.data.tags["process"].rpartition("/")[2])):
+        if run.info.run_id != present and not is_alive(int(run.data.tags["process"].rpartition("/")[2])):
             client.set_terminated(run.info.run_id, "KILLED")
 
 

@@ -1,4 +1,4 @@
-"""The door to an MLflow server: every call is kept, in order, for as long as the server cannot take it."""
+"""Calls to an MLflow server, queued in order for as long as it cannot take them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from knowledge_transfer.datasets.storage.store import without_password
 Call = Callable[[MlflowClient], Any]
 logger = logging.getLogger(__name__)
 
-_PAUSE = 300.0  # seconds without a try while the server is away; a try that nobody answers takes 40
-# Otherwise the console hears of every table that is created, and of every try that fails beside our own warning.
+_PAUSE = 300.0  # seconds without a try while the server is away; a try without an answer takes 40
+# Otherwise the console shows every table that is created, and every failed try beside our own warning.
 _LOG_LEVELS = {
     "alembic": "WARNING",
     "mlflow": "WARNING",
@@ -38,14 +38,14 @@ class Server:
         self._lock = threading.Lock()
 
     def send(self, what: str, call: Call) -> None:
-        """Make the call, or queue it behind those that wait. Never raises; `what` tells a reader which call failed."""
+        """Make the call, or queue it. Never raises; a warning names a failed call by `what`."""
         with self._lock:
             self._waiting.append((what, call))
             if time.monotonic() >= self._away_until:
                 self._deliver()
 
     def close(self) -> None:
-        """Try what waits a last time, and say so if it is lost."""
+        """Try what waits a last time; warn where it is lost."""
         with self._lock:
             self._deliver()
             if self._waiting:
@@ -76,7 +76,7 @@ class Server:
                 return
 
     def _is_away(self, error: Exception) -> bool:
-        """Return whether nobody answers or the database is busy; else the same call would fail again."""
+        """Return whether the server does not answer or is busy; else the same call would fail again."""
         if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
             return True
         try:

@@ -54,7 +54,13 @@ def test_a_child_that_does_not_is_killed():
     assert stubborn.exitcode == -signal.SIGKILL
 
 
-def test_ctrl_c_is_left_to_the_parent():
+def too_long():
+    raise OSError("AF_UNIX path too long")
+
+
+@pytest.mark.parametrize("ensure_running", [process.forkserver.ensure_running, too_long])
+def test_ctrl_c_is_left_to_the_parent(ensure_running, monkeypatch):
+    monkeypatch.setattr(process.forkserver, "ensure_running", ensure_running)
     child, pipe = started("pipe.send(0); pipe.send(pipe.recv())")
     os.kill(child.pid, signal.SIGINT)
     pipe.send("still here")

@@ -1,4 +1,4 @@
-"""Child processes that outlive nobody: each ends with its parent, and Ctrl-C is the parent's to act on."""
+"""Child processes that end with their parent, start in a tenth of a second, and leave Ctrl-C to the parent."""
 
 from __future__ import annotations
 
@@ -6,30 +6,81 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+# Elsewhere the system's own libraries do not survive a fork.
+METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+# The server imports torch once. It must neither use a device nor start a thread: a fork does not copy either.
+_SERVER_ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+multiprocessing.set_forkserver_preload(["knowledge_transfer.learning.distributed.worker"])
 
-def start(function: Callable[..., None], *arguments: Any, name: str, daemon: bool = True) -> BaseProcess:
+
+def start(
+    function: Callable[..., None],
+    *arguments: Any,
+    name: str,
+    daemon: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> BaseProcess:
     """Return a fresh process, started, that runs `function`, found by its name, and ends with this one at the latest.
 
-    A `daemon` may have no children itself, and does not keep this process from ending. `arguments` pass through
-    multiprocessing's own pickler: pipes and plain values, no tensors, which it would put into shared memory.
+    Its environment is that of this process now, changed by `environment`; torch takes its number of threads from
+    OMP_NUM_THREADS, where that is set. A `daemon` may have no children itself, and does not keep this process from
+    ending. `arguments` pass through multiprocessing's own pickler: pipes and plain values, no tensors, which it would
+    put into shared memory.
     """
     # The function as bytes, so that what it needs is imported when the child is already safe to interrupt.
-    function_bytes = pickle.dumps(function)
-    spawn = multiprocessing.get_context("spawn")
-    child = spawn.Process(target=_enter, args=(function_bytes, arguments), name=name, daemon=daemon)
-    # Blocked in the child, too, until it can ignore it: else Ctrl-C shows the traceback of its imports.
+    arguments = (pickle.dumps(function), arguments, {**os.environ, **(environment or {})})
+    has_server = METHOD == "forkserver" and _start_server()
+    context: Any = multiprocessing.get_context("forkserver" if has_server else "spawn")
+    child: BaseProcess = context.Process(target=_enter, args=arguments, name=name, daemon=daemon)
+    # From the server, whose start can take seconds, a child inherits that Ctrl-C is blocked.
+    with nullcontext() if has_server else _interrupts_blocked():
+        child.start()
+    return child
+
+
+def _start_server() -> bool:
+    """Start the server, unless it runs; return whether it could be started: its socket's path may be too long."""
+    with (
+        suppress(OSError),
+        _interrupts_blocked(),
+        changed_environment(**_SERVER_ENVIRONMENT, PYTHONPATH=os.pathsep.join(sys.path)),
+    ):
+        forkserver.ensure_running()
+        return True
+    return False
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C, also in processes that start meanwhile: it would show the traceback of their imports."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        child.start()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return child
+
+
+@contextmanager
+def changed_environment(**values: str) -> Iterator[None]:
+    """Set environment variables, for this process and those that it starts, until the context ends."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def ignore_interrupts() -> None:
@@ -38,7 +89,7 @@ def ignore_interrupts() -> None:
 
 
 def exit_with_parent() -> None:
-    """End this process, whatever it is doing, as soon as the process that started it is gone, even by SIGKILL."""
+    """End this process, whatever it is doing, as soon as the process that asked for it is gone, even by SIGKILL."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -53,7 +104,9 @@ def exit_with_parent() -> None:
 def stop(processes: Sequence[BaseProcess], grace: float) -> None:
     """Return once all processes have ended, by SIGTERM or, `grace` seconds later, by SIGKILL, if not by themselves."""
     for process in processes:
-        process.terminate()
+        # Another process may have the number of one that has ended.
+        if process.is_alive():
+            process.terminate()
     deadline = time.monotonic() + grace
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
@@ -74,7 +127,16 @@ def how_it_ended(exitcode: int | None) -> str:
         return f"was killed by signal {-exitcode}"
 
 
-def _enter(function: bytes, arguments: tuple[Any, ...]) -> None:
+def _enter(function: bytes, arguments: tuple[Any, ...], environment: Mapping[str, str]) -> None:
     ignore_interrupts()
     exit_with_parent()
+    # Before anything asks CUDA, which reads its variables once.
+    os.environ.clear()
+    os.environ.update(environment)
+    if threads := environment.get("OMP_NUM_THREADS"):
+        # Only here: a process that starts others may have no use for torch itself.
+        import torch
+
+        # The server has read the variable long ago; OpenMP takes a list of numbers, too.
+        torch.set_num_threads(int(threads.split(",")[0]))
     pickle.loads(function)(*arguments)  # noqa: S301 - the parent's own bytes

@@ -1,11 +1,12 @@
-"""Places: where a node can compute, one entry for every device that a run may use."""
+"""The devices of this machine: which a run may use, and which of them are free."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
 from knowledge_transfer.learning.hardware import numbers_in, resolve_device
@@ -24,8 +25,8 @@ for index in map(int, sys.argv[1:]):
 
 
 @dataclass(frozen=True)
-class Place:
-    """A device, or as much of the CPU as one process gets.
+class Device:
+    """A GPU, or as much of the CPU as one process gets.
 
     `name` is what people read; `visible` the CUDA_VISIBLE_DEVICES of processes on it: no other device exists there.
     """
@@ -39,13 +40,13 @@ class Place:
         return bool(self.visible)
 
 
-def processors(count: int) -> tuple[Place, ...]:
-    """Return places for `count` processes side by side on the CPU."""
-    return tuple(Place(f"cpu:{number}") for number in range(count))
+def processors(count: int) -> tuple[Device, ...]:
+    """Return devices for `count` processes side by side on the CPU."""
+    return tuple(Device(f"cpu:{number}") for number in range(count))
 
 
-def gpus(choice: str) -> tuple[Place, ...]:
-    """Return the places of the GPUs that `devices` asks for: none for the CPU, and for auto where there is no GPU.
+def gpus(choice: str) -> tuple[Device, ...]:
+    """Return the GPUs that `devices` asks for: none for the CPU, and for auto where there is no GPU.
 
     With auto, GPUs that others have filled are left out. Raises ValueError, saying what there is, for a GPU that does
     not exist or is full.
@@ -53,7 +54,7 @@ def gpus(choice: str) -> tuple[Place, ...]:
     numbers, everything = numbers_in(choice), choice in ("auto", "cuda")
     if not numbers and resolve_device(choice).type != "cuda":
         return ()
-    present = _tokens()
+    present = _visible_names()
     if not numbers:
         numbers = tuple(range(len(present))) if everything else (resolve_device(choice).index or 0,)
     for number in numbers:
@@ -63,12 +64,12 @@ def gpus(choice: str) -> tuple[Place, ...]:
     free = free_memory(numbers)
     full = {number for number in numbers if free.get(number, _LEAST_FREE) < _LEAST_FREE}
     if full and (not everything or len(full) == len(numbers)):
-        told = ", ".join(f"GPU {number} ({free[number] / 1024**3:.1f} GiB free)" for number in sorted(full))
-        raise ValueError(f"devices: {told} is full: wait for whoever uses it, or name others in devices")
-    return tuple(Place(f"cuda:{number}", present[number]) for number in numbers if number not in full)
+        names = ", ".join(f"GPU {number} ({free[number] / 1024**3:.1f} GiB free)" for number in sorted(full))
+        raise ValueError(f"devices: {names} is full: wait until it is free, or name others in devices")
+    return tuple(Device(f"cuda:{number}", present[number]) for number in numbers if number not in full)
 
 
-def _tokens() -> list[str]:
+def _visible_names() -> list[str]:
     """Return what CUDA_VISIBLE_DEVICES calls each GPU that this process sees, in the order of their numbers."""
     # Importing torch takes seconds, and not every command that reads this module runs something.
     import torch
@@ -87,8 +88,52 @@ def free_memory(numbers: tuple[int, ...]) -> dict[int, int]:
     # Asked in a process that ends: asking takes some hundred MiB of every device for as long as the process lives.
     try:
         command = [sys.executable, "-c", _PROBE, *map(str, numbers)]
-        told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
     except subprocess.SubprocessError as error:
         reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
         raise ValueError(f"devices: a GPU cannot be used: {reason}") from error
-    return {int(line.split()[0]): int(line.split()[1]) for line in told.stdout.splitlines()}
+    return {int(line.split()[0]): int(line.split()[1]) for line in output.splitlines()}
+
+
+@dataclass
+class Allocator:
+    """Devices, each of which `per_device` nodes may share; a node on several has them to itself."""
+
+    devices: Sequence[Device]
+    per_device: int = 1
+    used: dict[Device, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.used = dict.fromkeys(self.devices, 0)
+
+    @property
+    def capacity(self) -> int:
+        """How many nodes of one device each run at once."""
+        return len(self.devices) * self.per_device
+
+    def has_capacity(self, count: int) -> bool:
+        """Return whether a node that computes on so many devices fits now."""
+        return self._fitting(count) is not None
+
+    def take(self, count: int) -> tuple[Device, ...]:
+        """Return the least used devices, and count them as used. Raises ValueError when there are not so many."""
+        chosen = self._fitting(count)
+        if chosen is None:
+            raise ValueError(f"{count} devices asked for, none free of {len(self.devices)}")
+        for device in chosen:
+            self.used[device] += self._load(count)
+        return chosen
+
+    def give_back(self, devices: Sequence[Device]) -> None:
+        """Count devices that were taken together as free again."""
+        for device in devices:
+            self.used[device] -= self._load(len(devices))
+
+    def _load(self, count: int) -> int:
+        return 1 if count == 1 else self.per_device
+
+    def _fitting(self, count: int) -> tuple[Device, ...] | None:
+        fitting = [device for device in self.devices if self.used[device] + self._load(count) <= self.per_device]
+        # Sorting keeps the order of the machine among equals.
+        fitting.sort(key=lambda device: self.used[device])
+        return tuple(fitting[:count]) if len(fitting) >= count else None

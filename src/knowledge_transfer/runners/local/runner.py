@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import CatalogProtocol
@@ -15,37 +16,36 @@ from knowledge_transfer.errors import RunError
 from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.runners.costs import devices_of
-from knowledge_transfer.runners.frame import run_nodes
-from knowledge_transfer.runners.local.devices import Place, gpus, processors
-from knowledge_transfer.runners.local.process_pool import ProcessCrew
-from knowledge_transfer.runners.local.slots import Slots
+from knowledge_transfer.runners.local.devices import Allocator, Device, gpus, processors
+from knowledge_transfer.runners.local.process_pool import ProcessPool
+from knowledge_transfer.runners.scheduler import run_nodes
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
-_MOST_PROCESSES = 4  # of a CPU, unless told otherwise: as many as the published experiment has students
+_MOST_PROCESSES = 4  # of a CPU by default: as many as the published experiment has students
 
 
 class DeviceRunner(AbstractRunner):
     """Runs every node tagged `gpu` in a fresh process on a device of its own, all other nodes one after another.
 
     The devices are those of the parameter `devices`; where that means no GPU, `processes` share the CPU (none: one for
-    each core, at most four). With room for one node only, everything runs in this process, as Kedro's own runner does.
-    `places` stand in for the devices, whatever the parameters say.
+    each core, at most four). With capacity for one node only, everything runs in this process, as Kedro's own runner
+    does. `devices` replace those of the machine, whatever the parameters say.
     """
 
     def __init__(
         self,
         is_async: bool = False,
         processes: int | None = None,
-        places: Sequence[Place] | None = None,
+        devices: Sequence[Device] | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__(is_async=is_async)
         refuse_unknown(unknown, ("processes",))
         if processes is not None and (type(processes) is not int or processes < 1):
             raise RunError(f"--runner-params=processes is a number of processes, got {processes!r}")
-        self._processes, self._places = processes, places
+        self._processes, self._devices = processes, devices
 
     def _get_executor(self, max_workers: int) -> Executor | None:  # noqa: ARG002
         return None
@@ -61,15 +61,14 @@ class DeviceRunner(AbstractRunner):
         if not needed or hook_manager is None:
             super()._run(pipeline, catalog, hook_manager, run_id)
             return
-        settings = device_settings(pipeline, catalog)
-        places = self._places or machine(settings, self._processes)
-        slots = Slots(places, settings["per_device"] if places[0].is_gpu else 1)
-        require_devices(needed, len(places))
-        if len(slots.places) * slots.per_device == 1 and is_own(places[0], settings["devices"]):
+        settings = DeviceSettings.of(pipeline, catalog)
+        devices = self._devices or settings.on_this_machine(self._processes)
+        require_devices(needed, len(devices))
+        allocator = Allocator(devices, settings.per_device if devices[0].is_gpu else 1)
+        if allocator.capacity == 1 and _is_own(devices[0], settings.devices):
             super()._run(pipeline, catalog, hook_manager, run_id)
-            return
-        crew = ProcessCrew(slots, threads=max(1, (os.cpu_count() or 1) // (len(places) * slots.per_device)))
-        run_nodes(self, crew, pipeline, catalog, hook_manager, run_id)
+        else:
+            run_nodes(self, ProcessPool(allocator), pipeline, catalog, hook_manager, run_id)
 
 
 def default_runner(**options: Any) -> AbstractRunner:
@@ -80,30 +79,39 @@ def default_runner(**options: Any) -> AbstractRunner:
     return DeviceRunner(processes=1, **options) if torch.cuda.is_available() else SequentialRunner(**options)
 
 
-def device_settings(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, Any]:
-    """Return `devices` and `per_device` of the experiment that the pipeline is of; auto and 1 where it has none."""
-    found = {"devices": "auto", "per_device": 1}
-    for name in pipeline.inputs():
-        if name.startswith("params:") and name.endswith("devices"):
-            found["devices"] = catalog.load(name)
-            sibling = name.removesuffix("devices") + "per_device"
-            if sibling in catalog:
-                found["per_device"] = catalog.load(sibling)
-    return found
+@dataclass(frozen=True)
+class DeviceSettings:
+    """The parameters `devices` and `per_device` of an experiment."""
+
+    devices: str = "auto"
+    per_device: int = 1
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, catalog: CatalogProtocol) -> DeviceSettings:
+        """Return the settings of the experiment that the pipeline is of; the defaults where it has none."""
+        names = [name for name in pipeline.inputs() if name.startswith("params:") and name.endswith("devices")]
+        if not names:
+            return cls()
+        sibling = min(names).removesuffix("devices") + "per_device"
+        return cls(catalog.load(min(names)), catalog.load(sibling) if sibling in catalog else 1)
+
+    def on_this_machine(self, processes: int | None) -> tuple[Device, ...]:
+        """Return the devices. Raises RunError, saying what there is, for devices that this machine cannot give."""
+        try:
+            found = gpus(self.devices)
+        except ValueError as error:
+            raise RunError(str(error)) from error
+        return found or processors(processes or min(os.cpu_count() or 1, _MOST_PROCESSES))
 
 
-def machine(settings: Mapping[str, Any], processes: int | None) -> tuple[Place, ...]:
-    """Return the places of this machine. Raises RunError, saying what there is, for devices that it cannot give."""
-    try:
-        found = gpus(settings["devices"])
-    except ValueError as error:
-        raise RunError(str(error)) from error
-    return found or processors(processes or min(os.cpu_count() or 1, _MOST_PROCESSES))
-
-
-def is_own(place: Place, choice: str) -> bool:
-    """Return whether a node in this process, told `choice`, would compute at that place."""
-    return not place.is_gpu or place.name == f"cuda:{resolve_device(choice).index or 0}"
+def require_this_machine(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    """Raise RunError where `pipeline` computes on a device that is not here or full, or on more than there are."""
+    if needed := devices_of(pipeline, catalog):
+        settings = DeviceSettings.of(pipeline, catalog)
+        devices = settings.on_this_machine(processes=1)
+        is_cpu = not devices[0].is_gpu and resolve_device(settings.devices).type != "mps"
+        # On the CPU a process stands for a device; more of them than cores only wait for each other.
+        require_devices(needed, max(2, os.cpu_count() or 1) if is_cpu else len(devices))
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -119,3 +127,8 @@ def require_devices(needed: Mapping[str, int], present: int) -> None:
             raise RunError(
                 f"{node} computes on {devices} devices (target.devices), this run has {present}: lower target.devices"
             )
+
+
+def _is_own(device: Device, choice: str) -> bool:
+    """Return whether a node in this process would compute on that device, where the parameter is `choice`."""
+    return not device.is_gpu or device.name == f"cuda:{resolve_device(choice).index or 0}"

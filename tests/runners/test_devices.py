@@ -1,4 +1,4 @@
-"""Which devices a run may use: what configuration says, what the machine has, what others have taken."""
+"""Which devices a run may use: of those configured, those of the machine that others have not taken."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from knowledge_transfer.learning.hardware import numbers_in, resolve_device
 from knowledge_transfer.pipeline_registry import _base_parameters
 from knowledge_transfer.runners import DeviceRunner, default_runner
 from knowledge_transfer.runners.local import devices
-from knowledge_transfer.runners.local.devices import Place, gpus, processors
-from knowledge_transfer.runners.local.slots import Slots
+from knowledge_transfer.runners.local.devices import Allocator, Device, gpus, processors
 
 GIB = 1024**3
 Machine = Callable[..., None]
@@ -41,10 +40,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def names(choice: str) -> list[tuple[str, str]]:
-    return [(place.name, place.visible) for place in gpus(choice)]
+    return [(device.name, device.visible) for device in gpus(choice)]
 
 
-def test_auto_is_every_gpu_and_none_where_there_is_none(machine: Machine) -> None:
+def test_auto_is_every_gpu(machine: Machine) -> None:
     machine(80, 80)
     assert names("auto") == [("cuda:0", "0"), ("cuda:1", "1")]
     machine()
@@ -58,19 +57,19 @@ def test_numbers_choose_some_in_their_order(machine: Machine) -> None:
     assert names("cpu") == []
 
 
-def test_numbers_are_those_of_the_devices_that_this_process_sees(machine: Machine) -> None:
+def test_numbers_count_the_visible_devices(machine: Machine) -> None:
     machine(80, 80, visible="GPU-a, 5")
     assert names("auto") == [("cuda:0", "GPU-a"), ("cuda:1", "5")]
 
 
 @pytest.mark.parametrize(("free", "have"), [((), "no GPU"), ((80, 80), "2 GPUs, numbered from 0")])
-def test_a_gpu_that_does_not_exist_is_refused_with_what_there_is(machine: Machine, free: Any, have: str) -> None:
+def test_a_missing_gpu_is_refused(machine: Machine, free: Any, have: str) -> None:
     machine(*free)
     with pytest.raises(ValueError, match=f"there is no GPU 2, this machine has {have}: set devices to auto"):
         gpus("0 2" if free else "2")
 
 
-def test_a_full_gpu_is_left_out_by_auto_and_refused_by_number(machine: Machine) -> None:
+def test_auto_skips_a_full_gpu_numbers_refuse(machine: Machine) -> None:
     machine(80, 1.5)
     assert names("auto") == [("cuda:0", "0")]
     with pytest.raises(ValueError, match=r"GPU 1 \(1.5 GiB free\) is full"):
@@ -80,7 +79,7 @@ def test_a_full_gpu_is_left_out_by_auto_and_refused_by_number(machine: Machine) 
         gpus("auto")
 
 
-def test_devices_are_asked_about_only_where_something_is_computed_on_them(machine: Machine) -> None:
+def test_a_run_without_devices_is_not_checked(machine: Machine) -> None:
     machine(0.5, 0.5)
     table = Pipeline([node(list, None, "table", name="table")])
     ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=table, catalog=DataCatalog())
@@ -90,7 +89,7 @@ def test_devices_are_asked_about_only_where_something_is_computed_on_them(machin
         ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=student, catalog=catalog)
 
 
-def test_a_target_on_more_gpus_than_there_are_is_refused_before_the_run(machine: Machine) -> None:
+def test_a_target_on_too_many_gpus_is_refused(machine: Machine) -> None:
     machine(80, 80)
     inputs = ["params:devices", "params:target"]
     target = Pipeline([node(print, inputs, "target", name="distil_target", tags=["gpu", "training"])])
@@ -99,21 +98,21 @@ def test_a_target_on_more_gpus_than_there_are_is_refused_before_the_run(machine:
         ParameterHooks().before_pipeline_run(run_params={"pipeline_names": None}, pipeline=target, catalog=catalog)
 
 
-def test_a_gpu_that_cannot_even_be_asked_counts_as_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_does_not_answer_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     devices.free_memory.cache_clear()
     asked = (
         "import torch\n"
-        "def told(index):\n"
+        "def free_of(index):\n"
         "    if index == 1: raise RuntimeError('CUDA error: out of memory')\n"
         "    return 80 << 30, 0\n"
-        "torch.cuda.mem_get_info = told\n"
+        "torch.cuda.mem_get_info = free_of\n"
     )
     monkeypatch.setattr(devices, "_PROBE", asked + devices._PROBE)
     assert devices.free_memory((0, 1)) == {0: 80 << 30, 1: 0}
     devices.free_memory.cache_clear()
 
 
-def test_a_plain_run_uses_gpus_where_there_are_some(machine: Machine) -> None:
+def test_a_plain_run_uses_gpus(machine: Machine) -> None:
     machine(80)
     assert isinstance(default_runner(), DeviceRunner)
     machine()
@@ -134,32 +133,32 @@ def test_what_is_no_set_of_devices_is_refused(given: Any) -> None:
         check_parameters({**_base_parameters(), "devices": given})
 
 
-def test_the_first_number_is_the_device_of_a_single_process(machine: Machine) -> None:
+def test_a_single_process_takes_the_first_number(machine: Machine) -> None:
     machine(80, 80)
     assert resolve_device("1 0") == torch.device("cuda:1")
     assert numbers_in("auto") == ()
 
 
-def test_slots_go_to_the_least_used_device() -> None:
-    first, second = Place("cuda:0", "0"), Place("cuda:1", "1")
-    slots = Slots((first, second), per_device=2)
-    assert [slots.take(1) for _ in range(3)] == [(first,), (second,), (first,)]
-    slots.give_back((second,))
-    assert slots.take(1) == (second,)
-    assert slots.has_room(1)
-    slots.take(1)
-    assert not slots.has_room(1)
+def test_the_least_used_device_goes_first() -> None:
+    first, second = Device("cuda:0", "0"), Device("cuda:1", "1")
+    allocator = Allocator((first, second), per_device=2)
+    assert [allocator.take(1) for _ in range(3)] == [(first,), (second,), (first,)]
+    allocator.give_back((second,))
+    assert allocator.take(1) == (second,)
+    assert allocator.has_capacity(1)
+    allocator.take(1)
+    assert not allocator.has_capacity(1)
     with pytest.raises(ValueError, match="1 devices asked for, none free of 2"):
-        slots.take(1)
+        allocator.take(1)
 
 
-def test_a_node_on_several_devices_has_them_to_itself() -> None:
-    slots = Slots(processors(3), per_device=2)
-    slots.take(1)
-    assert not slots.has_room(3)
-    pair = slots.take(2)
-    assert {place.name for place in pair} == {"cpu:1", "cpu:2"}
-    assert slots.take(1) == (Place("cpu:0"),)
-    assert not slots.has_room(1)
-    slots.give_back(pair)
-    assert slots.has_room(2)
+def test_a_node_on_several_devices_shares_none() -> None:
+    allocator = Allocator(processors(3), per_device=2)
+    allocator.take(1)
+    assert not allocator.has_capacity(3)
+    pair = allocator.take(2)
+    assert {device.name for device in pair} == {"cpu:1", "cpu:2"}
+    assert allocator.take(1) == (Device("cpu:0"),)
+    assert not allocator.has_capacity(1)
+    allocator.give_back(pair)
+    assert allocator.has_capacity(2)

@@ -1,0 +1,97 @@
+"""The end of a run on the console: the accuracy of every model, and where the results are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich
+from rich.console import Console
+from rich.table import Table
+
+from knowledge_transfer.datasets.storage.store import file_of, without_password
+from knowledge_transfer.experiment.current import prefix_of, summary_rows
+from knowledge_transfer.learning.data.domains import ALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kedro.io import DataCatalog
+    from kedro.pipeline import Pipeline
+
+_STAGES = ("before", "after", "ensemble", "target", "reference")
+_RULE = "ensemble_mean_probabilities"  # of fourteen rules; the report has them all
+_WIDE = 160  # columns: a log file has no width of its own
+
+
+def print_results(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Print the summary that `pipeline` made, if it made one, and where its results are."""
+    console = rich.get_console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    if rows := summary_rows(pipeline, catalog):
+        console.print(summary_table(_selected(rows)))
+    for line in _locations(project, pipeline, catalog):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _selected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows for the console: of the ensembles one rule, of a mix the single domains of the target alone."""
+    if ALL not in {row.get("domain") for row in rows}:
+        return [row for row in rows if row["stage"] != "ensemble" or row["model"] == _RULE]
+    everywhere = {row["model"] for row in rows if row["domain"] == ALL}
+    return [row for row in rows if row["domain"] == ALL or row["model"] not in everywhere or row["stage"] == "target"]
+
+
+def summary_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Return a table of the rows, grouped by stage in the order of the experiment."""
+    table = Table()
+    rows = list(rows)
+    is_mix = bool(rows) and "domain" in rows[0]
+    for heading in ("model", "stage", *(["domain"] if is_mix else [])):
+        table.add_column(heading, no_wrap=True)
+    joint = ["joint accuracy %"] if is_mix else []
+    for heading in ("round", "accuracy %", *joint, "NLL", "ECE %", "parameters", "images/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    order = {stage: number for number, stage in enumerate(_STAGES)}
+    shown = None
+    for row in sorted(rows, key=lambda row: order.get(row["stage"], len(order))):
+        if shown not in (None, row["stage"]):
+            table.add_section()
+        shown = row["stage"]
+        table.add_row(
+            row["model"],
+            row["stage"],
+            *([row["domain"]] if is_mix else []),
+            _number(row["round"], "d"),
+            _number(row["accuracy"], ".1f", 100),
+            *([_number(row["joint_accuracy"], ".1f", 100)] if is_mix else []),
+            _number(row["nll"], ".3f"),
+            _number(row["ece"], ".1f", 100),
+            _number(row["parameters"], ",d"),
+            _number(row["images_per_second"], ",.0f"),
+        )
+    return table
+
+
+def _number(value: float | None, how: str, factor: int = 1) -> str:
+    return "–" if value is None else format(value * factor, how)
+
+
+def _locations(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Iterable[str]:
+    """Yield where the report, the checkpoints and the tracked runs are."""
+    outputs, name = pipeline.all_outputs(), f"{prefix_of(pipeline)}report_page"
+    if name in outputs and (report := file_of(catalog, name)):
+        yield f"report       {_within(project, report.address)}"
+    files = [file_of(catalog, name) for name in outputs if name.endswith("_checkpoint")]
+    for folder in sorted({file.address.rpartition("/")[0] for file in files if file}):
+        yield f"checkpoints  {_within(project, folder)}"
+    local = f"sqlite:///{project / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or local
+    yield f"MLflow       {'mlflow.db (make mlflow)' if uri == local else without_password(uri)}"
+
+
+def _within(project: Path, address: str) -> str:
+    path = Path(address)
+    return str(path.relative_to(project)) if path.is_relative_to(project) else address
