@@ -1,8 +1,9 @@
-"""Settings that every study has: its data, its networks, its seeds."""
+"""Settings that every study has: its data sets, its networks and its seeds."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,9 +14,11 @@ from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, SEPARATE
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.training.recipe import Recipe
 
+_Block = TypeVar("_Block")
+
 
 class StudyData(Config):
-    """How a study's published images are cut; limits are numbers of images, none for all."""
+    """How the published images of a study are split; limits are numbers of images (none: all)."""
 
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     limit: int | None = Field(default=None, ge=1)
@@ -30,16 +33,16 @@ class Model(Config):
 
 
 class StudySet(Config):
-    """One data set of a study, by the name of its source or of an entry of `domains`; subclasses add what it trains."""
+    """One data set of a study, under the name of its source or of an entry of `domains`. Subclasses add its models."""
 
     data: StudyData = StudyData()
 
 
-class Study(Config):
-    """What the settings of every study have; seed and devices are the main experiment's unless it has its own.
+class StudySettings(Config):
+    """Settings that every study has. Seed and devices are those of the main experiment unless the study sets its own.
 
-    `seeds` is how many times every arm is trained, with other initial weights and another order of the images each
-    time; how they spread is what standard errors are made of.
+    Every arm is trained `seeds` times, each time with other initial weights and another order of the images. Standard
+    errors measure how the results spread over these repeats.
     """
 
     seed: int = Field(ge=0)
@@ -48,36 +51,47 @@ class Study(Config):
     per_device: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
-    def _no_knob_is_idle(self) -> Study:
+    def _no_option_is_idle(self) -> StudySettings:
         distillation = getattr(self, "distillation", None)
-        for knob in ("start", "student_set", "gamma") if distillation is not None else ():
-            if getattr(distillation, knob) != DistillationConfig.model_fields[knob].default:
+        for option in ("start", "student_set", "gamma") if distillation is not None else ():
+            if getattr(distillation, option) != DistillationConfig.model_fields[option].default:
                 raise ValueError(
-                    f"distillation.{knob} is for the stages of the main experiment, no study has it: leave it out"
+                    f"distillation.{option} is for the stages of the main experiment, no study has it: leave it out"
                 )
         return self
 
     @field_validator("sets", mode="before", check_fields=False)
     @classmethod
-    def _without_those_taken_out(cls, given: Any) -> Any:
+    def _without_empty_sets(cls, given: Any) -> Any:
         return present(given)
 
     @field_validator("sets", check_fields=False)
     @classmethod
-    def _names_are_names(cls, sets: dict[str, StudySet]) -> dict[str, StudySet]:
-        for name in sets:
-            if not name.isidentifier() or "_seed" in name:
-                raise ValueError(f"'{name}' names datasets: use letters, digits and underscores, not '_seed'")
-        return sets
+    def _sets_name_datasets(cls, sets: dict[str, StudySet]) -> dict[str, StudySet]:
+        return named_datasets(sets)
 
 
 def present(given: Any) -> Any:
-    """Return a mapping without its empty entries: a key without a block takes what conf/base has there out."""
+    """Return a mapping without its empty entries: a key without a block removes the block of conf/base."""
     return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
 
 
+def named_datasets(blocks: dict[str, _Block]) -> dict[str, _Block]:
+    """Return the blocks. Raises ValueError for a name that cannot be part of a dataset's name."""
+    for name in blocks:
+        if not name.isidentifier() or "_seed" in name:
+            raise ValueError(f"'{name}' names datasets: use letters, digits and underscores, not '_seed'")
+    return blocks
+
+
+def require_distinct(values: Sequence[object], message: str) -> None:
+    """Raise ValueError with `message` and the values when one of them occurs twice."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"{message} in {list(values)}: leave one out")
+
+
 def require_one_teacher(distillation: DistillationConfig) -> None:
-    """Raise ValueError for a teaching that takes several teachers, or what validation says of them."""
+    """Raise ValueError for options that need several teachers, or their validation scores."""
     if distillation.top_k is not None or distillation.fusion in (*FITTED_RULES, SEPARATE):
         raise ValueError(
             f"distillation: there is one teacher, so no top_k and no fusion '{distillation.fusion}': leave both out"

@@ -1,40 +1,57 @@
-"""Nodes that every study has: cut, train, label, teach, ask, sum up."""
+"""Nodes that studies share: split the images, train a model, label, predict."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import pandas as pd
 
 from knowledge_transfer.experiment.config import seed_for
 from knowledge_transfer.experiment.study_config import Model, StudyData
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_one_lineage
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domain_mix import counts_of, thin
+from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.weights import Pretrained
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.training.recipe import Recipe
 
-_TEST_SEED = 0  # which images test must not change with the study's seed
-VIEWS = "views"  # of a study are the same for all who learn in it
-NUMBERS = ("accuracy", "nll", "ece", "parameters", "images_per_second")
+_TEST_SEED = 0  # the study's seed must not change which images the test set has
+VIEWS = "views"  # of the training images; all models of a study see the same
 
 
-def cut(
+@dataclass(frozen=True)
+class Fit:
+    """How one model of a study is trained.
+
+    `repeat` draws its initial weights and the order of the images. With `distillation` it learns from soft labels, too;
+    a fusion that is fitted on validation uses the scores of `team`. `heads` is the number of heads of its architecture
+    (none: as configured). With a `fraction` below 1 it learns from its own random part of the training images.
+    """
+
+    model: str
+    repeat: int = 0
+    distillation: DistillationConfig | None = None
+    team: str = ""
+    heads: int | None = None
+    fraction: float = 1.0
+
+
+def split_images(
     training: ImageSet, test: ImageSet, data: StudyData, seed: int
 ) -> tuple[ImageSet, ImageSet, ImageSet, dict[str, Any], dict[str, Any]]:
-    """Return training, validation and test set, a count of each, and how networks are to normalise.
+    """Return training, validation and test set, a report with the size of each, and the normalisation.
 
-    Training images that also occur in the test set are dropped and counted.
+    Training images that also occur in the test set are dropped and counted. Raises ValueError when the two sets have
+    different classes.
     """
     if training.class_names != test.class_names:
         raise ValueError(f"training classes {training.class_names} are not the test classes {test.class_names}")
@@ -57,111 +74,92 @@ def _limited(images: ImageSet, limit: int | None, seed: int) -> ImageSet:
 
 
 def train(
-    name: str,
-    repeat: int,
+    fit: Fit,
     images: ImageSet,
     validation: ImageSet,
     normalisation: dict[str, Any],
     model: Model,
     seed: int,
     device: str,
+    *,
     start: Pretrained | None = None,
+    soft_labels: SoftLabels | None = None,
+    validation_scores: dict[str, Any] | None = None,
+    **teachers: Checkpoint,
 ) -> Checkpoint:
-    """Return the model trained on labels.
+    """Return the model of `fit`, trained from fresh weights or from `start`, whose normalisation it then keeps.
 
-    From fresh weights, or from pretrained ones (`start`), whose normalisation it then keeps.
+    `soft_labels` of its `teachers` are for a fit with distillation; `validation_scores` are by team and teacher. Raises
+    ValueError for soft labels of other teachers, images or views.
     """
-    own = Normalisation(**normalisation) if start is None else Normalisation(mean=start.mean, deviation=start.deviation)
+    if start is not None:
+        normalisation = {"mean": start.mean, "deviation": start.deviation}
+    heads = {} if fit.heads is None else {"heads": fit.heads}
+    taught = None
+    if soft_labels is not None and fit.distillation is not None:
+        own = required(soft_labels, images, teachers, model.recipe, seed)
+        scores = (validation_scores or {}).get(fit.team)
+        known = None if scores is None else {key: ValidationScore(**each) for key, each in scores.items()}
+        taught = Distillation(own, fit.distillation, known)
     return learn(
-        name,
-        model.architecture,
-        FitData(images, validation, own),
+        fit.model,
+        model.architecture.model_copy(update=heads),
+        FitData(part_of(images, fit.fraction, fit.model, seed), validation, Normalisation(**normalisation)),
         model.recipe,
-        LearnOptions(
-            seed=seed_for(seed, f"repeat {repeat}"), device=resolve_device(device), view_seed=seed_for(seed, VIEWS)
-        ),
+        LearnOptions(seed_for(seed, f"repeat {fit.repeat}"), resolve_device(device), seed_for(seed, VIEWS)),
         start=start,
+        distillation=taught,
     )
 
 
-def label_images(images: ImageSet, recipe: Recipe, seed: int, device: str, *teachers: Checkpoint) -> SoftLabels:
-    """Return what each teacher says about every view that a learner with that recipe will see of the images."""
+def required(
+    soft_labels: SoftLabels, images: ImageSet, teachers: Mapping[str, Checkpoint], recipe: Recipe, seed: int
+) -> SoftLabels:
+    """Return the soft labels of these teachers. Raises ValueError unless they label these images in these views."""
+    hashes = teachers_hashes(teachers.values())
+    own = soft_labels.only(list(hashes))
+    view_seed = seed_for(seed, VIEWS)
+    own.require(images, hashes, views=recipe.view_count, view_seed=view_seed, augmentation=recipe.augmentation)
+    return own
+
+
+def part_of(images: ImageSet, fraction: float, model: str, seed: int) -> ImageSet:
+    """Return the part of the images that `model` learns from, every class in proportion; all of them at fraction 1."""
+    if fraction == 1:
+        return images
+    return thin(images, {ALL: round(fraction * len(images))}, seed=seed_for(seed, f"part of {model}"))
+
+
+def label_images(images: ImageSet, learner: Model, seed: int, device: str, *teachers: Checkpoint) -> SoftLabels:
+    """Return each teacher's logits for every view of the images that a learner with this recipe sees."""
     return label(
         list(teachers),
         images,
-        views=recipe.view_count,
+        views=learner.recipe.view_count,
         view_seed=seed_for(seed, VIEWS),
-        augmentation=recipe.augmentation,
+        augmentation=learner.recipe.augmentation,
         device=resolve_device(device),
-        window=recipe.window,
+        window=learner.recipe.window,
     )
 
 
-def teach(
-    name: str,
-    repeat: int,
-    distillation: DistillationConfig,
+def predict_images(
+    fractions: Mapping[str, float],
     images: ImageSet,
-    validation: ImageSet,
-    normalisation: dict[str, Any],
-    soft_labels: SoftLabels,
-    model: Model,
+    training_images: ImageSet,
     seed: int,
     device: str,
-    **teachers: Checkpoint,
-) -> Checkpoint:
-    """Return the learner taught by soft labels of its images.
+    *models: Checkpoint | list[Checkpoint],
+) -> SoftLabels:
+    """Return the logits of each model for the images without augmentation; a list is a group of models.
 
-    Raises ValueError for soft labels of other teachers, images or views than these.
+    `fractions` are those of models that learned from a part of the training images. Raises ValueError for a model that
+    learned from other images than the present ones, or from another teacher than the one given.
     """
-    soft_labels.require(
-        images,
-        teachers_hashes(teachers.values()),
-        views=model.recipe.view_count,
-        view_seed=seed_for(seed, VIEWS),
-        augmentation=model.recipe.augmentation,
-    )
-    return learn(
-        name,
-        model.architecture,
-        FitData(images, validation, Normalisation(**normalisation)),
-        model.recipe,
-        LearnOptions(seed=seed_for(seed, f"repeat {repeat}"), device=resolve_device(device)),
-        distillation=Distillation(soft_labels, distillation),
-    )
-
-
-def ask(images: ImageSet, training_images: ImageSet, device: str, *models: Checkpoint) -> SoftLabels:
-    """Return what each model says about the images as they are.
-
-    Raises ValueError for a model that learned from other images than the present training set, or from another teacher
-    than the one that is here.
-    """
-    require_one_lineage([model.facts for model in models])
-    for model in models:
-        if model.facts.images_sha256 != training_images.sha256:
-            raise ValueError(f"{model.facts.key} learned from other images than the present set: train it again")
-    return label(list(models), images, views=1, view_seed=0, augmentation=Augmentation(), device=resolve_device(device))
-
-
-def summarise(rows: pd.DataFrame, run_info: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return what MLflow, the console and other programs are told of a study, in strict JSON.
-
-    `rows` have a model, its stage (a word for its part in the study, the data set's name first where there are
-    several), and of `NUMBERS` those that were measured; what was not is null.
-    """
-    return {
-        "pipeline": run_info["pipeline"],
-        "environment": run_info["environment"],
-        "seed": seed,
-        "seconds": round(time.time() - run_info["started"], 1),
-        "rows": [
-            {
-                "model": row["model"],
-                "stage": row["stage"],
-                "round": 0,
-                **{name: None if pd.isna(value := row.get(name)) else value for name in NUMBERS},
-            }
-            for row in rows.to_dict("records")
-        ],
-    }
+    every = [each for model in models for each in (model if isinstance(model, list) else [model])]
+    require_one_lineage([model.facts for model in every])
+    for facts in (model.facts for model in every):
+        own = part_of(training_images, fractions.get(facts.name, 1), facts.name, seed)
+        if facts.images_sha256 != own.sha256:
+            raise ValueError(f"{facts.key} learned from other images than the present set: train it again")
+    return label(every, images, views=1, view_seed=0, augmentation=Augmentation(), device=resolve_device(device))

@@ -1,144 +1,199 @@
-"""The nodes that studies are made of: cut, train, label, teach, ask; names are those of `study_nodes`."""
+"""Builds the nodes of studies: those of one data set, and those that close the study over all of them."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial, update_wrapper
-from typing import Any
+from typing import Any, TypeVar
 
-from kedro.pipeline import node
+from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.experiment.current import training_tags
-from knowledge_transfer.experiment.study_nodes import ask, cut, label_images, summarise, teach, train
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.experiment import study_nodes, study_tables
+from knowledge_transfer.experiment.current import build_part, training_tags
+from knowledge_transfer.experiment.study_config import StudySettings
+from knowledge_transfer.experiment.study_nodes import Fit
+from knowledge_transfer.experiment.study_tables import Page, Roles
+
+_Settings = TypeVar("_Settings", bound=StudySettings)
+_Inputs = Mapping[str, str] | Sequence[str] | str
 
 
-def cutting(name: str) -> Node:
-    """Return the node that cuts the data set `name` of a study: `<name>_training_images` and so on."""
-    return node(
-        cut,
-        {
-            "training": f"published_{name}_training_images",
-            "test": f"published_{name}_test_images",
-            "data": f"params:sets.{name}.data",
+@dataclass(frozen=True)
+class SetNodes:
+    """Builds the nodes of the data set `name`, in a namespace of that name.
+
+    Datasets and nodes are called `<name>_…`; models keep the names that they are given. `settings` is where the study
+    has a `Model`, below the block of the data set: `teacher`.
+    """
+
+    name: str
+
+    def node(
+        self, function: Callable[..., Any], inputs: _Inputs, outputs: str | list[str], *, name: str, tags: Any = None
+    ) -> Node:
+        """Return a node in the namespace of this data set."""
+        given: Any = inputs
+        return node(function, given, outputs, name=name, namespace=self.name, tags=tags)
+
+    def split(self) -> Node:
+        """Return the node that splits the published images into `<name>_training_images` and so on."""
+        inputs = {
+            "training": f"published_{self.name}_training_images",
+            "test": f"published_{self.name}_test_images",
+            "data": f"params:sets.{self.name}.data",
             "seed": "params:seed",
-        },
-        [
-            f"{name}_training_images",
-            f"{name}_validation_images",
-            f"{name}_test_images",
-            f"{name}_data_report",
-            f"{name}_normalisation",
-        ],
-        name=f"cut_{name}",
-        namespace=name,
-    )
+        }
+        made = ("training_images", "validation_images", "test_images", "data_report", "normalisation")
+        return self.node(study_nodes.split_images, inputs, [self._own(each) for each in made], name=f"cut_{self.name}")
+
+    def train(self, fit: Fit, settings: str, *, labels: str = "", teachers: Iterable[str] = (), **further: str) -> Node:
+        """Return the node that makes `<model>_checkpoint`, from `<labels>_soft_labels` of the `teachers` if it has any.
+
+        Models of one repeat and architecture start with the same weights and see the same images in the same order:
+        their differences are paired. `further` are datasets by argument of `study_nodes.train`.
+        """
+        inputs = {**self.training_inputs(labels, teachers), "model": f"params:sets.{self.name}.{settings}", **further}
+        return self.node(
+            named(study_nodes.train, fit),
+            inputs,
+            f"{fit.model}_checkpoint",
+            name=f"{'teach' if labels else 'train'}_{fit.model}",
+            tags=training_tags(fit.model),
+        )
+
+    def training_inputs(self, labels: str = "", teachers: Iterable[str] = ()) -> dict[str, str]:
+        """Return the datasets that every training node reads, by argument."""
+        images = {"images": "training_images", "validation": "validation_images", "normalisation": "normalisation"}
+        return {
+            **{argument: self._own(what) for argument, what in images.items()},
+            "seed": "params:seed",
+            "device": "params:devices",
+            **({"soft_labels": f"{labels}_soft_labels"} if labels else {}),
+            **_checkpoints(teachers),
+        }
+
+    def label(self, labels: str, teachers: Iterable[str], settings: str) -> Node:
+        """Return the node in which the teachers make `<labels>_soft_labels`, in the views of that learner's recipe."""
+        # It takes the model, not the recipe alone: Kedro cannot check both where a node that waits for nothing, such as
+        # the training of a teacher, takes the model.
+        inputs = [self._own("training_images"), f"params:sets.{self.name}.{settings}", "params:seed", "params:devices"]
+        return self.node(
+            study_nodes.label_images,
+            [*inputs, *_checkpoints(teachers).values()],
+            f"{labels}_soft_labels",
+            name=f"label_by_{labels}",
+            tags=["gpu"],
+        )
+
+    def predict(
+        self, part: str, models: Iterable[str], *, of: str = "", fractions: Mapping[str, float] | None = None
+    ) -> Node:
+        """Return the node that makes `<name>_<of>_<part>_predictions_soft_labels` with the datasets `models`."""
+        inputs = [self._own(f"{part}_images"), self._own("training_images"), "params:seed", "params:devices"]
+        return self.node(
+            named(study_nodes.predict_images, fractions or {}),
+            [*inputs, *models],
+            predictions(self.name, part, of),
+            name="_".join(filter(None, ("predict", self.name, part, of))),
+            tags=["gpu"],
+        )
+
+    def parts(self, parts: Iterable[str]) -> dict[str, str]:
+        """Return predictions and images of the parts of this data set, by argument."""
+        return {f"{part}_predictions": predictions(self.name, part) for part in parts} | {
+            f"{part}_images": self._own(f"{part}_images") for part in parts
+        }
+
+    def score(self, roles: Roles, parts: Sequence[str]) -> Node:
+        """Return the node that makes `<name>_scores_table` of the predictions of the models on these parts."""
+        inputs = self.parts(parts) | _checkpoints(roles)
+        return self.table("scores", named(study_tables.score_models, roles, parts), inputs, name="score")
+
+    def curves(self, roles: Roles) -> Node:
+        """Return the node that makes `<name>_curves_table` of the learning curves of the models."""
+        return self.table(
+            "curves", named(study_tables.collect_curves, roles), _checkpoints(roles), name="collect_curves"
+        )
+
+    def table(self, kind: str, make: Callable[..., Any], inputs: _Inputs, *, name: str = "", tags: Any = None) -> Node:
+        """Return the node that makes `<name>_<kind>_table`; it is called `<name or the function's>_<data set>`."""
+        name = f"{name or make.__name__}_{self.name}"
+        return self.node(make, inputs, self._own(f"{kind}_table"), name=name, tags=tags)
+
+    def figure(self, kind: str, draw: Callable[..., Any], tables: Iterable[str]) -> Node:
+        """Return the node that makes `<name>_<kind>_figure` of tables of this data set."""
+        inputs = [self._own(f"{table}_table") for table in tables]
+        return self.node(draw, inputs, self._own(f"{kind}_figure"), name=f"draw_{kind}_{self.name}")
+
+    def _own(self, what: str) -> str:
+        return f"{self.name}_{what}"
 
 
-def training(model: str, *, source: str, settings: str, repeat: int = 0, start: str | None = None) -> Node:
-    """Return the node that trains `model` on the labels of the data set `source`, with the seed of that `repeat`.
+def predictions(name: str, part: str, of: str = "") -> str:
+    """Return the dataset of the predictions on a part of a data set, by the models `of` a seed (none: by all)."""
+    return "_".join(filter(None, (name, of, part, "predictions_soft_labels")))
 
-    `settings` is where the study has its `Model`: `sets.digits.teacher`; `start` the dataset of pretrained weights that
-    it starts from (none: fresh ones). Outputs `<model>_checkpoint`, `_history` and
-    `_facts`.
+
+def _checkpoints(models: Iterable[str]) -> dict[str, str]:
+    return {model: f"{model}_checkpoint" for model in models}
+
+
+@dataclass(frozen=True)
+class ClosingNodes:
+    """Builds the nodes over all data sets of a study."""
+
+    study: str
+    sets: Sequence[str]
+
+    def compare(self, table: str, make: Callable[..., Any], kind: str = "scores", tables: Iterable[str] = ()) -> Node:
+        """Return the node that makes `<table>_table`: of other such `tables`, and one of that kind of each data set.
+
+        Arguments of `make` are the names of the tables and of the data sets.
+        """
+        inputs = {each: f"{each}_table" for each in tables} | {name: f"{name}_{kind}_table" for name in self.sets}
+        return node(make, inputs, f"{table}_table", name=make.__name__)
+
+    def report(
+        self, compose: Callable[..., Page], tables: Iterable[str], kinds: Mapping[str, Sequence[str]] | Sequence[str]
+    ) -> Node:
+        """Return the node that makes the page of `tables`, and of those of the `kinds` that each data set has."""
+        of_sets = kinds if isinstance(kinds, Mapping) else dict.fromkeys(self.sets, kinds)
+        inputs = {
+            "run_info": "run_info",
+            "parameters": f"params:{self.study}",
+            **{table: f"{table}_table" for table in tables},
+            **tables_of(of_sets),
+            **{f"{name}_data": f"{name}_data_report" for name in self.sets},
+        }
+        return node(named(study_tables.write_report, compose, of_sets), inputs, "report_page", name="write_report")
+
+
+def tables_of(kinds: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the tables of these kinds of each data set, by `<data set>_<kind>`."""
+    return {f"{name}_{kind}": f"{name}_{kind}_table" for name, own in kinds.items() for kind in own}
+
+
+def build_study(
+    name: str,
+    settings: _Settings | None,
+    nodes_of: Callable[[SetNodes, _Settings], Iterator[Node]],
+    closing: Callable[[ClosingNodes, _Settings], Iterator[Node]],
+) -> Pipeline:
+    """Return the study from `settings` (none: the present run's).
+
+    It has the `nodes_of` each data set; the `closing` nodes, among which are `rows_table` and `report_page`; and the
+    `summary` of these rows.
     """
-    return node(
-        named(train, model, repeat),
-        {
-            **learning(source),
-            "model": f"params:{settings}",
-            **({} if start is None else {"start": start}),
-        },
-        f"{model}_checkpoint",
-        name=f"train_{model}",
-        namespace=source,
-        tags=training_tags(model),
-    )
 
+    def create(checked: Any) -> Pipeline:
+        own = [each for data in checked.sets for each in nodes_of(SetNodes(data), checked)]
+        summary = node(study_tables.summarise, ["rows_table", "run_info", "params:seed"], "summary", name="summarise")
+        return Pipeline([*own, *closing(ClosingNodes(name, list(checked.sets)), checked), summary])
 
-def labelling(labels: str, teachers: Sequence[str], *, source: str, recipe: str) -> Node:
-    """Return the node in which `teachers` label the training images of `source` in the views of a learner's `recipe`.
-
-    It makes `<labels>_soft_labels`; `recipe` is where the study has it: `sets.digits.learner.recipe`.
-    """
-    return node(
-        label_images,
-        [
-            f"{source}_training_images",
-            f"params:{recipe}",
-            "params:seed",
-            "params:devices",
-            *(f"{teacher}_checkpoint" for teacher in teachers),
-        ],
-        f"{labels}_soft_labels",
-        name=f"label_by_{labels}",
-        namespace=source,
-        tags=["gpu"],
-    )
-
-
-def distilling(
-    learner: str,
-    how: DistillationConfig,
-    labels: str,
-    teachers: Sequence[str],
-    *,
-    source: str,
-    settings: str,
-    repeat: int = 0,
-) -> Node:
-    """Return the node that trains `learner` from `<labels>_soft_labels`, which the `teachers` gave, as `how` says.
-
-    `settings` is where the study has the learner's `Model`. Learners of one `repeat` start from the same weights, if
-    they are of one architecture, and see the same images in the same order: their differences are paired.
-    """
-    return node(
-        named(teach, learner, repeat, how),
-        {
-            **learning(source),
-            "soft_labels": f"{labels}_soft_labels",
-            "model": f"params:{settings}",
-            **{teacher: f"{teacher}_checkpoint" for teacher in teachers},
-        },
-        f"{learner}_checkpoint",
-        name=f"teach_{learner}",
-        namespace=source,
-        tags=training_tags(learner),
-    )
-
-
-def asking(models: Sequence[str], part: str, *, source: str) -> Node:
-    """Return the node that asks the models about a part of `source`: `<source>_<part>_answers_soft_labels`."""
-    return node(
-        ask,
-        [
-            f"{source}_{part}_images",
-            f"{source}_training_images",
-            "params:devices",
-            *(f"{model}_checkpoint" for model in models),
-        ],
-        f"{source}_{part}_answers_soft_labels",
-        name=f"ask_{source}_{part}",
-        namespace=source,
-        tags=["gpu"],
-    )
-
-
-def summing_up() -> Node:
-    """Return the node that makes the study's `summary` of its `rows_table`."""
-    return node(summarise, ["rows_table", "run_info", "params:seed"], "summary", name="summarise")
-
-
-def learning(source: str) -> dict[str, str]:
-    """Return what every fit on the data set `source` takes, by argument."""
-    images = {"images": "training_images", "validation": "validation_images", "normalisation": "normalisation"}
-    return {
-        **{argument: f"{source}_{what}" for argument, what in images.items()},
-        "seed": "params:seed",
-        "device": "params:devices",
-    }
+    return build_part(name, create, settings)
 
 
 def named(function: Callable[..., Any], *first: Any) -> Callable[..., Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 GAP = "\N{NO-BREAK SPACE}"
 
 
@@ -19,3 +21,8 @@ def points(difference: float) -> str:
 def p_value(p: float) -> str:
     """Return a p-value, `< 0.001` where that is all one wants to know."""
     return f"<{GAP}0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def plus_minus(error: float) -> str:
+    """Return the standard error of a share behind its value, in percent; nothing where it is not a number."""
+    return "" if math.isnan(error) else f" ± {percent(error)}"

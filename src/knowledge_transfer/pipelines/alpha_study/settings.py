@@ -1,15 +1,32 @@
-"""Settings of the alpha study."""
+"""Settings of the alpha study, and what each of its models is."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.experiment.study_config import Model, Study, StudySet, require_one_teacher
+from knowledge_transfer.experiment.study_config import (
+    Model,
+    StudySet,
+    StudySettings,
+    require_distinct,
+    require_one_teacher,
+)
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 
 Alpha = Annotated[float, Field(ge=0, le=1)]
+PARTS = ("training", "validation", "test")
+TEACHER = "teacher"
+
+
+class Role(NamedTuple):
+    """What a model is: teacher or learner, its arm (`alpha 0.5`), the weight of its soft loss, its seed."""
+
+    learner: str
+    arm: str
+    alpha: float | None
+    seed: int
 
 
 class Set(StudySet):
@@ -19,10 +36,10 @@ class Set(StudySet):
     learner: Model
 
 
-class Settings(Study):
-    """The study: on every data set, learners of one network with each of the `alphas`, `seeds` times.
+class Settings(StudySettings):
+    """On every data set, learners of one network with each of the `alphas`, `seeds` times.
 
-    Of `distillation` everything counts but its alpha.
+    The alpha of `distillation` has no effect.
     """
 
     sets: dict[str, Set] = Field(min_length=1)
@@ -31,9 +48,8 @@ class Settings(Study):
 
     @field_validator("alphas")
     @classmethod
-    def _each_once(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(alphas)) < len(alphas):
-            raise ValueError(f"an alpha stands twice in {list(alphas)}: leave one out")
+    def _are_distinct(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        require_distinct(alphas, "an alpha stands twice")
         return alphas
 
     @model_validator(mode="after")
@@ -44,10 +60,15 @@ class Settings(Study):
 
     @property
     def arms(self) -> dict[str, DistillationConfig]:
-        """How the learners of each arm are taught, by the name of the arm: `alpha0_5`."""
-        return {
-            f"alpha{alpha:g}".replace(".", "_"): DistillationConfig(
-                **{**self.distillation.model_dump(), "alpha": alpha}
-            )
-            for alpha in self.alphas
+        """How the learners of each arm are taught, by the name of the arm: `alpha 0.5`."""
+        given = self.distillation.model_dump()
+        return {f"alpha {alpha:g}": DistillationConfig(**{**given, "alpha": alpha}) for alpha in self.alphas}
+
+    def roles(self, data: str) -> dict[str, Role]:
+        """Return what each model of a data set is, by its name; the teacher first."""
+        learners = {
+            f"{data}_{arm.replace(' ', '').replace('.', '_')}_seed{seed}": Role("learner", arm, how.alpha, seed)
+            for arm, how in self.arms.items()
+            for seed in range(self.seeds)
         }
+        return {f"{data}_{TEACHER}": Role(TEACHER, TEACHER, None, 0), **learners}

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.pipelines.dark_knowledge import published
-from knowledge_transfer.pipelines.dark_knowledge.settings import LEARNERS, SUSPECT, TEACHER
-from knowledge_transfer.pipelines.dark_knowledge.words import ARMS, NAMES, in_words
+from knowledge_transfer.pipelines.dark_knowledge.settings import FAILURE_MODE, LEARNERS, TAUGHT, TEACHER
+from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, name_of
 from knowledge_transfer.reporting.style import BLUE, INK, MUTED, ORANGE, PALETTE, sheet
 
 _COLOURS = {"taught": BLUE, "alone": ORANGE}
@@ -34,14 +34,14 @@ def draw_epochs(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_suspects(curves: pd.DataFrame, examination: pd.DataFrame) -> Figure:
-    """Return validation accuracy over the epochs of the smaller CNN, taught, and of each of its suspects."""
-    rows = curves[(curves["arm"] == SUSPECT) | ((curves["learner"] == LEARNERS[-1]) & (curves["arm"] == "taught"))]
+def draw_failure_modes(curves: pd.DataFrame, diagnosis: pd.DataFrame) -> Figure:
+    """Return validation accuracy over the epochs of the smaller CNN, taught, and of each of its failure modes."""
+    rows = curves[(curves["arm"] == FAILURE_MODE) | ((curves["learner"] == LEARNERS[-1]) & (curves["arm"] == TAUGHT))]
     with sheet(9.2, 3.6) as figure:
         axes = figure.subplots()
-        for number, learner in enumerate([LEARNERS[-1], *dict.fromkeys(rows[rows["arm"] == SUSPECT]["learner"])]):
-            _line(axes, rows[rows["learner"] == learner], PALETTE[number % len(PALETTE)], in_words(learner))
-        axes.axhline(examination["chance"].iloc[0], color=INK, linestyle=":", linewidth=1, label="chance")
+        for number, learner in enumerate([LEARNERS[-1], *dict.fromkeys(rows[rows["arm"] == FAILURE_MODE]["learner"])]):
+            _line(axes, rows[rows["learner"] == learner], PALETTE[number % len(PALETTE)], name_of(learner))
+        axes.axhline(diagnosis["chance"].iloc[0], color=INK, linestyle=":", linewidth=1, label="chance")
         _dress(axes, "validation accuracy: lines are means over seeds, bands reach from the lowest to the highest")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

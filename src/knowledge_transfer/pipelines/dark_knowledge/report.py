@@ -2,73 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from knowledge_transfer.pipelines.dark_knowledge import published, words
-from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_suspects
-from knowledge_transfer.pipelines.dark_knowledge.settings import LEARNERS, SUSPECT, TEACHER
-from knowledge_transfer.pipelines.dark_knowledge.words import ARMS, NAMES, in_words
-from knowledge_transfer.reporting.formats import GAP, percent, points
-from knowledge_transfer.reporting.page import Drawn, Section, Table, write_page
+from knowledge_transfer.experiment.study_tables import Page, table_of
+from knowledge_transfer.pipelines.dark_knowledge import published
+from knowledge_transfer.pipelines.dark_knowledge import summary_text as text
+from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_failure_modes
+from knowledge_transfer.pipelines.dark_knowledge.settings import ALONE, FAILURE_MODE, LEARNERS, TAUGHT, TEACHER
+from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, name_of
+from knowledge_transfer.reporting.formats import GAP, percent, plus_minus, points
+from knowledge_transfer.reporting.page import Drawn, Section, Table
 
 
-def write_report(
+def compose_page(
     arms: pd.DataFrame,
     epochs: pd.DataFrame,
-    suspects: pd.DataFrame,
-    run_info: dict[str, Any],
-    parameters: dict[str, Any],
-    **of_sets: Any,
-) -> str:
-    """Return the study's page; `of_sets` are every data set's `<name>_curves`, `<name>_examination`, `<name>_data`."""
-    names = list(dict.fromkeys(arms["data"]))
+    failure_modes: pd.DataFrame,
+    sets: Mapping[str, Mapping[str, pd.DataFrame]],
+) -> Page:
+    """Return the study's page; of each of the `sets` it takes `curves` and `diagnosis`."""
     sections: list[Section] = []
-    for name in names:
-        sections += _sections_of(
-            name,
-            of_sets[f"{name}_curves"],
-            of_sets[f"{name}_examination"],
-            epochs[epochs["data"] == name],
-            suspects[suspects["data"] == name],
-        )
-    return write_page(
+    for name, tables in sets.items():
+        own = failure_modes[failure_modes["data"] == name]
+        sections += _sections_of(name, tables["curves"], tables["diagnosis"], epochs[epochs["data"] == name], own)
+    return Page(
         "What a small network learns from a large one's doubts",
-        [sentence for name in names for sentence in _lead(name, arms, suspects)],
+        [sentence for name in sets for sentence in _lead(name, arms, failure_modes)],
         [
-            Section("In the end", tables=[Table(_with_words(arms), words.ARM_COLUMNS, words.ARM_NOTE)]),
+            Section("In the end", tables=[table_of(_with_names(arms), text.ARM_COLUMNS, text.ARM_NOTE)]),
             *sections,
-            Section("The published study", text=words.SOURCE),
+            Section("The published study", text=text.SOURCE),
         ],
-        sources={name: of_sets[f"{name}_data"] for name in names},
-        run_info=run_info,
-        parameters=parameters,
     )
 
 
 def _sections_of(
-    name: str, curves: pd.DataFrame, examination: pd.DataFrame, epochs: pd.DataFrame, suspects: pd.DataFrame
+    name: str, curves: pd.DataFrame, diagnosis: pd.DataFrame, epochs: pd.DataFrame, failure_modes: pd.DataFrame
 ) -> Iterator[Section]:
-    """Yield what is told of one data set."""
+    """Yield the sections of one data set."""
     yield Section(
         f"{name}: epoch by epoch",
         [_teacher(curves)],
-        figures=[Drawn(f"epochs_{name}", draw_epochs(curves), words.EPOCH_CAPTION)],
-        tables=[Table(_side_by_side(epochs), words.EPOCH_COLUMNS, words.EPOCH_NOTE)],
+        figures=[Drawn(f"epochs_{name}", draw_epochs(curves), text.EPOCH_CAPTION)],
+        tables=[Table(_side_by_side(epochs), text.EPOCH_COLUMNS, text.EPOCH_NOTE)],
     )
-    if (suspects["arm"] == SUSPECT).any():
+    if (failure_modes["arm"] == FAILURE_MODE).any():
+        figure = draw_failure_modes(curves, diagnosis)
         yield Section(
             f"{name}: why a much smaller CNN may stay at chance",
-            words.WHY,
-            figures=[Drawn(f"suspects_{name}", draw_suspects(curves, examination), words.SUSPECT_CAPTION)],
-            tables=[Table(_with_words(suspects), words.SUSPECT_COLUMNS, words.SUSPECT_NOTE)],
+            text.WHY,
+            figures=[Drawn(f"failure_modes_{name}", figure, text.FAILURE_MODE_CAPTION)],
+            tables=[Table(_with_names(failure_modes), text.FAILURE_MODE_COLUMNS, text.FAILURE_MODE_NOTE)],
         )
 
 
 def _side_by_side(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row an epoch, the smaller CNN's columns (`small_…`) and the published ones beside the other's."""
+    """Return a row an epoch; columns of the smaller CNN begin with `small_`, published ones with `published_`."""
     cnn, small = (epochs[epochs["learner"] == learner].set_index("epoch") for learner in LEARNERS)
     both = cnn.join(small.add_prefix("small_"), how="outer")
     counted = range(1, len(published.TAUGHT) + 1)
@@ -76,9 +67,9 @@ def _side_by_side(epochs: pd.DataFrame) -> pd.DataFrame:
     return both.join(known, how="outer").rename_axis("epoch").reset_index()
 
 
-def _with_words(table: pd.DataFrame) -> pd.DataFrame:
+def _with_names(table: pd.DataFrame) -> pd.DataFrame:
     arms = [ARMS.get(arm, arm) for arm in table["arm"]]
-    return table.assign(learner=[in_words(each) for each in table["learner"]], arm=arms)
+    return table.assign(learner=[name_of(each) for each in table["learner"]], arm=arms)
 
 
 def _teacher(curves: pd.DataFrame) -> str:
@@ -91,35 +82,34 @@ def _teacher(curves: pd.DataFrame) -> str:
     )
 
 
-def _lead(name: str, arms: pd.DataFrame, suspects: pd.DataFrame) -> Iterator[str]:
+def _lead(name: str, arms: pd.DataFrame, failure_modes: pd.DataFrame) -> Iterator[str]:
     """Yield what the study found on one data set."""
     found = arms[arms["data"] == name].set_index(["learner", "arm"])
-    teacher, cnn = found.loc[(TEACHER, TEACHER), "test"], found.loc[(LEARNERS[0], "alone"), "test"]
+    teacher, cnn = found.loc[(TEACHER, TEACHER), "test"], found.loc[(LEARNERS[0], ALONE), "test"]
     yield f"{name}: the teacher is right on {percent(teacher)}{GAP}% of the test images" + (
         ", on fewer than the custom CNN is after learning from labels alone: it has little to give."
         if teacher < cnn
         else "."
     )
     for learner in LEARNERS:
-        taught, alone = found.loc[(learner, "taught")], found.loc[(learner, "alone")]
-        error = "" if pd.isna(taught["standard_error"]) else f" ± {percent(taught['standard_error'])}"
+        taught, alone = found.loc[(learner, TAUGHT)], found.loc[(learner, ALONE)]
         yield (
             f"The {NAMES[learner]} ({taught['parameters']:,.0f} parameters): {percent(taught['test'])}{GAP}% right "
             f"with the soft loss, {percent(alone['test'])}{GAP}% without; the gain is "
-            f"{points(taught['difference'])}{error} points: {taught['verdict']}."
+            f"{points(taught['difference'])}{plus_minus(taught['standard_error'])} points: {taught['verdict']}."
         )
-    own = suspects[suspects["data"] == name]
-    suspected = own[own["arm"] == SUSPECT]
-    at_chance = [in_words(row["learner"]) for _, row in suspected.iterrows() if row["finding"].startswith("at chance")]
-    small = own[own["learner"] == LEARNERS[-1]].iloc[0]
-    hope = "stays at chance here, too" if small["finding"].startswith("at chance") else "is no hopeless case"
-    if len(suspected):
-        yield (
-            f"The smaller CNN {hope}: it is right on {percent(small['accuracy'])}{GAP}% of the validation "
-            f"images, where chance is {percent(small['chance'])}{GAP}%. "
-            + (
-                f"What brings it to chance, with some seed at least: {', '.join(at_chance)}."
-                if at_chance
-                else "No suspect is at chance."
-            )
-        )
+    own = failure_modes[failure_modes["data"] == name]
+    modes, small = own[own["arm"] == FAILURE_MODE], own[own["learner"] == LEARNERS[-1]].iloc[0]
+    if modes.empty:
+        return
+    at_chance = [name_of(learner) for learner in modes.loc[modes["at_chance"] > 0, "learner"]]
+    hope = "stays at chance here, too" if small["at_chance"] else "is no hopeless case"
+    reached = (
+        f"What brings it to chance, with some seed at least: {', '.join(at_chance)}."
+        if at_chance
+        else "No failure mode is at chance."
+    )
+    yield (
+        f"The smaller CNN {hope}: it is right on {percent(small['accuracy'])}{GAP}% of the validation images, where "
+        f"chance is {percent(small['chance'])}{GAP}%. {reached}"
+    )

@@ -1,4 +1,4 @@
-"""Settings of the study dark_knowledge."""
+"""Settings of the study dark_knowledge, and what each of its models is."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.experiment.study_config import Model, Study, StudySet, present, require_one_teacher
+from knowledge_transfer.experiment.study_config import (
+    Model,
+    StudySet,
+    StudySettings,
+    named_datasets,
+    present,
+    require_one_teacher,
+)
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 
 LEARNERS = ("cnn", "small_cnn")
-TEACHER, SUSPECT = "teacher", "suspect"
+TEACHER, TAUGHT, ALONE, FAILURE_MODE = "teacher", "taught", "alone", "failure_mode"
 
 
-class Fit(NamedTuple):
-    """What a model is in the study: which network, taught how (teacher, taught, alone, suspect), and which seed."""
+class Role(NamedTuple):
+    """What a model is: its network, its arm (teacher, taught, alone, failure_mode), its seed."""
 
     learner: str
     arm: str
@@ -22,34 +29,31 @@ class Fit(NamedTuple):
 
 
 class Set(StudySet):
-    """A data set, its teacher and what learns from it: a custom CNN, a much smaller one, and that one's suspects.
+    """A data set, its teacher and its learners: a custom CNN, a much smaller one, and failure modes of that.
 
-    `suspects` are the smaller CNN with a fault each, by the fault's name: what may have kept the source's at chance.
-    All of these learn from one labelling of the same views.
+    `failure_modes` are the smaller CNN with one fault each, by the name of the fault: what may have kept the one of the
+    source at chance. All learn from one labelling of the same views.
     """
 
     teacher: Model
     cnn: Model
     small_cnn: Model
-    suspects: dict[str, Model] = {}
+    failure_modes: dict[str, Model] = {}
 
-    @field_validator("suspects", mode="before")
+    @field_validator("failure_modes", mode="before")
     @classmethod
-    def _without_those_taken_out(cls, given: Any) -> Any:
+    def _without_empty_blocks(cls, given: Any) -> Any:
         return present(given)
 
-    @field_validator("suspects")
+    @field_validator("failure_modes")
     @classmethod
-    def _names_are_names(cls, suspects: dict[str, Model]) -> dict[str, Model]:
-        for name in suspects:
-            if not name.isidentifier() or "_seed" in name:
-                raise ValueError(f"'{name}' names datasets: use letters, digits and underscores, not '_seed'")
-        return suspects
+    def _modes_name_datasets(cls, failure_modes: dict[str, Model]) -> dict[str, Model]:
+        return named_datasets(failure_modes)
 
     @model_validator(mode="after")
     def _learners_share_one_labelling(self) -> Set:
         views, augmentation = self.cnn.recipe.view_count, self.cnn.recipe.augmentation
-        for name, model in {"small_cnn": self.small_cnn, **self.suspects}.items():
+        for name, model in {"small_cnn": self.small_cnn, **self.failure_modes}.items():
             if (model.recipe.view_count, model.recipe.augmentation) != (views, augmentation):
                 raise ValueError(
                     f"{name} would see other views than cnn, and all learn from one labelling: give their recipes the "
@@ -58,11 +62,11 @@ class Set(StudySet):
         return self
 
 
-class Settings(Study):
-    """The study: on every data set each learner with the soft loss and without it, `seeds` times.
+class Settings(StudySettings):
+    """On every data set, each learner with the soft loss and without it, `seeds` times.
 
-    `weights` are what the teacher starts from: imagenet, a file, or none (fresh weights). globals.yml has it, for the
-    catalog reads it too.
+    The teacher starts from `weights`: imagenet, a file, or none (fresh weights). They are set in globals.yml, because
+    the catalog reads them too.
     """
 
     weights: str | None = None
@@ -90,16 +94,15 @@ class Settings(Study):
     def arms(self) -> dict[str, DistillationConfig]:
         """How a learner is taught with the soft loss and without it."""
         return {
-            "taught": self.distillation,
-            "alone": DistillationConfig(**{**self.distillation.model_dump(), "alpha": 0.0}),
+            TAUGHT: self.distillation,
+            ALONE: DistillationConfig(**{**self.distillation.model_dump(), "alpha": 0.0}),
         }
 
-    def fits(self, name: str) -> dict[str, Fit]:
-        """Return the learners and suspects of a data set by the names of their models, seed by seed."""
-        found: dict[str, Fit] = {}
+    def roles(self, data: str) -> dict[str, Role]:
+        """Return what each model of a data set is, by its name: the teacher, then seed by seed the others."""
+        found = {f"{data}_{TEACHER}": Role(TEACHER, TEACHER, 0)}
         for seed in range(self.seeds):
-            for arm in self.arms:
-                found |= {f"{name}_{learner}_{arm}_seed{seed}": Fit(learner, arm, seed) for learner in LEARNERS}
-            for suspect in self.sets[name].suspects:
-                found[f"{name}_{suspect}_{SUSPECT}_seed{seed}"] = Fit(suspect, SUSPECT, seed)
+            pairs = [(learner, arm) for arm in self.arms for learner in LEARNERS]
+            pairs += [(mode, FAILURE_MODE) for mode in self.sets[data].failure_modes]
+            found |= {f"{data}_{learner}_{arm}_seed{seed}": Role(learner, arm, seed) for learner, arm in pairs}
         return found

@@ -9,9 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
-from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, MAIN, ONE_TEACHER
-from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
+from knowledge_transfer.pipelines.multi_teacher.settings import ENSEMBLE, LABELS, MAIN, ONE_TEACHER, TEACHER
 from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, sheet
 
 METHODS = ("output_avg", "loss_avg", "mimic_all", "stacked")
@@ -36,14 +34,14 @@ def draw_methods(methods: pd.DataFrame, ensembles: pd.DataFrame) -> Figure:
         for name, colour in ((TEACHER, INK), (ONE_TEACHER, MUTED), (LABELS, MUTED)):
             value = main.loc[(main["method"] == name) & (main["fraction"] == 1), "accuracy"].iloc[0]
             style = ":" if name == LABELS else "-."
-            axes.axhline(value, color=colour, linestyle=style, linewidth=1, label=_WORDS[name])
+            axes.axhline(value, color=colour, linestyle=style, linewidth=1, label=_NAMES[name])
         _finish(axes, "teachers")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside right center")
     return figure
 
 
-_WORDS = {
+_NAMES = {
     TEACHER: "a teacher alone",
     ONE_TEACHER: "learner of one teacher",
     LABELS: "learner of labels",
@@ -62,7 +60,7 @@ def draw_sweep(methods: pd.DataFrame, sweep: str) -> Figure:
             _bars(axes, rows[sweep], rows, method, _COLOURS[method])
         if sweep == "alpha":
             labels = methods[methods["method"] == LABELS]
-            _bars(axes, labels["alpha"], labels, _WORDS[LABELS], MUTED)
+            _bars(axes, labels["alpha"], labels, _NAMES[LABELS], MUTED)
         else:
             _bars(axes, *_teachers(methods), "a teacher alone", INK, line=":")
         _finish(axes, "alpha" if sweep == "alpha" else "share of the images that each teacher learned from")

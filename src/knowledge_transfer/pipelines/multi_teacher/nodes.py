@@ -1,134 +1,43 @@
-"""Nodes of the study of many teachers: teachers of a part of the images, learners of many, what both answer."""
+"""Nodes of the study multi_teacher: validation scores, costs, scores, methods compared, what one network saves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
 
 import pandas as pd
 
-from knowledge_transfer.experiment import study_nodes
-from knowledge_transfer.experiment.config import seed_for
-from knowledge_transfer.experiment.study_config import Model
-from knowledge_transfer.experiment.study_nodes import VIEWS, train
-from knowledge_transfer.learning.checkpoint import Checkpoint, require_one_lineage
-from knowledge_transfer.learning.data.augmentation import Augmentation
-from knowledge_transfer.learning.data.domain_mix import thin
-from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.experiment.study_tables import Roles, key_of, scores, with_roles
+from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import DistillationConfig
-from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.distillation.validation import ValidationScore, score_members
+from knowledge_transfer.learning.distillation.validation import score_members
 from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, teachers_hashes
-from knowledge_transfer.pipelines.multi_teacher.settings import Arm
+from knowledge_transfer.pipelines.multi_teacher.published import PUBLISHED, is_published
+from knowledge_transfer.pipelines.multi_teacher.settings import ENSEMBLE, LABELS, MAIN, ONE_TEACHER, TEACHER
+from knowledge_transfer.reporting.statistics import over_seeds, paired
+
+_ARM = ["method", "members", "alpha", "fraction", "sweep"]
 
 
-def train_on_part(
-    name: str,
-    repeat: int,
-    fraction: float,
-    images: ImageSet,
-    validation: ImageSet,
-    normalisation: dict[str, Any],
-    model: Model,
-    seed: int,
-    device: str,
-) -> Checkpoint:
-    """Return a teacher trained on its own random part of the images."""
-    own = part_of(images, fraction, name, seed)
-    return train(name, repeat, own, validation, normalisation, model, seed, device)
-
-
-def part_of(images: ImageSet, fraction: float, name: str, seed: int) -> ImageSet:
-    """Return the part of the images that the teacher of that name learns from, every class in proportion."""
-    return thin(images, {ALL: round(fraction * len(images))}, seed=seed_for(seed, f"part of {name}"))
-
-
-def label_images(images: ImageSet, learner: Model, seed: int, device: str, *teachers: Checkpoint) -> SoftLabels:
-    """Return what each teacher says about every view that a learner of that recipe will see of the images."""
-    return study_nodes.label_images(images, learner.recipe, seed, device, *teachers)
-
-
-def ask(
-    fractions: Mapping[str, float],
-    images: ImageSet,
-    training_images: ImageSet,
-    seed: int,
-    device: str,
-    *models: Checkpoint,
-) -> SoftLabels:
-    """Return what each model says about the images as they are; `fractions` by name of those that learned from a part.
-
-    Raises ValueError for a model that learned from other images than the present training set, or its part of it.
-    """
-    require_one_lineage([model.facts for model in models])
-    for name, facts in ((model.facts.name, model.facts) for model in models):
-        own = part_of(training_images, fractions[name], name, seed) if name in fractions else training_images
-        if facts.images_sha256 != own.sha256:
-            raise ValueError(f"{facts.key} learned from other images than the present set: train it again")
-    return label(list(models), images, views=1, view_seed=0, augmentation=Augmentation(), device=resolve_device(device))
-
-
-def rank_teachers(teams: Mapping[str, Sequence[str]], answers: SoftLabels, images: ImageSet) -> dict[str, Any]:
+def rank_teachers(teams: Mapping[str, Sequence[str]], predictions: SoftLabels, images: ImageSet) -> dict[str, Any]:
     """Return the validation scores of the teachers of each team, by the name of its arm, then by teacher."""
     validation_scores = {}
     for team, names in teams.items():
-        keys = [f"{name}@0" for name in names]
-        logits = answers.only(keys).logits[:, :, 0].float()
-        validation_scores[team] = {
-            key: each.model_dump() for key, each in score_members(keys, logits, images.labels).items()
-        }
+        keys = [key_of(name) for name in names]
+        logits = predictions.only(keys).logits[:, :, 0].float()
+        scored = score_members(keys, logits, images.labels)
+        validation_scores[team] = {key: each.model_dump() for key, each in scored.items()}
     return validation_scores
 
 
-def teach(
-    name: str,
-    repeat: int,
-    arm: Arm,
-    images: ImageSet,
-    validation: ImageSet,
-    normalisation: dict[str, Any],
-    soft_labels: SoftLabels,
-    model: Model,
-    distillation: DistillationConfig,
-    seed: int,
-    device: str,
-    *,
-    validation_scores: dict[str, Any] | None = None,
-    **teachers: Checkpoint,
-) -> Checkpoint:
-    """Return a learner of `arm` taught by its teachers.
-
-    `validation_scores` of the arm's team are for fusions that are fitted on validation.
-    Raises ValueError for soft labels of other teachers, images or views than these.
-    """
-    hashes = teachers_hashes(teachers.values())
-    said = soft_labels.only(list(hashes))
-    views = seed_for(seed, VIEWS)
-    said.require(images, hashes, views=model.recipe.view_count, view_seed=views, augmentation=model.recipe.augmentation)
-    return learn(
-        name,
-        arm.architecture(model.architecture),
-        FitData(images, validation, Normalisation(**normalisation)),
-        model.recipe,
-        LearnOptions(seed=seed_for(seed, f"repeat {repeat}"), device=resolve_device(device)),
-        distillation=Distillation(
-            said,
-            arm.distillation(distillation),
-            validation_scores and {key: ValidationScore(**score) for key, score in validation_scores[arm.name].items()},
-        ),
-    )
-
-
-def measure_costs(roles: Mapping[str, str], images: ImageSet, device: str, *models: Checkpoint) -> pd.DataFrame:
-    """Return parameters, multiply-adds per image and images per second of each model, by its role."""
+def measure_costs(networks: Mapping[str, str], images: ImageSet, device: str, *models: Checkpoint) -> pd.DataFrame:
+    """Return parameters, multiply-adds per image and images per second of each model, by the name of its network."""
     rows = [
         (
-            roles[model.facts.name],
+            networks[model.facts.name],
             str(model.facts.architecture),
             model.facts.parameters,
             multiply_adds(model.build(), model.facts.channels, model.facts.image_size),
@@ -137,3 +46,100 @@ def measure_costs(roles: Mapping[str, str], images: ImageSet, device: str, *mode
         for model in models
     ]
     return pd.DataFrame(rows, columns=["role", "network", "parameters", "macs", "images_per_second"])
+
+
+def score_models(roles: Roles, images: ImageSet, costs: pd.DataFrame, *predictions: SoftLabels) -> pd.DataFrame:
+    """Return accuracy, NLL and ECE of every model on the test set, with its role, parameters and images per second.
+
+    `predictions` are those of one seed each; networks of one architecture have the costs of the one measured.
+    """
+    seeds = sorted({role.seed for role in roles.values()})
+    tables = [
+        scores([model for model, role in roles.items() if role.seed == seed], predicted, images)
+        for seed, predicted in zip(seeds, predictions, strict=True)
+    ]
+    table = with_roles(pd.concat(tables, ignore_index=True).assign(set="test"), roles)
+    measured = costs.set_index("role")
+    networks = [
+        network_of(each.method, each.members, measured.index) for each in map(roles.__getitem__, table["model"])
+    ]
+    known = measured.loc[networks, ["parameters", "images_per_second"]].reset_index(drop=True)
+    return pd.concat([table, known], axis=1)
+
+
+def compare_methods(**tables: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for every arm of every data set: means over seeds, differences to labels and to output_avg.
+
+    `tables` are the scores by data set. Differences are paired by seed.
+    """
+    rows = []
+    for name, table in tables.items():
+        means = over_seeds(table, _ARM, ["accuracy", "nll", "ece"])
+        accuracies = {key: group.groupby("seed")["accuracy"].mean() for key, group in table.groupby(_ARM)}
+        labels = next(each for key, each in accuracies.items() if key[0] == LABELS)
+        for row in cast("list[dict[str, Any]]", means.to_dict("records")):
+            key = tuple(row[each] for each in _ARM)
+            found: dict[str, Any] = {"data": name, **row}
+            if row["method"] not in (TEACHER, LABELS):
+                found |= _named("beyond_labels", paired(accuracies[key], labels))
+            averaged = accuracies.get(("output_avg", *key[1:]))
+            if averaged is not None and row["method"] != "output_avg":
+                found |= _named("beyond_output_avg", paired(accuracies[key], averaged))
+            rows.append({**found, **_published(name, row)})
+    return pd.DataFrame(rows)
+
+
+def _named(prefix: str, difference: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        prefix: difference["difference"],
+        f"{prefix}_error": difference["standard_error"],
+        f"{prefix}_verdict": difference["verdict"],
+    }
+
+
+def _published(name: str, row: Mapping[str, Any]) -> dict[str, float]:
+    if not is_published(name) or row["sweep"] == "alpha":
+        return {}
+    found = PUBLISHED.get((row["method"], row["members"], row["fraction"]))
+    return {} if found is None else {"published": found[0], "published_error": found[1]}
+
+
+def compress(
+    learners: Sequence[str], methods: pd.DataFrame, rules: pd.DataFrame, **costs: pd.DataFrame
+) -> pd.DataFrame:
+    """Return costs and accuracy of ensembles of each size, beside those of each of the `learners` of these ensembles.
+
+    `costs` are by data set. Latency is in milliseconds an image, in batches; members predict one after another.
+    """
+    rows = []
+    for name, table in costs.items():
+        measured = table.set_index("role")
+        ensembles = rules[(rules["data"] == name) & (rules["rule"] == "mean_probabilities")].set_index("members")
+        arms = methods[(methods["data"] == name) & (methods["sweep"] == MAIN)].set_index(["method", "members"])
+        for members in ensembles.index:
+            whole = _cost(measured.loc[TEACHER], members)
+            known = {"data": name, "members": members}
+            rows.append({**known, "what": ENSEMBLE, "saved": math.nan, **whole, **_accuracy(ensembles.loc[members])})
+            for method in learners:
+                cost = _cost(measured.loc[network_of(method, members, measured.index)], 1)
+                saved = {"saved": whole["macs"] / cost["macs"]}
+                rows.append({**known, "what": method, **cost, **saved, **_accuracy(arms.loc[(method, members)])})
+    return pd.DataFrame(rows)
+
+
+def network_of(method: str, members: int, measured: Collection[str]) -> str:
+    """Return the name under which the costs of this network were measured: those of one architecture are the same."""
+    own = f"{method}_k{members}"
+    return own if own in measured else TEACHER if method == TEACHER else ONE_TEACHER
+
+
+def _cost(measured: pd.Series, times: int) -> dict[str, float]:
+    return {
+        "parameters": times * measured["parameters"],
+        "macs": times * measured["macs"],
+        "milliseconds": times * 1000 / measured["images_per_second"],
+    }
+
+
+def _accuracy(means: pd.Series) -> dict[str, float]:
+    return {each: means[each] for each in ("accuracy", "accuracy_error")}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import pandas as pd
 
-from knowledge_transfer.learning.distillation.config import DistillationConfig
-from knowledge_transfer.pipelines.multi_teacher import words
-from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
+from knowledge_transfer.experiment.study_tables import Page
+from knowledge_transfer.pipelines.multi_teacher import summary_text as text
 from knowledge_transfer.pipelines.multi_teacher.figures import draw_methods, draw_rules, draw_sweep
-from knowledge_transfer.pipelines.multi_teacher.settings import MAIN
-from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
-from knowledge_transfer.reporting.page import Column, Drawn, Section, Table, write_page
+from knowledge_transfer.pipelines.multi_teacher.settings import ENSEMBLE, MAIN, TEACHER
+from knowledge_transfer.reporting.page import Column, Drawn, Section, Table
 
 _SAME_GRADIENT = ("kl", "soft_cross_entropy")
 _TEST = Column("accuracy", "test %", "percent", "accuracy_error")
@@ -57,47 +55,35 @@ _COSTS = [
 ]
 
 
-def write_report(
+def compose_page(
+    loss: str,
     methods: pd.DataFrame,
     rules: pd.DataFrame,
     compression: pd.DataFrame,
-    run_info: dict[str, Any],
-    parameters: dict[str, Any],
-    **of_sets: Any,
-) -> str:
-    """Return the study's page; `of_sets` are `<name>_data` and `<name>_votes` of every data set."""
-    names = list(dict.fromkeys(methods["data"]))
-    return write_page(
+    sets: Mapping[str, Mapping[str, pd.DataFrame]],
+) -> Page:
+    """Return the study's page. `loss` is the soft loss; of the `sets` it takes the names alone."""
+    names = list(sets)
+    # Of these losses it is true that output_avg and loss_avg are one method.
+    one_method = [Section("One method under two names", text=text.same_gradient(methods))]
+    ruled = [Drawn(f"rules_{name}", draw_rules(_of(name, rules)), f"{name}: {text.RULES}") for name in names]
+    return Page(
         "What one network learns from many teachers",
-        [sentence for name in names for sentence in words.lead(name, methods, rules, compression)],
+        [sentence for name in names for sentence in text.lead(name, methods, rules, compression)],
         [
             _learners(names, methods, rules),
-            *_one_method(methods, parameters["distillation"]),
+            *(one_method if loss in _SAME_GRADIENT else []),
             *_sweeps(names, methods),
             Section(
                 "Votes",
-                text=[words.plurality(name, rules) for name in names],
-                figures=[
-                    Drawn(f"rules_{name}", draw_rules(rules[rules["data"] == name]), f"{name}: {words.RULES}")
-                    for name in names
-                ],
-                tables=[Table(rules, _RULES, words.VOTES)],
+                text=[text.plurality(name, rules) for name in names],
+                figures=ruled,
+                tables=[Table(rules, _RULES, text.VOTES)],
             ),
-            Section("Compression", text=words.COMPRESSION, tables=[Table(compression, _COSTS, words.COSTS)]),
-            Section("The published study", text=words.source(methods)),
+            Section("Compression", text=text.COMPRESSION, tables=[Table(compression, _COSTS, text.COSTS)]),
+            Section("The published study", text=text.source(methods)),
         ],
-        sources={name: of_sets[f"{name}_data"] for name in names},
-        run_info=run_info,
-        parameters=parameters,
     )
-
-
-def _one_method(methods: pd.DataFrame, distillation: DistillationConfig | dict[str, Any]) -> list[Section]:
-    """Return what makes output_avg and loss_avg one method, where the loss is one of which that is true."""
-    loss = distillation.loss if isinstance(distillation, DistillationConfig) else distillation["loss"]
-    if loss not in _SAME_GRADIENT:
-        return []
-    return [Section("One method under two names", text=words.same_gradient(methods))]
 
 
 def _learners(names: list[str], methods: pd.DataFrame, rules: pd.DataFrame) -> Section:
@@ -105,13 +91,13 @@ def _learners(names: list[str], methods: pd.DataFrame, rules: pd.DataFrame) -> S
     figures = [
         Drawn(
             f"methods_{name}",
-            draw_methods(methods[methods["data"] == name], fused[fused["data"] == name]),
+            draw_methods(_of(name, methods), _of(name, fused)),
             f"{name}: means over seeds, bars are one standard error. {ENSEMBLE.capitalize()}: mean of probabilities.",
         )
         for name in names
     ]
     main = methods[(methods["sweep"] == MAIN) & (methods["fraction"] == 1)]
-    return Section("Learners of many teachers", figures=figures, tables=[_table(main, _METHODS, words.METHODS)])
+    return Section("Learners of many teachers", figures=figures, tables=[_table(main, _METHODS, text.METHODS)])
 
 
 def _sweeps(names: list[str], methods: pd.DataFrame) -> list[Section]:
@@ -121,8 +107,8 @@ def _sweeps(names: list[str], methods: pd.DataFrame) -> list[Section]:
     figures = [
         Drawn(
             f"{sweep}_{name}",
-            draw_sweep(methods[methods["data"] == name], sweep),
-            f"{name}: {words.SWEEPS[sweep]}",
+            draw_sweep(_of(name, methods), sweep),
+            f"{name}: {text.SWEEPS[sweep]}",
             True,
         )
         for name in names
@@ -130,14 +116,16 @@ def _sweeps(names: list[str], methods: pd.DataFrame) -> list[Section]:
     ]
     rows = methods[(methods["sweep"] != MAIN) | ((methods["method"] == TEACHER) & (methods["fraction"] < 1))]
     return [
-        Section(
-            "Alpha, and how much each teacher has seen", figures=figures, tables=[_table(rows, _SWEPT, words.SWEPT)]
-        )
+        Section("Alpha, and how much each teacher has seen", figures=figures, tables=[_table(rows, _SWEPT, text.SWEPT)])
     ]
 
 
+def _of(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["data"] == name]
+
+
 def _table(rows: pd.DataFrame, columns: list[Column], note: str) -> Table:
-    """Return the table of these arms, without the columns in which there is nothing."""
+    """Return the table of these arms, without empty columns."""
     rows = rows.assign(alpha=rows["alpha"].where(rows["method"] != TEACHER))
     here = [column for column in columns if column.name in rows and rows[column.name].notna().any()]
     return Table(rows, here, note)

@@ -1,4 +1,4 @@
-"""Settings of the study of many teachers."""
+"""Settings of the study multi_teacher."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from knowledge_transfer.experiment.study_config import Model, Study, StudySet
+from knowledge_transfer.experiment.study_config import Model, StudySet, StudySettings, require_distinct
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES
-from knowledge_transfer.learning.models.architecture import Architecture
 
 Method = Literal["output_avg", "loss_avg", "mimic_all", "stacked"]
 Members = Annotated[int, Field(ge=2, le=99)]
 Alpha = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 _FUSIONS = {"output_avg": "mean_probabilities", "loss_avg": "separate", "mimic_all": "separate", "stacked": "stacked"}
-LABELS, ONE_TEACHER = "labels", "one_teacher"
+TEACHER, LABELS, ONE_TEACHER, ENSEMBLE = "teacher", "labels", "one_teacher", "ensemble"
 MAIN: Literal["main"] = "main"  # of no sweep
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Learners that differ by their seed alone: from how many teachers, and how they learn.
+    """Learners that differ in their seed alone: how many teachers they have, and how they learn.
 
     `method` is a Method, one_teacher, or labels: no teacher at all. `fraction` is how much of the training images each
     teacher learned from.
@@ -38,28 +37,29 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """What its learners are called, without their seed: `mimic_all_k5_alpha0_5`."""
+        """The name of its learners, without their seed: `mimic_all_k5_alpha0_5`."""
         swept = {MAIN: "", "alpha": f"_alpha{self.alpha:g}", "fraction": f"_{part_name(self.fraction)}"}[self.sweep]
         many = f"_k{self.members}" if self.method in get_args(Method) else ""
         return f"{self.method}{many}{swept}".replace(".", "_")
 
     @property
     def is_fitted(self) -> bool:
-        """Whether validation decides how its teachers are fused."""
+        """Whether the fusion of its teachers is fitted on validation."""
         return _FUSIONS.get(self.method) in FITTED_RULES
 
     def distillation(self, given: DistillationConfig) -> DistillationConfig:
-        """Return how the learners are taught, from what the arms have in common."""
+        """Return how its learners are taught: `given`, with its own alpha and fusion."""
         fusion = _FUSIONS.get(self.method, "mean_probabilities")
         return DistillationConfig(**{**given.model_dump(), "alpha": self.alpha, "fusion": fusion})
 
-    def architecture(self, given: Architecture) -> Architecture:
-        """Return the learners' network."""
-        return given.model_copy(update={"heads": self.members if self.method == "mimic_all" else 1})
+    @property
+    def heads(self) -> int:
+        """How many heads the learners' network has."""
+        return self.members if self.method == "mimic_all" else 1
 
 
 def part_name(fraction: float) -> str:
-    """Return what the teachers of that fraction are called: `part0_8`; nothing special for all images."""
+    """Return the part of a name for teachers of that fraction: `part0_8`; empty for all images."""
     return "" if fraction == 1 else f"part{fraction:g}".replace(".", "_")
 
 
@@ -70,12 +70,12 @@ class Set(StudySet):
     learner: Model
 
 
-class Settings(Study):
-    """The study: on every data set, `seeds` times, as many teachers as the most `members`, and what learns from them.
+class Settings(StudySettings):
+    """On every data set, `seeds` times, as many teachers as the largest of `members`, and learners of these teachers.
 
-    With each of `members` teachers, the first so many, a learner by each of `methods`. With the most of them, and by
-    the methods `swept`, also at other `alphas`, and from teachers that learned from `fractions` of the images. Of
-    `distillation` everything counts but its fusion.
+    Each of `methods` has a learner from the first k teachers, for every k in `members`. The `swept` methods also learn
+    from all teachers at other `alphas`, and from teachers that learned from `fractions` of the images. The fusion of
+    `distillation` has no effect.
     """
 
     sets: dict[str, Set] = Field(min_length=1)
@@ -87,11 +87,9 @@ class Settings(Study):
     fractions: tuple[Fraction, ...] = ()
 
     @model_validator(mode="after")
-    def _each_once(self) -> Settings:
+    def _values_are_distinct(self) -> Settings:
         for name in ("members", "methods", "swept", "alphas", "fractions"):
-            given = getattr(self, name)
-            if len(set(given)) < len(given):
-                raise ValueError(f"{name}: something stands twice in {list(given)}: leave one out")
+            require_distinct(getattr(self, name), f"{name}: something stands twice")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Nodes that ask the same teachers under every rule of fusion, and say which rules are better than plurality."""
+"""Nodes that fuse the same teachers by every rule, and compare the rules with plurality."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 import torch.nn.functional as F
 from torch import Tensor
 
+from knowledge_transfer.experiment.study_tables import key_of
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES, fuse
@@ -23,41 +24,44 @@ def fuse_teachers(
     teams: Sequence[tuple[Mapping[str, Any], Sequence[str]]],
     test_images: ImageSet,
     validation_images: ImageSet,
-    **answers: SoftLabels,
+    **predictions: SoftLabels,
 ) -> pd.DataFrame:
-    """Return how good each team of teachers is under every rule, a row a rule; `tied` is how often plurality ties.
+    """Return the scores of each team of teachers under every rule, a row a rule; `tied` is how often plurality ties.
 
-    A team is what it is called in the table, its seed among it, and its teachers; of teachers that learned from a part
-    there is the mean of probabilities alone. `answers` are `test_seed0`, `validation_seed0` and so on.
+    A team is its columns in the table, the seed among them, and its teachers. Teams that learned from a part of the
+    images have the mean of probabilities alone. `predictions` are `test_seed0`, `validation_seed0` and so on.
     """
     rows = []
-    for what, names in teams:
-        keys = [f"{name}@0" for name in names]
-        said = answers[f"test_seed{what['seed']}"].only(keys).logits[:, :, 0].float()
-        known = answers[f"validation_seed{what['seed']}"].only(keys).logits[:, :, 0].float()
-        for rule, probabilities in _fused(said, known, validation_images.labels, is_whole=what["fraction"] == 1):
+    for columns, names in teams:
+        keys = [key_of(name) for name in names]
+        test, validation = (
+            predictions[f"{part}_seed{columns['seed']}"].only(keys).logits[:, :, 0].float()
+            for part in ("test", "validation")
+        )
+        is_whole = columns["fraction"] == 1
+        for rule, probabilities in _fused(test, validation, validation_images.labels, is_whole=is_whole):
             result = score(probabilities, test_images.labels)
-            row = {**what, "rule": rule, "accuracy": result.accuracy}
+            row = {**columns, "rule": rule, "accuracy": result.accuracy}
             if rule in FUSION_RULES:
                 row |= {"nll": result.nll, "ece": result.ece}
             if rule == "plurality":
-                row["tied"] = float(is_tied(said).float().mean())
+                row["tied"] = float(is_tied(test).float().mean())
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _fused(said: Tensor, known: Tensor, labels: Tensor, *, is_whole: bool) -> Iterator[tuple[str, Tensor]]:
+def _fused(logits: Tensor, validation: Tensor, labels: Tensor, *, is_whole: bool) -> Iterator[tuple[str, Tensor]]:
     if not is_whole:
-        yield "mean_probabilities", fuse(said, "mean_probabilities")
+        yield "mean_probabilities", fuse(logits, "mean_probabilities")
         return
     for rule in (*FUSION_RULES, *VOTING_RULES):
-        yield rule, fuse(said, rule, weights=FITS[rule](known, labels) if rule in FITS else None)
+        yield rule, fuse(logits, rule, weights=FITS[rule](validation, labels) if rule in FITS else None)
     # Of equals `argmax` takes the first.
-    yield BY_CLASS, F.one_hot(_counts(said).argmax(1), said.shape[2]).float()
+    yield BY_CLASS, F.one_hot(_counts(logits).argmax(1), logits.shape[2]).float()
 
 
 def is_tied(logits: Tensor) -> Tensor:
-    """Return bool [B]: whether two classes are first on as many ballots as each other, and on most."""
+    """Return bool [B]: whether two classes are first on the same, largest number of ballots. `logits` are [M, B, C]."""
     counts = _counts(logits).topk(2).values
     return counts[:, 0] == counts[:, 1]
 
@@ -67,9 +71,9 @@ def _counts(logits: Tensor) -> Tensor:
 
 
 def compare_rules(**tables: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for every rule, number of teachers and data set: means over seeds, and what it is beyond plurality.
+    """Return a row for every rule, number of teachers and data set: means over seeds, and the difference to plurality.
 
-    Of teams of teachers that learned from all images. Differences are paired by seed.
+    Only teachers that learned from all images count. Differences are paired by seed.
     """
     rows = []
     for name, table in tables.items():

@@ -1,4 +1,4 @@
-"""Figures of the study."""
+"""Figures of the study student_ensemble."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.pipelines.student_ensemble.arms import BOOSTED, EQUAL, MEMBERS, ON_LABELS, STUDENT, TEACHER
-from knowledge_transfer.pipelines.student_ensemble.published import PUBLISHED
-from knowledge_transfer.pipelines.student_ensemble.tables import BEST_FIRST, MEAN, PLURALITY, SMALLEST_FIRST
+from knowledge_transfer.pipelines.student_ensemble.settings import (
+    BEST_FIRST,
+    BOOSTED,
+    EQUAL,
+    MEAN,
+    MEMBERS,
+    ON_LABELS,
+    PLURALITY,
+    SMALLEST_FIRST,
+    STUDENT,
+    TEACHER,
+)
+from knowledge_transfer.pipelines.student_ensemble.summary_text import PUBLISHED
 from knowledge_transfer.reporting.formats import percent
 from knowledge_transfer.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, sheet
 
@@ -62,7 +72,7 @@ def _draw_singles(left: Axes, right: Axes, singles: pd.DataFrame) -> None:
 
 
 def _draw_front(axes: Axes, sizes: pd.DataFrame, singles: pd.DataFrame) -> None:
-    """Draw what is best for its parameters: a step upwards wherever validation says that more of them pay."""
+    """Draw the best for its parameters: a step upwards wherever more of them are better on validation."""
     front = pareto_front(sizes, singles)
     axes.step(
         front["parameters"], front["test"], where="post", color=MUTED, linewidth=1.2, label="Pareto front on validation"
@@ -70,7 +80,7 @@ def _draw_front(axes: Axes, sizes: pd.DataFrame, singles: pd.DataFrame) -> None:
 
 
 def pareto_front(sizes: pd.DataFrame, singles: pd.DataFrame) -> pd.DataFrame:
-    """Return the models and ensembles that none of fewer parameters equals on validation, smallest first.
+    """Return the models and ensembles that no smaller one equals on validation, smallest first.
 
     Columns `what`, `parameters`, `validation` and `test`, means over seeds. Taught ones and the teacher alone.
     """

@@ -1,4 +1,4 @@
-"""The study student_ensemble: a teacher, a student, a grid of tiny ones; their answers; tables, figures, a page."""
+"""The study student_ensemble: a teacher, a student, a grid of tiny ones; predictions, tables, figures, a page."""
 
 from __future__ import annotations
 
@@ -7,160 +7,93 @@ from collections.abc import Iterator
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from knowledge_transfer.experiment import current
-from knowledge_transfer.experiment.study_steps import cutting, distilling, named, summing_up, training
-from knowledge_transfer.pipelines.student_ensemble import nodes, report, tables
-from knowledge_transfer.pipelines.student_ensemble.groups import Groups
-from knowledge_transfer.pipelines.student_ensemble.settings import Settings
+from knowledge_transfer.experiment.current import training_tags
+from knowledge_transfer.experiment.study_nodes import Fit
+from knowledge_transfer.experiment.study_steps import ClosingNodes, SetNodes, build_study, named, tables_of
+from knowledge_transfer.pipelines.student_ensemble import nodes, tables
+from knowledge_transfer.pipelines.student_ensemble.predictions import count_votes
+from knowledge_transfer.pipelines.student_ensemble.report import compose_page
+from knowledge_transfer.pipelines.student_ensemble.roster import Group, Roster
+from knowledge_transfer.pipelines.student_ensemble.settings import BOOSTED, STUDENT, Settings
 
 PARTS = ("validation", "test")
 
 
 def create_pipeline(settings: Settings | None = None) -> Pipeline:
-    """Return the study on each of its data sets, as `settings` say (none: the present run's)."""
-    return current.build_part("student_ensemble", _create, settings)
+    """Return the study on each of its data sets, from `settings` (none: the present run's)."""
+    return build_study("student_ensemble", settings, _nodes_of, _closing)
 
 
-def _create(settings: Settings) -> Pipeline:
-    return Pipeline([*(each for name in settings.sets for each in _on(name, settings)), *_telling(settings)])
-
-
-def _on(name: str, settings: Settings) -> Iterator[Node]:
+def _nodes_of(data: SetNodes, settings: Settings) -> Iterator[Node]:
     """Yield the nodes of one data set."""
-    teacher, student = f"{name}_teacher", f"sets.{name}.student"
-    yield cutting(name)
-    yield training(teacher, source=name, settings=f"sets.{name}.teacher")
-    yield node(
-        nodes.label_for_all,
-        [
-            f"{name}_training_images",
-            f"params:sets.{name}.grid",
-            "params:seed",
-            "params:devices",
-            f"{teacher}_checkpoint",
-        ],
-        f"{teacher}_soft_labels",
-        name=f"label_by_{teacher}",
-        namespace=name,
-        tags=["gpu"],
+    roster = Roster(data.name, settings)
+    teacher = roster.teacher
+    yield data.split()
+    yield data.train(Fit(teacher), "teacher")
+    yield data.label(teacher, [teacher], "student")
+    for student, role in roster.students.items():
+        if role.arm == STUDENT:
+            fit = Fit(student, role.seed, settings.distillation)
+            yield data.train(fit, "student", labels=teacher, teachers=[teacher])
+        else:
+            yield data.train(Fit(student, role.seed), "student")
+    for group in (*roster.groups, *roster.sweep.values()):
+        yield _group(data, teacher, group)
+    yield from _tables(data, roster)
+    if roster.sweep:
+        yield from _sweep(data, roster)
+
+
+def _group(data: SetNodes, teacher: str, group: Group) -> Node:
+    """Return the node that trains a group."""
+    taught = data.training_inputs(teacher, [teacher]) if group.distillation else data.training_inputs()
+    made, is_boosted = f"{group.name}_checkpoints", group.arm == BOOSTED
+    return data.node(
+        named(nodes.boost_members if is_boosted else nodes.train_members, group),
+        {**taught, "grid": f"params:sets.{data.name}.grid"},
+        [made, f"{group.name}_rounds_table"] if is_boosted else made,
+        name=f"{'boost' if is_boosted else 'train'}_{group.name}",
+        tags=training_tags(group.name),
     )
-    for repeat in range(settings.seeds):
-        taught = f"{name}_student_seed{repeat}"
-        yield distilling(
-            taught, settings.distillation, teacher, [teacher], source=name, settings=student, repeat=repeat
-        )
-        if settings.untaught:
-            yield training(f"{name}_labels_student_seed{repeat}", source=name, settings=student, repeat=repeat)
-    groups = Groups(name, settings)
-    yield from groups.training()
-    yield from _asking(name, groups)
-    yield from _sweeping(name, groups)
 
 
-def _asking(name: str, groups: Groups) -> Iterator[Node]:
-    """Yield the nodes that ask every model about validation and test set, and those that make tables of it."""
-    models = groups.models
+def _tables(data: SetNodes, roster: Roster) -> Iterator[Node]:
+    """Yield the nodes that predict validation and test set, and those that make tables of the predictions."""
     for part in PARTS:
-        yield node(
-            nodes.ask_all,
-            [f"{name}_{part}_images", f"{name}_training_images", "params:devices", *models.values()],
-            f"{name}_{part}_answers_soft_labels",
-            name=f"ask_{name}_{part}",
-            namespace=name,
-            tags=["gpu"],
-        )
-    yield node(
-        named(nodes.list_members, groups.arms),
-        models,
-        f"{name}_members_table",
-        name=f"list_members_{name}",
-        namespace=name,
-    )
-    asked = {
-        "members": f"{name}_members_table",
-        **{f"{part}_answers": f"{name}_{part}_answers_soft_labels" for part in PARTS},
-        **{f"{part}_images": f"{name}_{part}_images" for part in PARTS},
-    }
-    for make, table in ((tables.grow, "sizes"), (tables.fuse_members, "rules"), (tables.score_singles, "singles")):
-        inputs = asked | ({"sizes": f"{name}_sizes_table"} if make is tables.fuse_members else {})
-        yield node(make, inputs, f"{name}_{table}_table", name=f"{table}_of_{name}", namespace=name)
-    if groups.boosted:
-        rounds = {group: f"{group}_rounds_table" for group in groups.boosted}
-        yield node(
-            tables.count_votes, asked | rounds, f"{name}_votes_table", name=f"count_votes_{name}", namespace=name
-        )
+        yield data.predict(part, roster.checkpoints.values())
+    yield data.table("members", named(nodes.list_members, roster.roles), roster.checkpoints, name="list_members")
+    known = {"members": f"{data.name}_members_table", **data.parts(PARTS)}
+    yield data.table("sizes", tables.grow, known)
+    yield data.table("rules", tables.fuse_members, {**known, "sizes": f"{data.name}_sizes_table"})
+    yield data.table("singles", tables.score_singles, known)
+    if roster.boosted:
+        rounds = {group.name: f"{group.name}_rounds_table" for group in roster.boosted}
+        yield data.table("votes", named(count_votes, list(rounds)), known | rounds)
 
 
-def _sweeping(name: str, groups: Groups) -> Iterator[Node]:
-    """Yield the nodes that choose temperature, alpha and loss on validation and ask what was chosen."""
-    if not groups.sweep:
-        return
-    points = {point: f"{group}_checkpoints" for point, group in groups.sweep.items()}
-    yield node(
-        named(nodes.list_sweep, groups.points),
-        points,
-        f"{name}_sweep_table",
-        name=f"list_sweep_{name}",
-        namespace=name,
-    )
-    yield node(
-        named(nodes.ask_chosen, groups.as_set),
-        {
-            "images": f"{name}_test_images",
-            "training_images": f"{name}_training_images",
-            "device": "params:devices",
-            "sweep": f"{name}_sweep_table",
-            **points,
-        },
-        f"{name}_sweep_answers_soft_labels",
-        name=f"ask_chosen_{name}",
-        namespace=name,
+def _sweep(data: SetNodes, roster: Roster) -> Iterator[Node]:
+    """Yield the nodes that choose temperature, alpha and loss on validation and test the chosen point."""
+    points = {point: f"{group.name}_checkpoints" for point, group in roster.sweep.items()}
+    images = {f"{what}images": f"{data.name}_{part}_images" for what, part in (("", "test"), ("training_", "training"))}
+    sweep, predictions = f"{data.name}_sweep_table", f"{data.name}_sweep_predictions_soft_labels"
+    yield data.table("sweep", named(nodes.list_sweep, roster.points), points, name="list_sweep")
+    yield data.node(
+        named(nodes.predict_chosen, roster.as_set),
+        {**images, "device": "params:devices", "sweep": sweep, **points},
+        predictions,
+        name=f"predict_chosen_{data.name}",
         tags=["gpu"],
     )
-    yield node(
-        named(tables.compare_points, groups.as_set),
-        {
-            "sweep": f"{name}_sweep_table",
-            "answers": f"{name}_sweep_answers_soft_labels",
-            "images": f"{name}_test_images",
-        },
-        f"{name}_points_table",
-        name=f"compare_points_{name}",
-        namespace=name,
-    )
+    given = {"sweep": sweep, "predictions": predictions, "images": images["images"]}
+    yield data.table("points", named(tables.compare_points, roster.as_set), given)
 
 
-def _telling(settings: Settings) -> list[Node]:
-    """Return the nodes that speak of all data sets."""
-    sets = settings.sets
-    singles = {f"{name}_singles": f"{name}_singles_table" for name in sets}
-    grown = {
-        **{f"{name}_sizes": f"{name}_sizes_table" for name in sets},
-        **{f"{name}_rules": f"{name}_rules_table" for name in sets},
-        **{f"{name}_votes": f"{name}_votes_table" for name, each in sets.items() if each.boosting},
-    }
-    swept = {
-        f"{name}_{table}": f"{name}_{table}_table"
-        for name, each in sets.items()
-        if each.sweep
-        for table in ("sweep", "points")
-    }
-    return [
-        node(tables.compare_arms, singles | grown, "arms_table", name="compare_arms"),
-        node(tables.gather_rows, "arms_table", "rows_table", name="gather_rows"),
-        summing_up(),
-        node(
-            report.write_report,
-            {
-                "arms": "arms_table",
-                "run_info": "run_info",
-                "parameters": "params:student_ensemble",
-                **singles,
-                **grown,
-                **swept,
-                **{f"{name}_data": f"{name}_data_report" for name in sets},
-            },
-            "report_page",
-            name="write_report",
-        ),
-    ]
+def _closing(study: ClosingNodes, settings: Settings) -> Iterator[Node]:
+    """Yield the nodes over all data sets."""
+    votes = {name: ["votes"] if each.boosting else [] for name, each in settings.sets.items()}
+    sweep = {name: ["sweep", "points"] if each.sweep else [] for name, each in settings.sets.items()}
+    compared = {name: ["singles", "rules", *votes[name]] for name in settings.sets}
+    shown = {name: ["sizes", *compared[name], *sweep[name]] for name in settings.sets}
+    yield node(named(tables.compare_arms, compared), tables_of(compared), "arms_table", name="compare_arms")
+    yield node(tables.gather_rows, "arms_table", "rows_table", name="gather_rows")
+    yield study.report(compose_page, ["arms"], shown)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.experiment.study_config import Model, Study, StudySet, require_one_teacher
+from knowledge_transfer.experiment.study_config import Model, StudySet, StudySettings, require_one_teacher
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.losses.distillation import SOFT_LOSSES
@@ -18,24 +16,12 @@ from knowledge_transfer.learning.training.recipe import Recipe
 Size = Annotated[int, Field(ge=1)]
 Alpha = Annotated[float, Field(ge=0, le=1)]
 Temperature = Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True)
-class Seat:
-    """Whose initial weights and order of images a member has, in whatever group: those of its shape, repeat, number."""
-
-    shape: str
-    repeat: int
-    number: int
-
-    @property
-    def key(self) -> str:
-        """What its seed is drawn from."""
-        return f"{self.shape} repeat {self.repeat} member {self.number}"
-
-    def member_of(self, group: str) -> str:
-        """Return what the member is called in that group: `digits_boosted_seed0_member1`."""
-        return f"{group.partition('_seed')[0]}_seed{self.repeat}_member{self.number}"
+TEACHER, STUDENT, MEMBERS = "teacher", "student", "members"
+BOOSTED, EQUAL = "boosted", "equal"  # members trained in sequence, and as many of the same shape that are not
+ON_LABELS = " on labels"  # behind the name of an arm: its models without the teacher
+BOOSTED_MEAN, EQUAL_VOTE = f"{BOOSTED} mean", f"{EQUAL} plurality"
+CHOSEN, ALL, MEAN, PLURALITY = "chosen", "all", "mean_probabilities", "plurality"
+BEST_FIRST, SMALLEST_FIRST = "best on validation first", "smallest first"
 
 
 class Shape(Config):
@@ -47,18 +33,14 @@ class Shape(Config):
 
     @property
     def name(self) -> str:
-        """As datasets and tables call it."""
+        """Its name in datasets and tables."""
         return f"conv{self.width}_kernel{self.kernel}_linear{self.hidden}"
-
-    def seats(self, repeats: Iterable[int], members: int) -> list[Seat]:
-        """Return the seats of so many members in each repeat."""
-        return [Seat(self.name, repeat, number) for repeat in repeats for number in range(members)]
 
 
 class Grid(Config):
-    """The tiny students: `members` of every combination of `widths`, `kernels` and `hidden`, each of another seed.
+    """The tiny students: `members` of every combination of `widths`, `kernels` and `hidden`, each with its own seed.
 
-    `blocks` is how many convolutions each has, every one ended by a pooling.
+    Each has `blocks` convolutions, every one followed by a pooling.
     """
 
     widths: tuple[Size, ...] = Field(min_length=1)
@@ -71,7 +53,7 @@ class Grid(Config):
 
     @field_validator("widths", "kernels", "hidden")
     @classmethod
-    def _each_once(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    def _are_distinct(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(sizes)) < len(sizes):
             raise ValueError(f"a size stands twice in {list(sizes)}: raise `members` for more of one shape")
         return sizes
@@ -94,7 +76,7 @@ class Grid(Config):
 
     @property
     def size(self) -> int:
-        """How many members the ensemble of all has."""
+        """The number of members of the ensemble of all."""
         return len(self.shapes) * self.members
 
     def architecture(self, shape: Shape) -> Architecture:
@@ -109,7 +91,7 @@ class Grid(Config):
 
 
 class Sweep(Config):
-    """Members of one shape taught with every temperature, alpha and loss; the grid's recipe, once for each seed."""
+    """Members of one shape taught with every temperature, alpha and loss, once a seed, with the grid's recipe."""
 
     shape: Shape
     temperatures: tuple[Temperature, ...] = Field(min_length=1)
@@ -129,7 +111,7 @@ class Sweep(Config):
 
 
 class Boosting(Config):
-    """`members` of one shape trained in sequence on reweighted images, beside as many that are not; grid's recipe."""
+    """`members` of one shape trained in sequence on reweighted images, and as many that are not; grid's recipe."""
 
     shape: Shape
     members: int = Field(ge=2)
@@ -155,10 +137,10 @@ class Set(StudySet):
         return self
 
 
-class Settings(Study):
-    """The study: on every data set a teacher, a student, and `seeds` ensembles of tiny students, all taught alike.
+class Settings(StudySettings):
+    """On every data set a teacher, a student, and `seeds` ensembles of tiny students, all taught the same way.
 
-    With `untaught` each of them also learns from labels alone, which is what teaching is held against.
+    With `untaught` each of them also learns from labels alone, for comparison.
     """
 
     sets: dict[str, Set] = Field(min_length=1)

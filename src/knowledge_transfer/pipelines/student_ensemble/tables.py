@@ -1,25 +1,37 @@
-"""Tables of the study, all made of stored answers: no network is asked anything here."""
+"""Tables of the study student_ensemble, all made of stored predictions: no network is used here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import torch
 
+from knowledge_transfer.experiment.study_tables import scores
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES, fuse
-from knowledge_transfer.learning.evaluation.metrics import score
-from knowledge_transfer.pipelines.student_ensemble.answers import Answers, by_size, by_validation, fused
-from knowledge_transfer.pipelines.student_ensemble.arms import BOOSTED, EQUAL, MEMBERS, ON_LABELS, STUDENT, TEACHER
-from knowledge_transfer.pipelines.student_ensemble.nodes import best_point
-from knowledge_transfer.reporting.statistics import over_seeds, paired, scores
+from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES
+from knowledge_transfer.pipelines.student_ensemble.nodes import best_point, chosen_points
+from knowledge_transfer.pipelines.student_ensemble.predictions import both, by_seed_of, by_size, by_validation, fused
+from knowledge_transfer.pipelines.student_ensemble.settings import (
+    ALL,
+    BEST_FIRST,
+    BOOSTED,
+    BOOSTED_MEAN,
+    CHOSEN,
+    EQUAL,
+    EQUAL_VOTE,
+    MEAN,
+    MEMBERS,
+    ON_LABELS,
+    PLURALITY,
+    SMALLEST_FIRST,
+    STUDENT,
+    TEACHER,
+)
+from knowledge_transfer.reporting.statistics import over_seeds, paired
 
-BEST_FIRST, SMALLEST_FIRST = "best on validation first", "smallest first"
-BOOSTED_MEAN, EQUAL_VOTE = f"{BOOSTED} mean", f"{EQUAL} plurality"
-CHOSEN, ALL, MEAN, PLURALITY = "chosen", "all", "mean_probabilities", "plurality"
-PUBLISHED_SIZES = (16, 24)
+_PUBLISHED_SIZES = (16, 24)
 _MEASURED = ["validation", "test", "nll", "ece"]
 _PAIRS = (
     (STUDENT, STUDENT + ON_LABELS),
@@ -32,22 +44,15 @@ _PAIRS = (
 )
 
 
-def grow(
-    members: pd.DataFrame,
-    validation_answers: SoftLabels,
-    test_answers: SoftLabels,
-    validation_images: ImageSet,
-    test_images: ImageSet,
-) -> pd.DataFrame:
+def grow(members: pd.DataFrame, **parts: Any) -> pd.DataFrame:
     """Return the accuracy of the first k members' mean of probabilities, for every k, order, arm and seed.
 
-    `is_chosen` marks the k of highest accuracy on validation among the best first, of equals the smallest.
+    `parts` are predictions and images of validation and test set. `is_chosen` marks the k of highest accuracy on
+    validation among the best first, of equals the smallest.
     """
-    validation, test = Answers(validation_answers, validation_images), Answers(test_answers, test_images)
+    validation, test = both(**parts)
     tables = []
-    for (arm, seed), group in members[members["arm"].isin([MEMBERS, MEMBERS + ON_LABELS])].groupby(
-        ["arm", "seed"], sort=False
-    ):
+    for (arm, seed), group in by_seed_of(members, MEMBERS, MEMBERS + ON_LABELS):
         for order, ordered in ((BEST_FIRST, by_validation(group)), (SMALLEST_FIRST, by_size(group))):
             names = list(ordered["model"])
             table = pd.DataFrame(
@@ -67,34 +72,22 @@ def grow(
     return pd.concat(tables, ignore_index=True)
 
 
-def fuse_members(
-    members: pd.DataFrame,
-    validation_answers: SoftLabels,
-    test_answers: SoftLabels,
-    validation_images: ImageSet,
-    test_images: ImageSet,
-    sizes: pd.DataFrame,
-) -> pd.DataFrame:
-    """Return what every rule makes of the chosen members and of all, and the source's two of its numbers of members.
+def fuse_members(members: pd.DataFrame, sizes: pd.DataFrame, **parts: Any) -> pd.DataFrame:
+    """Return the scores of the chosen members and of all under every rule, and of the best 16 and 24 under two rules.
 
-    Of the untaught, as of the source's numbers, the mean of probabilities and the plurality alone. A row a seed.
+    Members on labels have the same two rules: mean of probabilities, plurality. A row a seed.
     """
-    validation, test = Answers(validation_answers, validation_images), Answers(test_answers, test_images)
+    validation, test = both(**parts)
     every, two = (*FUSION_RULES, *VOTING_RULES), (MEAN, PLURALITY)
     rows = []
-    for (arm, seed), table in sizes[sizes["order"] == BEST_FIRST].groupby(["arm", "seed"], sort=False):
+    for (arm, seed), table in by_seed_of(sizes[sizes["order"] == BEST_FIRST], MEMBERS, MEMBERS + ON_LABELS):
         ordered = by_validation(members[(members["arm"] == arm) & (members["seed"] == seed)])
         ensembles = {CHOSEN: int(table.loc[table["is_chosen"], "members"].iloc[0]), ALL: len(ordered)}
-        ensembles |= {f"best {size}": size for size in PUBLISHED_SIZES if size <= len(ordered)}
+        ensembles |= {f"best {size}": size for size in _PUBLISHED_SIZES if size <= len(ordered)}
         for ensemble, size in ensembles.items():
-            names = list(ordered["model"])[:size]
-            known = {
-                "arm": arm,
-                "seed": seed,
-                "ensemble": ensemble,
-                "members": size,
-                **ordered[["parameters", "counted"]].iloc[:size].sum().to_dict(),
-            }
+            first = ordered.iloc[:size]
+            names, costs = list(first["model"]), first[["parameters", "counted"]].sum().to_dict()
+            known = {"arm": arm, "seed": seed, "ensemble": ensemble, "members": size, **costs}
             for rule in every if arm == MEMBERS and ensemble in (CHOSEN, ALL) else two:
                 right = fused(rule, names, validation, validation).accuracy
                 result = fused(rule, names, test, validation)
@@ -103,73 +96,26 @@ def fuse_members(
     return pd.DataFrame(rows)
 
 
-def score_singles(
-    members: pd.DataFrame,
-    validation_answers: SoftLabels,
-    test_answers: SoftLabels,
-    validation_images: ImageSet,
-    test_images: ImageSet,
-) -> pd.DataFrame:
+def score_singles(members: pd.DataFrame, **parts: Any) -> pd.DataFrame:
     """Return every model by itself, a row each: its facts, its accuracy on both sets, NLL and ECE on the test set."""
-    test = scores(test_answers, test_images).rename(columns={"accuracy": "test"})
-    validation = scores(validation_answers, validation_images).set_index("model")["accuracy"]
+    models = list(members["model"])
+    test = scores(models, parts["test_predictions"], parts["test_images"]).rename(columns={"accuracy": "test"})
+    validation = scores(models, parts["validation_predictions"], parts["validation_images"]).set_index("model")
     table = members.drop(columns="validation").merge(test[["model", "test", "nll", "ece"]], on="model")
-    return table.assign(validation=table["model"].map(validation))
+    return table.assign(validation=table["model"].map(validation["accuracy"]))
 
 
-def count_votes(
-    members: pd.DataFrame,
-    validation_answers: SoftLabels,
-    test_answers: SoftLabels,
-    validation_images: ImageSet,
-    test_images: ImageSet,
-    **rounds: pd.DataFrame,
-) -> pd.DataFrame:
-    """Return the accuracy of the first k members, boosted and equal, for every k, rule and seed.
+def compare_points(as_set: str, sweep: pd.DataFrame, predictions: SoftLabels, images: ImageSet) -> pd.DataFrame:
+    """Return the points of the sweep that saw the test set: accuracies, and the gain over labels alone.
 
-    Of the boosted SAMME's weighted vote, of both the mean of probabilities and the plurality.
+    `as_set` is the point with the study's own distillation. Means over seeds with standard errors.
     """
-    validation, test = Answers(validation_answers, validation_images), Answers(test_answers, test_images)
-    weights = pd.concat(rounds.values()).set_index("model")["weight"]
-    rows = []
-    for (arm, seed), group in members[members["arm"].isin([BOOSTED, EQUAL])].groupby(["arm", "seed"], sort=False):
-        names = list(group["model"])
-        for size in range(1, len(names) + 1):
-            first = names[:size]
-            said = {"validation": validation.logits(first), "test": test.logits(first)}
-            votes = {rule: {part: fuse(each, rule) for part, each in said.items()} for rule in (MEAN, PLURALITY)}
-            if arm == BOOSTED:
-                own = torch.tensor([weights[name] for name in first])
-                votes["samme"] = {part: fuse(each, "boosted", weights=own) for part, each in said.items()}
-            for rule, distribution in votes.items():
-                result = score(distribution["test"], test.labels)
-                rows.append(
-                    {
-                        "arm": arm,
-                        "rule": rule,
-                        "seed": seed,
-                        "members": size,
-                        "parameters": int(group["parameters"].iloc[:size].sum()),
-                        "counted": int(group["counted"].iloc[:size].sum()),
-                        "validation": score(distribution["validation"], validation.labels).accuracy,
-                        "test": result.accuracy,
-                        "nll": result.nll,
-                        "ece": result.ece,
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-def compare_points(as_set: str, sweep: pd.DataFrame, answers: SoftLabels, images: ImageSet) -> pd.DataFrame:
-    """Return the points of the sweep that were asked about the test set: accuracies, and the gain over labels alone.
-
-    `as_set` is the point at which the study's own teaching is. Means over seeds with standard errors.
-    """
-    asked = sweep.merge(scores(answers, images)[["model", "accuracy"]], on="model")
+    tested = sweep[sweep["point"].isin(chosen_points(sweep, as_set))]
+    tested = tested.merge(scores(list(tested["model"]), predictions, images)[["model", "accuracy"]], on="model")
     best = best_point(sweep)
-    by_seed = {point: group.set_index("seed")["accuracy"] for point, group in asked.groupby("point", sort=False)}
+    by_seed = {point: group.set_index("seed")["accuracy"] for point, group in tested.groupby("point", sort=False)}
     rows = []
-    for point, group in asked.groupby("point", sort=False):
+    for point, group in tested.groupby("point", sort=False):
         role = [word for word, each in (("best on validation", best), ("as set", as_set)) if each == point]
         gain = {} if point == "alpha0" or "alpha0" not in by_seed else paired(by_seed[point], by_seed["alpha0"])
         means = over_seeds(group.rename(columns={"accuracy": "test"}), ["point"], ["validation", "test"])
@@ -178,54 +124,44 @@ def compare_points(as_set: str, sweep: pd.DataFrame, answers: SoftLabels, images
     return pd.DataFrame(rows)
 
 
-def compare_arms(**tables: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each arm on each data set: accuracy, parameters, and the difference to what it is held against.
+def compare_arms(kinds: Mapping[str, Sequence[str]], **given: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each arm on each data set: accuracy, parameters, and the difference to another arm.
 
-    An arm may stand twice, held against two others. Means over seeds with their standard errors; differences are of
-    accuracy on the test set, seed by seed. Ensembles answer with the mean of probabilities, boosted ones as SAMME says.
+    `given` are the `<data set>_<kind>` tables. An arm that is compared with two others has two rows. Means over seeds
+    with standard errors; differences are of accuracy on the test set, paired by seed. Ensembles predict by the mean of
+    probabilities, boosted ones by SAMME's vote.
     """
     rows = []
-    for name in (key.removesuffix("_singles") for key in tables if key.endswith("_singles")):
-        runs = _runs(tables[f"{name}_singles"], tables[f"{name}_rules"], tables.get(f"{name}_votes"))
+    for name, own in kinds.items():
+        runs = _runs(**{kind: given[f"{name}_{kind}"] for kind in own})
         for arm, group in runs.items():
             means = over_seeds(group.assign(arm=arm), ["arm"], ["members", "parameters", "counted", *_MEASURED])
-            against: list[str | None] = [second for first, second in _PAIRS if first == arm and second in runs]
-            for second in against or [None]:
-                known: dict[str, Any] = {"data": name, **_plain(means), "against": second}
-                known |= {} if second is None else _difference(group, runs[second])
-                rows.append(known)
+            known: dict[Any, Any] = {"data": name, **means.iloc[0].to_dict()}
+            against = [second for first, second in _PAIRS if first == arm and second in runs]
+            for second in against:
+                difference = paired(group.set_index("seed")["test"], runs[second].set_index("seed")["test"])
+                rows.append({**known, "against": second, **difference})
+            if not against:
+                rows.append({**known, "against": None})
     return pd.DataFrame(rows)
 
 
-def _runs(singles: pd.DataFrame, rules: pd.DataFrame, votes: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
+def _runs(singles: pd.DataFrame, rules: pd.DataFrame, votes: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
     """Return a row a seed for each arm."""
-    found = {}
-    for arm in (TEACHER, STUDENT, STUDENT + ON_LABELS):
-        found[arm] = singles[singles["arm"] == arm].assign(members=1)
-    ours = singles[singles["arm"] == MEMBERS]
-    found["mean of single members"] = ours.groupby("seed", as_index=False)[
-        ["parameters", "counted", *_MEASURED]
-    ].mean().assign(members=1)  # fmt: skip
+    found = {arm: singles[singles["arm"] == arm].assign(members=1) for arm in (TEACHER, STUDENT, STUDENT + ON_LABELS)}
+    by_seed = singles[singles["arm"] == MEMBERS].groupby("seed", as_index=False)
+    found["mean of single members"] = by_seed[["parameters", "counted", *_MEASURED]].mean().assign(members=1)
     for arm, ending in ((MEMBERS, ""), (MEMBERS + ON_LABELS, ON_LABELS)):
         fused_by_mean = rules[(rules["arm"] == arm) & (rules["rule"] == MEAN)]
         for ensemble, group in fused_by_mean.groupby("ensemble", sort=False):
             found[f"{ensemble}{ending}"] = group
     if votes is not None:
         whole = votes[votes["members"] == votes["members"].max()]
-        found[BOOSTED] = whole[(whole["arm"] == BOOSTED) & (whole["rule"] == "samme")]
-        # By one rule on both sides: else what the rule does would count as what boosting does.
-        found[BOOSTED_MEAN] = whole[(whole["arm"] == BOOSTED) & (whole["rule"] == MEAN)]
-        found[EQUAL_VOTE] = whole[(whole["arm"] == EQUAL) & (whole["rule"] == PLURALITY)]
-        found[EQUAL] = whole[(whole["arm"] == EQUAL) & (whole["rule"] == MEAN)]
+        # One rule on both sides: otherwise the effect of the rule would count as that of boosting.
+        pairs = ((BOOSTED, "samme"), (BOOSTED, MEAN), (EQUAL, PLURALITY), (EQUAL, MEAN))
+        for arm, (trained, rule) in zip((BOOSTED, BOOSTED_MEAN, EQUAL_VOTE, EQUAL), pairs, strict=True):
+            found[arm] = whole[(whole["arm"] == trained) & (whole["rule"] == rule)]
     return {arm: group for arm, group in found.items() if len(group)}
-
-
-def _plain(means: pd.DataFrame) -> dict[str, Any]:
-    return {str(key): value for key, value in means.iloc[0].to_dict().items()}
-
-
-def _difference(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any]:
-    return paired(one.set_index("seed")["test"], other.set_index("seed")["test"])
 
 
 def gather_rows(arms: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What the page of the study dark_knowledge says around its numbers."""
+"""Text of the page of the study dark_knowledge: names, columns, notes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ NAMES = {"teacher": "teacher", "cnn": "custom CNN", "small_cnn": "much smaller C
 ARMS = {"teacher": "", "taught": "with", "alone": "without"}
 
 
-def in_words(learner: str) -> str:
-    """Return the name of a learner, or of a suspect, as a page shows it."""
+def name_of(learner: str) -> str:
+    """Return the name of a learner, or of a failure mode, as the page shows it."""
     return NAMES.get(learner, learner.replace("_", " "))
 
 
@@ -49,7 +49,7 @@ EPOCH_NOTE = (
     "With and without the soft loss, on the validation set; the test set is read once, at the end. ±: one standard "
     "error over seeds, of the differences one of paired differences. Published: CIFAR-10."
 )
-SUSPECT_COLUMNS = [
+FAILURE_MODE_COLUMNS = [
     Column("learner", "network"),
     Column("differs", "what differs", "prose"),
     Column("accuracy", "right %", "percent", "accuracy_error"),
@@ -57,17 +57,18 @@ SUSPECT_COLUMNS = [
     Column("spread", "spread", "number"),
     Column("finding", "finding"),
 ]
-SUSPECT_CAPTION = "All are taught with the soft loss, from the same soft labels, and see the same images."
-SUSPECT_NOTE = (
+FAILURE_MODE_CAPTION = "All are taught with the soft loss, from the same soft labels, and see the same images."
+FAILURE_MODE_NOTE = (
     "On the validation set. Silent: units behind a ReLU that fire for no image, in the layer where most are; at 100 % "
     "nothing passes, no gradient either. Spread: by how much a class's probability varies from image to image. At "
     "chance: so many of the seeds within three standard errors of guessing."
 )
 WHY = (
-    "The source reports that a much smaller CNN stayed at chance. Its layers and recipe are not known here, so that "
-    "nobody can say what kept it there. But one can see what would. Each suspect is the smaller CNN with one fault, "
-    "mostly without normalisation, as the plainest networks are; one keeps it at a rate that is too high: it stands "
-    "behind the convolutions alone and does not guard the hidden layer. All are taught by the same soft labels.",
+    "The source reports that a much smaller CNN stayed at chance. Its layers and recipe are not known here: "
+    "what kept it there is unknown, too. What would keep it there can be tried. Each failure mode is the smaller CNN "
+    "with one fault, mostly without normalisation, as the plainest networks are. One keeps normalisation at a rate "
+    "that is too high: it follows the convolutions alone and does not protect the hidden layer. All are taught by the "
+    "same soft labels.",
     "At chance there are two conditions that look alike in a table of accuracies and are opposites. A network is dead "
     "when a step was too large: a layer is silent for every image, the answers no longer depend on the image, and no "
     "gradient passes that could wake it; more epochs do not help. A network is alive, but has not moved, when its "

@@ -1,4 +1,4 @@
-"""Sentences of the page of many teachers, from its tables."""
+"""Sentences of the page of the study multi_teacher, from its tables."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from knowledge_transfer.learning.ensembles.fusion import VOTING_RULES
-from knowledge_transfer.pipelines.multi_teacher.compression import ENSEMBLE
 from knowledge_transfer.pipelines.multi_teacher.published import is_published, published_gap
-from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, MAIN
-from knowledge_transfer.pipelines.multi_teacher.tables import TEACHER
+from knowledge_transfer.pipelines.multi_teacher.settings import ENSEMBLE, LABELS, MAIN, TEACHER
 from knowledge_transfer.pipelines.multi_teacher.votes import BY_CLASS
-from knowledge_transfer.reporting.formats import GAP, percent, points
+from knowledge_transfer.reporting.formats import GAP, percent, plus_minus, points
 
 METHODS = (
     "Every seed has teachers of its own. ±: one standard error over seeds; differences, in points, are paired by seed. "
@@ -43,20 +41,20 @@ _NO_GAIN = "None of them is apart from labels by more than chance."
 
 
 def lead(name: str, methods: pd.DataFrame, rules: pd.DataFrame, compression: pd.DataFrame) -> Iterator[str]:
-    """Yield what a reader in a hurry takes away of one data set."""
+    """Yield the main findings on one data set."""
     main = methods[(methods["data"] == name) & (methods["sweep"] == MAIN) & (methods["fraction"] == 1)]
     most = main["members"].max()
     fused = _one(rules, data=name, members=most, rule="mean_probabilities")
     learners = main[main["members"] == most]
-    told = ", ".join(f"{row['method']} {_right(row)}{GAP}%" for _, row in learners.iterrows())
+    by_method = ", ".join(f"{row['method']} {_right(row)}{GAP}%" for _, row in learners.iterrows())
     proven = [
-        f"{row['method']} {points(row['beyond_labels'])}{_error(row['beyond_labels_error'])}"
+        f"{row['method']} {points(row['beyond_labels'])}{plus_minus(row['beyond_labels_error'])}"
         for _, row in learners[learners["beyond_labels_verdict"].isin(("gain", "loss"))].iterrows()
     ]
     apart = f"Apart from labels by more than chance: {_and(proven)} points." if proven else _NO_GAIN
     yield (
         f"{name}: a teacher alone is right on {_right(_one(main, method=TEACHER))}{GAP}% of the test images, {most} "
-        f"together on {_right(fused)}{GAP}%. One network taught by all {most}: {told}; taught by labels alone: "
+        f"together on {_right(fused)}{GAP}%. One network taught by all {most}: {by_method}; taught by labels alone: "
         f"{_right(_one(main, method=LABELS))}{GAP}%. {apart}"
     )
     yield f"{name}: {_plurality(rules[rules['data'] == name], most)}."
@@ -76,8 +74,8 @@ def lead(name: str, methods: pd.DataFrame, rules: pd.DataFrame, compression: pd.
 def plurality(name: str, rules: pd.DataFrame) -> str:
     """Return whether plurality is the worst vote, as the source says, and what the rule for ties has to do with it."""
     own = rules[rules["data"] == name]
-    told = "; ".join(_plurality(own, members) for members in sorted(set(own["members"])))
-    return f"{name}, is plurality the worst vote? {told[0].upper()}{told[1:]}."
+    found = "; ".join(_plurality(own, members) for members in sorted(set(own["members"])))
+    return f"{name}, is plurality the worst vote? {found[0].upper()}{found[1:]}."
 
 
 def _plurality(rules: pd.DataFrame, members: int) -> str:
@@ -86,21 +84,21 @@ def _plurality(rules: pd.DataFrame, members: int) -> str:
     better = [str(rule) for rule in votes.loc[votes["verdict"] == "gain", "rule"]]
     worse = [str(rule) for rule in votes.loc[votes["verdict"] == "loss", "rule"]]
     ours, by_class = _one(own, rule="plurality"), _one(own, rule=BY_CLASS)
-    told = [f"{_and(names)} {verdict}" for names, verdict in ((better, "better"), (worse, "worse")) if names]
+    found = [f"{_and(names)} {verdict}" for names, verdict in ((better, "better"), (worse, "worse")) if names]
     low, high = votes["difference"].min(), votes["difference"].max()
     return (
         f"of {members} teachers plurality makes {_right(ours)}{GAP}%; the {len(votes)} other votes differ from that by "
-        f"{points(low)} to {points(high)} points, {_and(told) if told else 'none better or worse'} beyond chance "
+        f"{points(low)} to {points(high)} points, {_and(found) if found else 'none better or worse'} beyond chance "
         f"(of so many comparisons {0.05 * len(votes):.1f} would be by chance); "
         f"{percent(ours['tied'])}{GAP}% of the images tie, and if the lower class index settled them, as in the "
         f"source's code, plurality would change by {points(by_class['difference'])}"
-        f"{_error(by_class['standard_error'])} points"
+        f"{plus_minus(by_class['standard_error'])} points"
     )
 
 
 def same_gradient(methods: pd.DataFrame) -> list[str]:
     """Return why output_avg and loss_avg are one, and by how much they differ all the same."""
-    told = [
+    found = [
         "The mean of the divergences from each teacher is the divergence from the mean of the teachers plus a number "
         "that no learner changes: how much the teachers disagree. So output_avg and loss_avg have the same gradient, "
         "and, given the same first weights and the same batches, differ by rounding alone, which training enlarges."
@@ -110,12 +108,12 @@ def same_gradient(methods: pd.DataFrame) -> list[str]:
     if len(rows):
         here = "; ".join(
             f"{row['data']}, {row['members']} teachers: {points(row['beyond_output_avg'])}"
-            f"{_error(row['beyond_output_avg_error'])}"
+            f"{plus_minus(row['beyond_output_avg_error'])}"
             for _, row in rows.iterrows()
         )
-        told.append(f"loss_avg beyond output_avg here, in points, paired by seed: {here}.")
+        found.append(f"loss_avg beyond output_avg here, in points, paired by seed: {here}.")
     gap, error = published_gap()
-    told.append(
+    found.append(
         f"The source finds loss_avg ahead by {100 * gap:.1f} points, the mean over its twenty pairs of cells (two to "
         "five teachers, five fractions); single pairs range from −0.5 to +3.8. That cannot come from the losses. By "
         f"the standard errors that it prints, of runs that differ in seed, the mean gap would be good to "
@@ -123,12 +121,12 @@ def same_gradient(methods: pd.DataFrame) -> list[str]:
         "something beside the loss: they are not paired, each draws teachers of its own and stops by its own "
         "validation loss."
     )
-    return told
+    return found
 
 
 def source(methods: pd.DataFrame) -> list[str]:
     """Return what the source did otherwise, and how its figures compare."""
-    told = [
+    found = [
         "Zuchniak 2023, arXiv 2302.07215, teaches a ResNet50V2 by two to five ResNet50V2s on CIFAR-10, MNIST and "
         "Fashion-MNIST. It weights the hard loss by 0, 0.25, 0.5 and 0.75, here alpha 1, 0.75, 0.5 and 0.25; its "
         "temperature is 1; its fractions are what each teacher has seen of the training images. Its ResNet50V2 is "
@@ -139,8 +137,8 @@ def source(methods: pd.DataFrame) -> list[str]:
         "ties above says on how many images that matters.",
     ]
     if not any(is_published(name) for name in methods["data"]):
-        told.append("This run has no CIFAR-10: its accuracies stand beside no published ones.")
-    return told
+        found.append("This run has no CIFAR-10: its accuracies stand beside no published ones.")
+    return found
 
 
 def _one(rows: pd.DataFrame, **wanted: object) -> pd.Series:
@@ -150,11 +148,7 @@ def _one(rows: pd.DataFrame, **wanted: object) -> pd.Series:
 
 
 def _right(row: pd.Series) -> str:
-    return f"{percent(row['accuracy'])}{_error(row['accuracy_error'])}"
-
-
-def _error(error: float) -> str:
-    return "" if pd.isna(error) else f" ± {percent(error)}"
+    return f"{percent(row['accuracy'])}{plus_minus(row['accuracy_error'])}"
 
 
 def _and(names: Sequence[str]) -> str:

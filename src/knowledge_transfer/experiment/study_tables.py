@@ -1,0 +1,151 @@
+"""Tables and pages that studies share: scores, learning curves, comparisons of arms, the summary, the report.
+
+A role says what a model is in its study: a NamedTuple, the same for all models, whose fields become columns. The nodes
+take the roles by the name of the model. Common fields are `learner` (which network), `arm` (how it learns), `seed`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.evaluation.metrics import score
+from knowledge_transfer.reporting.page import Column, Section, Table, write_page
+from knowledge_transfer.reporting.statistics import over_seeds, paired
+
+Roles = Mapping[str, Any]
+NUMBERS = ("accuracy", "nll", "ece", "parameters", "images_per_second")
+_NOT_OF_THE_ARM = ("model", "images", "accuracy", "nll", "ece", "set", "seed", "learner", "arm")
+
+
+class Page(NamedTuple):
+    """What a study's page says: its title, sentences for a reader in a hurry, and its sections."""
+
+    title: str
+    lead: Sequence[str]
+    sections: Sequence[Section]
+
+
+def key_of(model: str) -> str:
+    """Return the key of a model in soft labels; those of studies have no rounds."""
+    return f"{model}@0"
+
+
+def scores(models: Sequence[str], predictions: SoftLabels, images: ImageSet) -> pd.DataFrame:
+    """Return accuracy, NLL (nats) and ECE of each of the models on the images, a row a model."""
+    rows = []
+    for model, logits in zip(models, predictions.only([key_of(model) for model in models]).logits, strict=True):
+        result = score(logits[:, 0].float().softmax(dim=1), images.labels)
+        rows.append((model, len(images), result.accuracy, result.nll, result.ece))
+    return pd.DataFrame(rows, columns=["model", "images", "accuracy", "nll", "ece"])
+
+
+def with_roles(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:
+    """Return the table with the fields of each model's role as columns."""
+    return table.join(pd.DataFrame([roles[model] for model in table["model"]], index=table.index))
+
+
+def score_models(roles: Roles, parts: Sequence[str], **given: Any) -> pd.DataFrame:
+    """Return accuracy, NLL and ECE of every model on each part of the data, with its role and number of parameters.
+
+    `given` are `<part>_predictions` and `<part>_images` of every part, and the models by name.
+    """
+    tables = [
+        scores(list(roles), given[f"{part}_predictions"], given[f"{part}_images"]).assign(set=part) for part in parts
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    table["parameters"] = [given[model].facts.parameters for model in table["model"]]
+    return with_roles(table, roles)
+
+
+def collect_curves(roles: Roles, **models: Checkpoint) -> pd.DataFrame:
+    """Return every learning curve with the role of its model, a row an epoch."""
+    curves = [pd.DataFrame(model.curve).assign(**roles[name]._asdict()) for name, model in models.items()]
+    return pd.concat(curves, ignore_index=True)
+
+
+def compare_arms(references: Mapping[str, str], **scores: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each learner and arm of each data set: means over seeds, and the difference to `against`.
+
+    `references` maps an arm to the one that it is compared with, of the same learner. Accuracies of every part of the
+    data have standard errors; NLL is that of the test set; differences are of test accuracy, paired by seed.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, table in scores.items():
+        for learner, own in table.groupby("learner", sort=False):
+            test = own[own["set"] == "test"].set_index(["arm", "seed"])["accuracy"].sort_index()
+            for arm, group in own.groupby("arm", sort=False):
+                row = {"data": name, "learner": learner, "arm": arm, **_means(group)}
+                if against := references.get(str(arm)):
+                    row |= {"against": against, **paired(test[arm], test[against])}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _means(group: pd.DataFrame) -> dict[str, Any]:
+    means = over_seeds(group, ["set"], ["accuracy", "nll"]).set_index("set")
+    found = group.iloc[0].drop(list(_NOT_OF_THE_ARM), errors="ignore").to_dict()
+    for part in means.index:
+        found |= {part: means.loc[part, "accuracy"], f"{part}_error": means.loc[part, "accuracy_error"]}
+    return {**found, "nll": means.loc["test", "nll"], "seeds": means.loc["test", "seeds"]}
+
+
+def gather_rows(**scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of every model on the test set, a row a model; its stage is the data set and its learner."""
+    tables = []
+    for name, table in scores.items():
+        test = table[table["set"] == "test"]
+        tables.append(test.assign(stage=[f"{name}_{learner}" for learner in test["learner"]]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def summarise(rows: pd.DataFrame, run_info: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return the summary of a study for MLflow, the console and other programs, in strict JSON.
+
+    `rows` have a model, its stage (its data set and what it is in the study) and those of `NUMBERS` that were measured;
+    the others are null.
+    """
+    return {
+        "pipeline": run_info["pipeline"],
+        "environment": run_info["environment"],
+        "seed": seed,
+        "seconds": round(time.time() - run_info["started"], 1),
+        "rows": [
+            {
+                "model": row["model"],
+                "stage": row["stage"],
+                "round": 0,
+                **{name: None if pd.isna(value := row.get(name)) else value for name in NUMBERS},
+            }
+            for row in rows.to_dict("records")
+        ],
+    }
+
+
+def write_report(
+    compose: Callable[..., Page],
+    kinds: Mapping[str, Sequence[str]],
+    run_info: dict[str, Any],
+    parameters: dict[str, Any],
+    **given: Any,
+) -> str:
+    """Return the study's page as HTML.
+
+    `compose` takes the tables of the whole study by name, and `sets`: the tables of each data set by their kind.
+    `kinds` names these; `given` has them as `<data set>_<kind>`, and the report of its data as `<data set>_data`.
+    """
+    sources = {name: given.pop(f"{name}_data") for name in kinds}
+    sets = {name: {kind: given.pop(f"{name}_{kind}") for kind in own} for name, own in kinds.items()}
+    return write_page(*compose(sets=sets, **given), sources=sources, run_info=run_info, parameters=parameters)
+
+
+def table_of(frame: pd.DataFrame, columns: Sequence[Column], note: str = "") -> Table:
+    """Return the table of a page, columns that the frame lacks left empty: a study of one arm compares nothing."""
+    names = dict.fromkeys(name for column in columns for name in (column.name, column.error) if name)
+    return Table(frame.reindex(columns=list(names)), columns, note)
