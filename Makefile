@@ -15,7 +15,7 @@ heterogeneous: $(VENV)/installed  ## the second experiment on four embedded doma
 	$(BIN)/kedro run --pipelines=heterogeneous
 
 studies: $(VENV)/installed  ## four papers reproduced, each on embedded data, about six minutes in all
-	for study in student_ensemble alpha_study dark_knowledge multi_teacher; do \
+	for study in $$($(BIN)/python -c "from knowledge_transfer.experiment.config import STUDIES; print(*STUDIES)"); do \
 		$(BIN)/kedro run --pipelines=$$study || exit 1; done
 
 full: $(VENV)/installed  ## the published experiment: CIFAR-10, 50 epochs; a GPU is advised

@@ -62,10 +62,14 @@ def test_a_set_without_a_block_is_out():
     assert list(study("alpha_study", {"sets": {"digits": None, "mine": digits}}).sets) == ["mine"]
 
 
-def test_a_suspect_without_a_block_is_out():
-    suspects = study("dark_knowledge").sets["shapes"].suspects
-    fewer = study("dark_knowledge", {"sets": {"shapes": {"suspects": {"softmax_twice": None}}}}).sets["shapes"].suspects
-    assert list(fewer) == [name for name in suspects if name != "softmax_twice"]
+def test_a_failure_mode_without_a_block_is_out():
+    failure_modes = study("dark_knowledge").sets["shapes"].failure_modes
+    fewer = (
+        study("dark_knowledge", {"sets": {"shapes": {"failure_modes": {"softmax_twice": None}}}})
+        .sets["shapes"]
+        .failure_modes
+    )
+    assert list(fewer) == [name for name in failure_modes if name != "softmax_twice"]
 
 
 def test_seed_and_devices_are_the_main_experiment_s_unless_a_study_has_its_own():
@@ -78,7 +82,7 @@ def test_seed_and_devices_are_the_main_experiment_s_unless_a_study_has_its_own()
 
 def test_arms_differ_in_alpha_alone():
     arms = study("alpha_study", {"alphas": [0, 0.25, 1]}).arms
-    assert list(arms) == ["alpha0", "alpha0_25", "alpha1"]
+    assert list(arms) == ["alpha 0", "alpha 0.25", "alpha 1"]
     assert [arm.alpha for arm in arms.values()] == [0, 0.25, 1]
     assert {arm.temperature for arm in arms.values()} == {4}
 
@@ -107,10 +111,14 @@ RECIPE = {"recipe": {"epochs": 3, "views": 3}}
         ("alpha_study", {"sets": {"digits": {"teacher": {"recipe": {"epoch": 1}}}}}, "did you mean 'epochs'"),
         ("alpha_study", {"sets": {"digits": None}}, "alpha_study.sets"),
         ("alpha_study", {"seeds": 0}, "alpha_study.seeds"),
-        ("dark_knowledge", {"sets": {"shapes": {"suspect": {}}}}, "unknown key 'suspect'; did you mean 'suspects'"),
         (
             "dark_knowledge",
-            {"sets": {"shapes": {"suspects": {"no_normalisation": RECIPE}}}},
+            {"sets": {"shapes": {"failure_mode": {}}}},
+            "unknown key 'failure_mode'; did you mean 'failure_modes'",
+        ),
+        (
+            "dark_knowledge",
+            {"sets": {"shapes": {"failure_modes": {"no_normalisation": RECIPE}}}},
             "no_normalisation would see other views than cnn.*the same views",
         ),
         (
@@ -125,7 +133,7 @@ RECIPE = {"recipe": {"epochs": 3, "views": 3}}
         ),
         (
             "dark_knowledge",
-            {"sets": {"shapes": {"suspects": {"a-b": {"architecture": {"kind": "resnet8"}}}}}},
+            {"sets": {"shapes": {"failure_modes": {"a-b": {"architecture": {"kind": "resnet8"}}}}}},
             "'a-b' names datasets",
         ),
     ],

@@ -1,20 +1,16 @@
-"""The study dark_knowledge through Kedro, once, on 96 drawn shapes."""
+"""The study dark_knowledge through Kedro, once, on 96 synthetic shapes."""
 
-import json
-import shutil
-
-import nbformat
 import pandas as pd
 import pytest
 import torch
-from nbclient import NotebookClient
 from torchvision.models import resnet50
 
 from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.pipelines.dark_knowledge import published
 from knowledge_transfer.pipelines.dark_knowledge.nodes import finding
-from tests.project import ROOT, Project, merged
+from tests.project import Project, merged
+from tests.studies import Study
 
 RECIPE = {"epochs": 2, "batch_size": 16, "precision": "fp32"}
 LAYERS = {"convolutions": [[4], [4]], "hidden": [8]}
@@ -26,7 +22,7 @@ TINY = {
             "teacher": {"architecture": {"enlarge_to": 32}, "recipe": {**RECIPE, "epochs": 1}},
             "cnn": {"architecture": {"layers": LAYERS}, "recipe": RECIPE},
             "small_cnn": {"recipe": RECIPE},
-            "suspects": {
+            "failure_modes": {
                 "rate_too_low": {"recipe": {**RECIPE, "learning_rate": 1e-9}},
                 "bottleneck_of_two": {"recipe": RECIPE},
                 **dict.fromkeys(
@@ -48,28 +44,20 @@ LEARNERS = [
     for arm in ("taught", "alone")
     for seed in (0, 1)
 ]
-SUSPECTS = [f"shapes_{name}_suspect_seed{seed}" for name in ("rate_too_low", "bottleneck_of_two") for seed in (0, 1)]
+FAILURE_MODES = [
+    f"shapes_{name}_failure_mode_seed{seed}" for name in ("rate_too_low", "bottleneck_of_two") for seed in (0, 1)
+]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("dark_knowledge"))
-    project.run({"dark_knowledge": TINY}, pipeline="dark_knowledge")
-    return project
+def study(tmp_path_factory):
+    return Study(tmp_path_factory.mktemp("dark_knowledge"), "dark_knowledge", TINY)
 
 
-def checkpoint(project, name):
-    return CheckpointDataset(filepath=str(project.file(f"06_models/dark_knowledge_{name}.safetensors"))).load()
-
-
-def table(project, name):
-    return pd.read_csv(project.file(f"08_reporting/dark_knowledge_{name}_table.csv"))
-
-
-def test_arms_of_one_seed_differ_in_the_soft_loss_alone(project):
+def test_arms_differ_in_the_soft_loss_alone(study):
     for name in LEARNERS:
         if "_taught_" in name:
-            taught, alone = (checkpoint(project, each).facts for each in (name, name.replace("_taught_", "_alone_")))
+            taught, alone = (study.facts(each) for each in (name, name.replace("_taught_", "_alone_")))
             assert (taught.distillation["alpha"], alone.distillation["alpha"]) == (0.5, 0)
             assert {**alone.distillation, "alpha": 0.5} == taught.distillation
             assert taught.distillation["temperature"] == 1
@@ -81,15 +69,15 @@ def test_arms_of_one_seed_differ_in_the_soft_loss_alone(project):
             assert taught.sha256 != alone.sha256
 
 
-def test_the_teacher_enlarges_the_images_that_all_share(project):
-    teacher = checkpoint(project, "shapes_teacher").facts
+def test_the_teacher_enlarges_the_images(study):
+    teacher = study.facts("shapes_teacher")
     assert (teacher.architecture.kind, teacher.architecture.enlarge_to) == ("imagenet_resnet50", 32)
-    assert teacher.image_size == checkpoint(project, LEARNERS[0]).facts.image_size == 32
+    assert teacher.image_size == study.facts(LEARNERS[0]).image_size == 32
     assert teacher.parents == {}
 
 
-def test_every_epoch_has_both_arms_and_their_paired_difference(project):
-    epochs, curves = table(project, "epochs"), table(project, "shapes_curves")
+def test_epochs_have_paired_differences(study):
+    epochs, curves = study.load("epochs_table"), study.load("shapes_curves_table")
     assert epochs[["learner", "epoch"]].to_numpy().tolist() == [
         [learner, epoch] for learner in ("cnn", "small_cnn") for epoch in (1, 2)
     ]
@@ -99,8 +87,8 @@ def test_every_epoch_has_both_arms_and_their_paired_difference(project):
     assert epochs["difference"][0] == pytest.approx(by_arm["taught"] - by_arm["alone"])
 
 
-def test_the_arms_are_judged_on_the_test_set(project):
-    arms, scores = table(project, "arms"), table(project, "shapes_scores")
+def test_arms_are_compared_on_the_test_set(study):
+    arms, scores = study.load("arms_table"), study.load("shapes_scores_table")
     assert arms[["learner", "arm"]].to_numpy().tolist() == [
         ["teacher", "teacher"],
         *[[learner, arm] for learner in ("cnn", "small_cnn") for arm in ("taught", "alone")],
@@ -112,16 +100,17 @@ def test_the_arms_are_judged_on_the_test_set(project):
     assert row["difference"] == pytest.approx(test["taught"] - test["alone"])
 
 
-def test_suspects_are_examined_on_validation_and_never_see_the_test_set(project):
-    assert not set(table(project, "shapes_scores")["model"]) & set(SUSPECTS)
-    suspects = table(project, "suspects").set_index("learner")
-    assert list(suspects.index) == ["cnn", "small_cnn", "rate_too_low", "bottleneck_of_two"]
-    assert (suspects["chance"] == 1 / 8).all()
-    assert suspects.loc["rate_too_low", "finding"].endswith("in 2 of 2: alive")
-    assert "learning_rate 1e-09" in suspects.loc["rate_too_low", "differs"]
-    assert suspects.loc["bottleneck_of_two", "differs"] == "hidden [2]"
-    assert pd.isna(suspects.loc["small_cnn", "differs"])
-    assert suspects[["silent", "spread", "same_answer"]].stack().between(0, 1).all()
+def test_failure_modes_never_see_the_test_set(study):
+    assert not set(study.load("shapes_scores_table")["model"]) & set(FAILURE_MODES)
+    modes = study.load("failure_modes_table").set_index("learner")
+    assert list(modes.index) == ["cnn", "small_cnn", "rate_too_low", "bottleneck_of_two"]
+    assert (modes["chance"] == 1 / 8).all()
+    assert modes.loc["rate_too_low", "finding"].endswith("in 2 of 2: alive")
+    assert modes.loc["rate_too_low", "at_chance"] == 2
+    assert "learning_rate 1e-09" in modes.loc["rate_too_low", "differs"]
+    assert modes.loc["bottleneck_of_two", "differs"] == "hidden [2]"
+    assert pd.isna(modes.loc["small_cnn", "differs"])
+    assert modes[["silent", "spread", "same_answer"]].stack().between(0, 1).all()
 
 
 def rows(*of_seeds):
@@ -131,7 +120,7 @@ def rows(*of_seeds):
 
 
 @pytest.mark.parametrize(
-    ("examined", "words"),
+    ("diagnosed", "words"),
     [
         (rows((0.6, 0.1), (0.5, 0.2)), "learns"),
         (rows((0.6, 0.1), (0.3, 0.2)), "learns, but badly"),
@@ -141,28 +130,26 @@ def rows(*of_seeds):
         (rows((0.12, 0.1), (0.10, 1)), "at chance in 2 of 2: dead in 1"),
     ],
 )
-def test_what_an_examination_finds(examined, words):
-    assert finding(examined, 0.6) == words
+def test_a_diagnosis_in_words(diagnosed, words):
+    assert finding(diagnosed, 0.6) == words
 
 
-def test_the_page_has_the_published_figures_beside_ours(project):
-    page = project.file("08_reporting/dark_knowledge_report.html").read_text()
+def test_the_page_shows_the_published_figures(study):
     for value in (*published.TAUGHT, *published.ALONE):
-        assert f'<td class="number">{100 * value:.1f}</td>' in page
+        assert f'<td class="number">{100 * value:.1f}</td>' in study.page
     for part in ("much smaller CNN", "rate too low", "of 2: alive", "--pipelines=dark_knowledge"):
-        assert part in page
-    assert page.count("<svg") == 2
-    for name in ("epochs", "suspects"):
-        assert project.file(f"08_reporting/figures/dark_knowledge_shapes_{name}.png").is_file()
+        assert part in study.page
+    assert study.page.count("<svg") == 2
+    for name in ("epochs", "failure_modes"):
+        assert study.project.file(f"08_reporting/figures/dark_knowledge_shapes_{name}.png").is_file()
 
 
-def test_the_summary_has_a_row_for_everyone_who_was_asked(project):
-    summary = json.loads(project.file("08_reporting/dark_knowledge_summary.json").read_text())
-    assert sorted(row["model"] for row in summary["rows"]) == sorted(["shapes_teacher", *LEARNERS])
-    assert {row["stage"] for row in summary["rows"]} == {"shapes_teacher", "shapes_cnn", "shapes_small_cnn"}
+def test_the_summary_has_every_judged_model(study):
+    assert sorted(row["model"] for row in study.rows) == sorted(["shapes_teacher", *LEARNERS])
+    assert {row["stage"] for row in study.rows} == {"shapes_teacher", "shapes_cnn", "shapes_small_cnn"}
 
 
-def test_the_teacher_starts_from_pretrained_weights_with_their_normalisation(tmp_path):
+def test_the_teacher_starts_from_pretrained_weights(tmp_path):
     torch.manual_seed(0)
     state = resnet50().state_dict()
     torch.save(state, tmp_path / "mine.pth")
@@ -176,7 +163,8 @@ def test_the_teacher_starts_from_pretrained_weights_with_their_normalisation(tmp
     project.run(
         {"dark_knowledge": merged(TINY, wide)}, pipeline="dark_knowledge", to_nodes=["shapes.train_shapes_teacher"]
     )
-    teacher = checkpoint(project, "shapes_teacher")
+    file = project.file("06_models/dark_knowledge_shapes_teacher.safetensors")
+    teacher = CheckpointDataset(filepath=str(file)).load()
     assert list(teacher.facts.parents) == [wide["weights"]]
     assert teacher.facts.mean == (0.485, 0.456, 0.406)
     torch.testing.assert_close(
@@ -184,20 +172,15 @@ def test_the_teacher_starts_from_pretrained_weights_with_their_normalisation(tmp
     )
 
 
-def test_weights_that_are_not_there_end_the_run_with_one_clear_error(tmp_path):
+def test_missing_weights_are_one_clear_error(tmp_path):
     project = Project(tmp_path)
     wide = {"weights": "/nowhere.pth", "sets": {"shapes": {"teacher": {"architecture": {"width": 1}}}}}
     with pytest.raises(RunError, match=r"no pretrained weights at /nowhere.pth.*weights: null"):
-        project.run({"dark_knowledge": merged(TINY, wide)}, pipeline="dark_knowledge")
+        project.run(
+            {"dark_knowledge": merged(TINY, wide)}, pipeline="dark_knowledge", to_nodes=["shapes.train_shapes_teacher"]
+        )
 
 
-def test_the_notebook_tells_the_story_of_a_finished_run(project):
-    folder = project.path / "notebooks"
-    folder.mkdir(exist_ok=True)
-    shutil.copy(ROOT / "notebooks" / "dark_knowledge.ipynb", folder)
-    notebook = nbformat.read(folder / "dark_knowledge.ipynb", as_version=4)
-    assert not any(cell.outputs for cell in notebook.cells if cell.cell_type == "code"), "committed with outputs"
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
-    assert any("dark_knowledge in base" in output.get("text", "") for output in outputs)
+def test_the_notebook_runs(study, monkeypatch, capsys):
+    assert study.run_notebook(monkeypatch)[0] == 2
+    assert "dark_knowledge in base" in capsys.readouterr().out

@@ -1,28 +1,22 @@
-"""The study of many teachers, run once through Kedro on tiny data, and what its tables and sentences must say."""
+"""The study multi_teacher, run once through Kedro on tiny data, and its tables and sentences."""
 
-import json
-import shutil
-
-import nbformat
 import pandas as pd
 import pytest
 import torch
-from nbclient import NotebookClient
 from pydantic import ValidationError
 
-from knowledge_transfer.datasets import CheckpointDataset, SoftLabelsDataset
+from knowledge_transfer.experiment.study_nodes import part_of, predict_images
 from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES
-from knowledge_transfer.pipelines.multi_teacher import words
-from knowledge_transfer.pipelines.multi_teacher.nodes import ask, part_of
+from knowledge_transfer.pipelines.multi_teacher import summary_text
+from knowledge_transfer.pipelines.multi_teacher.nodes import compare_methods
 from knowledge_transfer.pipelines.multi_teacher.published import PUBLISHED, is_published, published_gap
 from knowledge_transfer.pipelines.multi_teacher.settings import Settings
-from knowledge_transfer.pipelines.multi_teacher.tables import compare_methods
 from knowledge_transfer.pipelines.multi_teacher.votes import BY_CLASS, compare_rules, is_tied
 from tests.conftest import stripes
-from tests.project import ROOT, Project
+from tests.studies import Study
 
 NETWORK = {"kind": "cnn", "layers": {"convolutions": [[2], [4]], "hidden": [8]}}
-MODEL = {"architecture": NETWORK, "recipe": {"epochs": 2, "views": 2, "batch_size": 30, "precision": "fp32"}}
+MODEL = {"architecture": NETWORK, "recipe": {"epochs": 1, "batch_size": 30, "precision": "fp32"}}
 TINY = {
     "seeds": 2,
     "members": [2, 3],
@@ -33,38 +27,27 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("many"))
-    project.run({"multi_teacher": TINY}, pipeline="multi_teacher")
-    return project
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return Study(tmp_path_factory.mktemp("multi_teacher"), "multi_teacher", TINY)
 
 
-@pytest.fixture(scope="session")
-def methods(project):
-    return table(project, "methods")
+@pytest.fixture(scope="module")
+def methods(study):
+    return study.load("methods_table")
 
 
-@pytest.fixture(scope="session")
-def rules(project):
-    return table(project, "rules")
+@pytest.fixture(scope="module")
+def rules(study):
+    return study.load("rules_table")
 
 
-def table(project, name):
-    return pd.read_csv(project.file(f"08_reporting/multi_teacher_{name}_table.csv"))
+def probabilities(study, *names):
+    predictions = study.load("digits_seed0_test_predictions_soft_labels")
+    return predictions.only([f"digits_{name}_seed0@0" for name in names]).logits[:, :, 0].float().softmax(-1)
 
 
-def checkpoint(project, name):
-    return CheckpointDataset(filepath=str(project.file(f"06_models/multi_teacher_digits_{name}.safetensors"))).load()
-
-
-def answers(project, *names):
-    path = project.file("07_model_output/multi_teacher_digits_seed0_test_answers_soft_labels.safetensors")
-    said = SoftLabelsDataset(filepath=str(path)).load()
-    return said.only([f"digits_{name}_seed0@0" for name in names]).logits[:, :, 0].float()
-
-
-def test_every_arm_is_there_with_its_seeds(methods):
+def test_every_arm_has_its_seeds(methods):
     arms = methods.set_index(["method", "members", "sweep", "alpha", "fraction"])["seeds"]
     many = {(method, k) for method in ("output_avg", "loss_avg", "mimic_all", "stacked") for k in (2, 3)}
     assert {key[:2] for key in arms.index if key[2] == "main"} == {
@@ -78,50 +61,48 @@ def test_every_arm_is_there_with_its_seeds(methods):
     assert arms["teacher", 1, "main", 0, 0.5] == 2 * 3
 
 
-def test_a_learner_descends_from_its_own_teachers(project):
+def test_a_learner_descends_from_its_own_teachers(study):
     for method in ("output_avg", "mimic_all", "stacked"):
-        facts = checkpoint(project, f"{method}_k2_seed1").facts
+        facts = study.facts(f"digits_{method}_k2_seed1")
         assert list(facts.parents) == ["digits_teacher0_seed1@0", "digits_teacher1_seed1@0"]
-    part = checkpoint(project, "mimic_all_k3_part0_5_seed0").facts
+    part = study.facts("digits_mimic_all_k3_part0_5_seed0")
     assert set(part.parents) == {f"digits_part0_5_teacher{number}_seed0@0" for number in range(3)}
-    assert checkpoint(project, "labels_seed0").facts.parents == {}
+    assert study.facts("digits_labels_seed0").parents == {}
 
 
-def test_each_teacher_of_a_part_has_seen_a_part_of_its_own(project):
+def test_teachers_of_a_part_have_different_parts(study):
     seen = {
-        checkpoint(project, f"part0_5_teacher{number}_seed{seed}").facts.images_sha256
+        study.facts(f"digits_part0_5_teacher{number}_seed{seed}").images_sha256
         for number in range(3)
         for seed in range(2)
     }
     assert len(seen) == 6
 
 
-def test_two_names_of_one_gradient_learn_the_same(project, methods):
-    averaged, apart, heads = answers(project, "output_avg_k3", "loss_avg_k3", "mimic_all_k3").softmax(-1)
+def test_two_names_of_one_gradient_learn_the_same(study, methods):
+    averaged, apart, heads = probabilities(study, "output_avg_k3", "loss_avg_k3", "mimic_all_k3")
     torch.testing.assert_close(averaged, apart, atol=2e-3, rtol=0)
     assert not torch.allclose(averaged, heads, atol=2e-2)
     gap = methods[methods["method"] == "loss_avg"]["beyond_output_avg"]
     assert gap.abs().max() < 0.02
 
 
-def test_only_mimics_have_heads(project):
+def test_only_mimics_have_heads(study):
     heads = {
-        name: checkpoint(project, f"{name}_seed0").facts.architecture.heads
+        name: study.facts(f"digits_{name}_seed0").architecture.heads
         for name in ("teacher0", "output_avg_k3", "loss_avg_k3", "mimic_all_k2", "mimic_all_k3", "stacked_k3")
     }
     assert heads == {**dict.fromkeys(heads, 1), "mimic_all_k2": 2, "mimic_all_k3": 3}
 
 
-def test_stacking_was_fitted_on_validation(project):
-    validation_scores = json.loads(
-        project.file("07_model_output/multi_teacher_digits_seed0_validation_scores.json").read_text()
-    )
+def test_stacking_was_fitted_on_validation(study):
+    validation_scores = study.load("digits_seed0_validation_scores")
     assert {arm: len(team) for arm, team in validation_scores.items()} == {"stacked_k2": 2, "stacked_k3": 3}
     assert all(len(each["layer"]) == 11 for team in validation_scores.values() for each in team.values())
-    assert checkpoint(project, "stacked_k2_seed0").facts.distillation["fusion"] == "stacked"
+    assert study.facts("digits_stacked_k2_seed0").distillation["fusion"] == "stacked"
 
 
-def test_every_rule_was_asked_of_the_same_teachers(rules):
+def test_every_rule_fuses_the_same_teachers(rules):
     for members in (2, 3):
         own = rules[rules["members"] == members].set_index("rule")
         assert set(own.index) == {*FUSION_RULES, *VOTING_RULES, BY_CLASS}
@@ -133,8 +114,8 @@ def test_every_rule_was_asked_of_the_same_teachers(rules):
     assert tied[2, "plurality"] > 0
 
 
-def test_ensembles_cost_what_their_members_cost(project):
-    costs = table(project, "compression").set_index(["members", "what"])
+def test_ensembles_cost_what_their_members_cost(study):
+    costs = study.load("compression_table").set_index(["members", "what"])
     for column in ("parameters", "macs", "milliseconds"):
         assert costs.loc[(3, "ensemble"), column] == pytest.approx(1.5 * costs.loc[(2, "ensemble"), column])
     assert costs.loc[(3, "output_avg"), "saved"] == pytest.approx(3)
@@ -142,29 +123,21 @@ def test_ensembles_cost_what_their_members_cost(project):
     assert heads == 2 * (8 * 10 + 10)
 
 
-def test_programs_are_told_of_every_model(project):
-    rows = json.loads(project.file("08_reporting/multi_teacher_summary.json").read_text())["rows"]
-    assert len(rows) == 2 * (2 * 3 + 2 + 2 * 4 + 2)
-    assert {row["stage"] for row in rows} == {"digits_teacher", "digits_learner"}
-    assert all(isinstance(row["parameters"], int) and row["images_per_second"] > 0 for row in rows)
+def test_the_summary_has_every_model(study):
+    assert len(study.rows) == 2 * (2 * 3 + 2 + 2 * 4 + 2)
+    assert {row["stage"] for row in study.rows} == {"digits_teacher", "digits_learner"}
+    assert all(isinstance(row["parameters"], int) and row["images_per_second"] > 0 for row in study.rows)
 
 
-def test_the_page_says_what_was_found(project):
-    page = project.file("08_reporting/multi_teacher_report.html").read_text(encoding="utf-8")
-    for said in ("is plurality the worst vote?", "same gradient", "of 3 teachers plurality", "2302.07215", "<svg"):
-        assert said in page
-    assert "nan" not in page.lower().replace("nanson", "")
+def test_the_page_has_its_findings(study):
+    for found in ("is plurality the worst vote?", "same gradient", "of 3 teachers plurality", "2302.07215", "<svg"):
+        assert found in study.page
+    assert "nan" not in study.page.lower().replace("nanson", "")
 
 
-def test_the_notebook_tells_the_story_of_a_finished_run(project):
-    folder = project.path / "notebooks"
-    shutil.copytree(ROOT / "notebooks", folder, dirs_exist_ok=True)
-    notebook = nbformat.read(folder / "multi_teacher.ipynb", as_version=4)
-    assert not any(cell.outputs for cell in notebook.cells if cell.cell_type == "code")
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
-    assert any("multi_teacher in base" in output.get("text", "") for output in outputs)
+def test_the_notebook_runs(study, monkeypatch, capsys):
+    assert study.run_notebook(monkeypatch)[0] == 2
+    assert "multi_teacher in base" in capsys.readouterr().out
 
 
 def settings(**changes):
@@ -193,11 +166,11 @@ def test_arms_have_names_of_their_own():
     assert {"labels", "one_teacher", "stacked_k2", "mimic_all_k3_alpha0_25", "stacked_k3_part0_5"} <= set(names)
 
 
-def test_a_model_of_other_images_is_refused(project):
+def test_a_model_of_other_images_is_refused(study):
     images = stripes(60)
-    model = checkpoint(project, "part0_5_teacher0_seed0")
+    model = study.load("digits_part0_5_teacher0_seed0_checkpoint")
     with pytest.raises(ValueError, match="digits_part0_5_teacher0_seed0@0 learned from other images"):
-        ask({model.facts.name: 0.5}, images, images, 0, "cpu", model)
+        predict_images({model.facts.name: 0.5}, images, images, 0, "cpu", model)
 
 
 def test_a_part_has_every_class_and_its_own_images():
@@ -225,7 +198,7 @@ def votes(**accuracies):
     return pd.DataFrame(rows).astype({"nll": float})
 
 
-def test_words_name_the_votes_that_are_better_than_plurality():
+def test_the_page_names_better_and_worse_votes():
     table = votes(
         plurality=[0.90, 0.92, 0.91],
         borda=[0.93, 0.95, 0.94001],
@@ -233,12 +206,12 @@ def test_words_name_the_votes_that_are_better_than_plurality():
         simpson=[0.85, 0.87, 0.86001],
         **{BY_CLASS: [0.88, 0.90, 0.89001]},
     )
-    said = words.plurality("digits", compare_rules(digits=table))
-    assert "borda better and simpson worse beyond chance" in said
-    assert "change by −2.0 ± 0.0 points" in said
+    sentence = summary_text.plurality("digits", compare_rules(digits=table))
+    assert "borda better and simpson worse beyond chance" in sentence
+    assert "change by −2.0 ± 0.0 points" in sentence
 
 
-def test_published_figures_stand_beside_those_of_cifar10_alone():
+def test_only_cifar10_has_published_figures():
     assert [PUBLISHED["output_avg", k, 1.0][0] for k in (2, 3, 4, 5)] == pytest.approx([0.8095, 0.8095, 0.7902, 0.8311])
     assert [PUBLISHED["loss_avg", k, 1.0][0] for k in (2, 3, 4, 5)] == pytest.approx([0.8208, 0.8118, 0.8284, 0.8282])
     assert [PUBLISHED["mimic_all", k, 1.0][0] for k in (2, 3, 4, 5)] == pytest.approx([0.8272, 0.8311, 0.8322, 0.8366])

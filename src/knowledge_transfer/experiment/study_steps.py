@@ -46,53 +46,53 @@ class SetNodes:
             "data": f"params:sets.{self.name}.data",
             "seed": "params:seed",
         }
-        made = ("training_images", "validation_images", "test_images", "data_report", "normalisation")
-        return self.node(study_nodes.split_images, inputs, [self._own(each) for each in made], name=f"cut_{self.name}")
+        kinds = ("training_images", "validation_images", "test_images", "data_report", "normalisation")
+        made = [f"{self.name}_{kind}" for kind in kinds]
+        return self.node(study_nodes.split_images, inputs, made, name=f"split_{self.name}")
 
-    def train(self, fit: Fit, settings: str, *, labels: str = "", teachers: Iterable[str] = (), **further: str) -> Node:
-        """Return the node that makes `<model>_checkpoint`, from `<labels>_soft_labels` of the `teachers` if it has any.
+    def train(self, fit: Fit, settings: str, teachers: Sequence[str] = (), labels: str = "", **further: str) -> Node:
+        """Return the node that makes `<model>_checkpoint`, from soft labels of the `teachers` if there are any.
 
-        Models of one repeat and architecture start with the same weights and see the same images in the same order:
-        their differences are paired. `further` are datasets by argument of `study_nodes.train`.
+        Their dataset is `<labels>_soft_labels` (empty: the first teacher's name). Models of one repeat and architecture
+        start with the same weights and see the same images in the same order: their differences are paired. `further`
+        are datasets by argument of `study_nodes.train`.
         """
-        inputs = {**self.training_inputs(labels, teachers), "model": f"params:sets.{self.name}.{settings}", **further}
+        inputs = {**self.training_inputs(teachers, labels), "model": f"params:sets.{self.name}.{settings}", **further}
         return self.node(
             named(study_nodes.train, fit),
             inputs,
             f"{fit.model}_checkpoint",
-            name=f"{'teach' if labels else 'train'}_{fit.model}",
+            name=f"{'teach' if teachers else 'train'}_{fit.model}",
             tags=training_tags(fit.model),
         )
 
-    def training_inputs(self, labels: str = "", teachers: Iterable[str] = ()) -> dict[str, str]:
+    def training_inputs(self, teachers: Sequence[str] = (), labels: str = "") -> dict[str, str]:
         """Return the datasets that every training node reads, by argument."""
-        images = {"images": "training_images", "validation": "validation_images", "normalisation": "normalisation"}
+        soft_labels = {"soft_labels": f"{labels or teachers[0]}_soft_labels"} if teachers else {}
         return {
-            **{argument: self._own(what) for argument, what in images.items()},
+            "images": f"{self.name}_training_images",
+            "validation": f"{self.name}_validation_images",
+            "normalisation": f"{self.name}_normalisation",
             "seed": "params:seed",
             "device": "params:devices",
-            **({"soft_labels": f"{labels}_soft_labels"} if labels else {}),
+            **soft_labels,
             **_checkpoints(teachers),
         }
 
-    def label(self, labels: str, teachers: Iterable[str], settings: str) -> Node:
+    def label(self, teachers: Sequence[str], settings: str, labels: str = "") -> Node:
         """Return the node in which the teachers make `<labels>_soft_labels`, in the views of that learner's recipe."""
         # It takes the model, not the recipe alone: Kedro cannot check both where a node that waits for nothing, such as
         # the training of a teacher, takes the model.
-        inputs = [self._own("training_images"), f"params:sets.{self.name}.{settings}", "params:seed", "params:devices"]
-        return self.node(
-            study_nodes.label_images,
-            [*inputs, *_checkpoints(teachers).values()],
-            f"{labels}_soft_labels",
-            name=f"label_by_{labels}",
-            tags=["gpu"],
-        )
+        name = labels or teachers[0]
+        learner, images = f"params:sets.{self.name}.{settings}", f"{self.name}_training_images"
+        inputs = [images, learner, "params:seed", "params:devices", *_checkpoints(teachers).values()]
+        return self.node(study_nodes.label_images, inputs, f"{name}_soft_labels", name=f"label_by_{name}", tags=["gpu"])
 
     def predict(
         self, part: str, models: Iterable[str], *, of: str = "", fractions: Mapping[str, float] | None = None
     ) -> Node:
         """Return the node that makes `<name>_<of>_<part>_predictions_soft_labels` with the datasets `models`."""
-        inputs = [self._own(f"{part}_images"), self._own("training_images"), "params:seed", "params:devices"]
+        inputs = [f"{self.name}_{part}_images", f"{self.name}_training_images", "params:seed", "params:devices"]
         return self.node(
             named(study_nodes.predict_images, fractions or {}),
             [*inputs, *models],
@@ -103,9 +103,8 @@ class SetNodes:
 
     def parts(self, parts: Iterable[str]) -> dict[str, str]:
         """Return predictions and images of the parts of this data set, by argument."""
-        return {f"{part}_predictions": predictions(self.name, part) for part in parts} | {
-            f"{part}_images": self._own(f"{part}_images") for part in parts
-        }
+        images = {f"{part}_images": f"{self.name}_{part}_images" for part in parts}
+        return {f"{part}_predictions": predictions(self.name, part) for part in parts} | images
 
     def score(self, roles: Roles, parts: Sequence[str]) -> Node:
         """Return the node that makes `<name>_scores_table` of the predictions of the models on these parts."""
@@ -114,22 +113,17 @@ class SetNodes:
 
     def curves(self, roles: Roles) -> Node:
         """Return the node that makes `<name>_curves_table` of the learning curves of the models."""
-        return self.table(
-            "curves", named(study_tables.collect_curves, roles), _checkpoints(roles), name="collect_curves"
-        )
+        return self.table("curves", named(study_tables.collect_curves, roles), _checkpoints(roles))
 
     def table(self, kind: str, make: Callable[..., Any], inputs: _Inputs, *, name: str = "", tags: Any = None) -> Node:
         """Return the node that makes `<name>_<kind>_table`; it is called `<name or the function's>_<data set>`."""
-        name = f"{name or make.__name__}_{self.name}"
-        return self.node(make, inputs, self._own(f"{kind}_table"), name=name, tags=tags)
+        given = f"{name or make.__name__}_{self.name}"
+        return self.node(make, inputs, f"{self.name}_{kind}_table", name=given, tags=tags)
 
     def figure(self, kind: str, draw: Callable[..., Any], tables: Iterable[str]) -> Node:
         """Return the node that makes `<name>_<kind>_figure` of tables of this data set."""
-        inputs = [self._own(f"{table}_table") for table in tables]
-        return self.node(draw, inputs, self._own(f"{kind}_figure"), name=f"draw_{kind}_{self.name}")
-
-    def _own(self, what: str) -> str:
-        return f"{self.name}_{what}"
+        inputs = [f"{self.name}_{table}_table" for table in tables]
+        return self.node(draw, inputs, f"{self.name}_{kind}_figure", name=f"draw_{kind}_{self.name}")
 
 
 def predictions(name: str, part: str, of: str = "") -> str:

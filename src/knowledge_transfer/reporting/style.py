@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from numpy import ndarray
+from pandas import Series
 
 # Greys that nothing else uses: in a page they become its text, muted and line colours, light or dark.
 INK, MUTED, LINES = "#1b1b1f", "#6b6b70", "#d9d9de"
@@ -83,6 +84,14 @@ def heatmap(axes: Axes, shares: ndarray, texts: ndarray | None, rows: list[str],
                 fontsize=size,
                 color="white" if dark else INK,
             )
+
+
+def band(axes: Axes, groups: Any, colour: str, label: str, opacity: float = 0.2) -> Series:
+    """Draw the mean of each group as a line, the range from lowest to highest as a band; return the means."""
+    mean, low, high = groups.mean(), groups.min(), groups.max()
+    axes.plot(mean.index, mean, color=colour, label=label, marker="." if len(mean) == 1 else None)
+    axes.fill_between(mean.index, low, high, color=colour, alpha=opacity, linewidth=0)
+    return mean
 
 
 def inline_svg(figure: Figure, name: str) -> str:

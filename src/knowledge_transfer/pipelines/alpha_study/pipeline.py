@@ -25,10 +25,10 @@ def _nodes_of(data: SetNodes, settings: Settings) -> Iterator[Node]:
     teacher, *learners = roles
     yield data.split()
     yield data.train(Fit(teacher), TEACHER)
-    yield data.label(teacher, [teacher], "learner")
+    yield data.label([teacher], "learner")
     for learner in learners:
         fit = Fit(learner, roles[learner].seed, settings.arms[roles[learner].arm])
-        yield data.train(fit, "learner", labels=teacher, teachers=[teacher])
+        yield data.train(fit, "learner", [teacher])
     for part in PARTS:
         yield data.predict(part, [f"{model}_checkpoint" for model in roles])
     yield data.score(roles, PARTS)

@@ -12,7 +12,7 @@ from knowledge_transfer.experiment.study_tables import Page, table_of
 from knowledge_transfer.pipelines.alpha_study.settings import TEACHER
 from knowledge_transfer.reporting.formats import GAP, percent, plus_minus, points
 from knowledge_transfer.reporting.page import Column, Drawn, Section
-from knowledge_transfer.reporting.style import INK, PALETTE, sheet
+from knowledge_transfer.reporting.style import INK, PALETTE, band, sheet
 
 _PUBLISHED = "pratt2762/knowledge-distillation"
 _COLUMNS = (
@@ -60,10 +60,7 @@ def draw_curves(curves: pd.DataFrame) -> Figure:
         ):
             for number, arm in enumerate(arms):
                 by_epoch = curves[curves["arm"] == arm].groupby("epoch")[what]
-                mean, low, high = by_epoch.mean(), by_epoch.min(), by_epoch.max()
-                colour = PALETTE[number % len(PALETTE)]
-                axes.plot(mean.index, mean, color=colour, label=arm)
-                axes.fill_between(mean.index, low, high, color=colour, alpha=0.2, linewidth=0)
+                band(axes, by_epoch, PALETTE[number % len(PALETTE)], arm)
             if what == "validation_accuracy":
                 best = curves.loc[curves["arm"] == TEACHER, what].iloc[-1]
                 axes.axhline(best, color=INK, linestyle="--", linewidth=1, label=f"{TEACHER}, at its end")

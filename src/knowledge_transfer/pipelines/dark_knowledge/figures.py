@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from knowledge_transfer.pipelines.dark_knowledge import published
 from knowledge_transfer.pipelines.dark_knowledge.settings import FAILURE_MODE, LEARNERS, TAUGHT, TEACHER
 from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, name_of
-from knowledge_transfer.reporting.style import BLUE, INK, MUTED, ORANGE, PALETTE, sheet
+from knowledge_transfer.reporting.style import BLUE, INK, MUTED, ORANGE, PALETTE, band, sheet
 
 _COLOURS = {"taught": BLUE, "alone": ORANGE}
 
@@ -22,7 +24,7 @@ def draw_epochs(curves: pd.DataFrame) -> Figure:
         for axes, learner in zip((left, right), LEARNERS, strict=True):
             for arm, colour in _COLOURS.items():
                 of_arm = curves[(curves["learner"] == learner) & (curves["arm"] == arm)]
-                _line(axes, of_arm, colour, f"{ARMS[arm]} the soft loss, ours")
+                band(axes, _accuracy(of_arm), colour, f"{ARMS[arm]} the soft loss, ours")
             end = curves.loc[curves["learner"] == TEACHER, "validation_accuracy"].iloc[-1]
             axes.axhline(end, color=INK, linestyle=":", linewidth=1, label="our teacher, at its end")
             _dress(axes, NAMES[learner])
@@ -40,18 +42,15 @@ def draw_failure_modes(curves: pd.DataFrame, diagnosis: pd.DataFrame) -> Figure:
     with sheet(9.2, 3.6) as figure:
         axes = figure.subplots()
         for number, learner in enumerate([LEARNERS[-1], *dict.fromkeys(rows[rows["arm"] == FAILURE_MODE]["learner"])]):
-            _line(axes, rows[rows["learner"] == learner], PALETTE[number % len(PALETTE)], name_of(learner))
+            band(axes, _accuracy(rows[rows["learner"] == learner]), PALETTE[number % len(PALETTE)], name_of(learner))
         axes.axhline(diagnosis["chance"].iloc[0], color=INK, linestyle=":", linewidth=1, label="chance")
         _dress(axes, "validation accuracy: lines are means over seeds, bands reach from the lowest to the highest")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
-def _line(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> None:
-    by_epoch = curves.groupby("epoch")["validation_accuracy"]
-    mean, low, high = by_epoch.mean(), by_epoch.min(), by_epoch.max()
-    axes.plot(mean.index, mean, color=colour, label=label, marker="." if len(mean) == 1 else None)
-    axes.fill_between(mean.index, low, high, color=colour, alpha=0.2, linewidth=0)
+def _accuracy(curves: pd.DataFrame) -> Any:
+    return curves.groupby("epoch")["validation_accuracy"]
 
 
 def _dress(axes: Axes, title: str) -> None:

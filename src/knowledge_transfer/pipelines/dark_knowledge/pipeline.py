@@ -28,13 +28,14 @@ def _nodes_of(data: SetNodes, settings: Settings) -> Iterator[Node]:
     roles = settings.roles(data.name)
     teacher, *learners = roles
     yield data.split()
-    yield data.train(Fit(teacher), TEACHER, **({} if settings.weights is None else {"start": "pretrained_weights"}))
-    yield data.label(teacher, [teacher], "cnn")
+    start = {} if settings.weights is None else {"start": "pretrained_weights"}
+    yield data.train(Fit(teacher), TEACHER, **start)
+    yield data.label([teacher], "cnn")
     for learner in learners:
         role = roles[learner]
         where = f"failure_modes.{role.learner}" if role.arm == FAILURE_MODE else role.learner
         fit = Fit(learner, role.seed, settings.arms[ALONE if role.arm == ALONE else TAUGHT])
-        yield data.train(fit, where, labels=teacher, teachers=[teacher])
+        yield data.train(fit, where, [teacher])
     # Failure modes are diagnosed on the validation set: no claim about them needs the test set.
     judged = {model: role for model, role in roles.items() if role.arm != FAILURE_MODE}
     diagnosed = {model: role for model, role in roles.items() if role.arm in (TAUGHT, FAILURE_MODE)}

@@ -41,7 +41,7 @@ def _teachers(data: SetNodes, roster: Roster, fraction: float, seed: int) -> Ite
     first = _FIRST_TEACHER + seed * len(teachers)
     for number, teacher in enumerate(teachers):
         yield data.train(Fit(teacher, first + number, fraction=fraction), "teacher")
-    yield data.label(roster.labels(fraction, seed), teachers, "learner")
+    yield data.label(teachers, "learner", roster.labels(fraction, seed))
 
 
 def _predictions(data: SetNodes, roster: Roster, seed: int) -> Iterator[Node]:
@@ -68,7 +68,7 @@ def _learner(data: SetNodes, roster: Roster, arm: Arm, seed: int) -> Node:
     fit = Fit(name, seed, arm.distillation(roster.settings.distillation), arm.name, arm.heads)
     scores = {"validation_scores": f"{data.name}_seed{seed}_validation_scores"} if arm.is_fitted else {}
     labels = roster.labels(arm.fraction, seed)
-    return data.train(fit, "learner", labels=labels, teachers=roster.team(arm, seed), **scores)
+    return data.train(fit, "learner", roster.team(arm, seed), labels, **scores)
 
 
 def _tables(data: SetNodes, roster: Roster) -> Iterator[Node]:

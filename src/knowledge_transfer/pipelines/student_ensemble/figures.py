@@ -21,7 +21,7 @@ from knowledge_transfer.pipelines.student_ensemble.settings import (
 )
 from knowledge_transfer.pipelines.student_ensemble.summary_text import PUBLISHED
 from knowledge_transfer.reporting.formats import percent
-from knowledge_transfer.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, sheet
+from knowledge_transfer.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, band, sheet
 
 _LINES = (
     (MEMBERS, BEST_FIRST, BLUE, "taught, best on validation first"),
@@ -39,9 +39,7 @@ def draw_sizes(sizes: pd.DataFrame, singles: pd.DataFrame) -> Figure:
             if own.empty:
                 continue
             by_size = own.groupby("members")
-            mean, low, high = by_size["test"].mean(), by_size["test"].min(), by_size["test"].max()
-            left.plot(mean.index, mean, color=colour, label=label)
-            left.fill_between(mean.index, low, high, color=colour, alpha=0.15, linewidth=0)
+            mean = band(left, by_size["test"], colour, label, opacity=0.15)
             right.plot(by_size["parameters"].mean(), mean, color=colour)
             chosen = own[own["is_chosen"]]
             left.plot(chosen["members"], chosen["test"], "o", color=colour, markersize=5)

@@ -30,13 +30,11 @@ def _nodes_of(data: SetNodes, settings: Settings) -> Iterator[Node]:
     teacher = roster.teacher
     yield data.split()
     yield data.train(Fit(teacher), "teacher")
-    yield data.label(teacher, [teacher], "student")
+    yield data.label([teacher], "student")
     for student, role in roster.students.items():
-        if role.arm == STUDENT:
-            fit = Fit(student, role.seed, settings.distillation)
-            yield data.train(fit, "student", labels=teacher, teachers=[teacher])
-        else:
-            yield data.train(Fit(student, role.seed), "student")
+        is_taught = role.arm == STUDENT
+        fit = Fit(student, role.seed, settings.distillation if is_taught else None)
+        yield data.train(fit, "student", [teacher] if is_taught else [])
     for group in (*roster.groups, *roster.sweep.values()):
         yield _group(data, teacher, group)
     yield from _tables(data, roster)
@@ -46,11 +44,11 @@ def _nodes_of(data: SetNodes, settings: Settings) -> Iterator[Node]:
 
 def _group(data: SetNodes, teacher: str, group: Group) -> Node:
     """Return the node that trains a group."""
-    taught = data.training_inputs(teacher, [teacher]) if group.distillation else data.training_inputs()
+    inputs = data.training_inputs([teacher] if group.distillation else [])
     made, is_boosted = f"{group.name}_checkpoints", group.arm == BOOSTED
     return data.node(
         named(nodes.boost_members if is_boosted else nodes.train_members, group),
-        {**taught, "grid": f"params:sets.{data.name}.grid"},
+        {**inputs, "grid": f"params:sets.{data.name}.grid"},
         [made, f"{group.name}_rounds_table"] if is_boosted else made,
         name=f"{'boost' if is_boosted else 'train'}_{group.name}",
         tags=training_tags(group.name),
