@@ -47,7 +47,7 @@ def test_the_full_alpha_study_is_the_published_one():
     assert of_cifar.learner.recipe.augmentation.flip
 
 
-def test_the_full_dark_knowledge_study_is_the_published_one():
+def test_the_full_dark_knowledge_is_published():
     checked = study("dark_knowledge", environment="full")
     of_cifar = checked.sets["cifar10"]
     assert checked.weights == "imagenet"
@@ -72,7 +72,7 @@ def test_a_failure_mode_without_a_block_is_out():
     assert list(fewer) == [name for name in failure_modes if name != "softmax_twice"]
 
 
-def test_seed_and_devices_are_the_main_experiment_s_unless_a_study_has_its_own():
+def test_a_study_takes_seed_and_devices_of_main():
     assert study("alpha_study").seed == 0
     assert study("alpha_study", seed=5).seed == 5
     assert study("alpha_study", seed=5, alpha_study={"seed": 7}).seed == 7
@@ -87,64 +87,81 @@ def test_arms_differ_in_alpha_alone():
     assert {arm.temperature for arm in arms.values()} == {4}
 
 
-def test_the_arm_without_the_soft_loss_has_alpha_0_and_nothing_else():
+def test_the_arm_alone_differs_in_alpha_alone():
     arms = study("dark_knowledge").arms
     assert (arms["taught"].alpha, arms["alone"].alpha) == (0.5, 0)
     assert arms["alone"].model_copy(update={"alpha": 0.5}) == arms["taught"]
 
 
-RECIPE = {"recipe": {"epochs": 3, "views": 3}}
+def of_set(study, **changes):
+    """Return changes of the data set that the study has in conf/base."""
+    return {"sets": {"shapes" if study == "dark_knowledge" else "digits": changes}}
 
 
-@pytest.mark.parametrize(
-    ("name", "changes", "message"),
-    [
-        ("alpha_study", {"alphas": [0, 0.5, 0.5]}, "an alpha stands twice"),
-        ("alpha_study", {"alphas": [0, 1.5]}, "alpha_study.alphas.1: .*less than or equal to 1"),
-        ("alpha_study", {"alphas": []}, "alpha_study.alphas"),
-        ("alpha_study", {"alpha": [0, 1]}, "alpha_study: unknown key 'alpha'; did you mean 'alphas'"),
-        (
-            "alpha_study",
-            {"sets": {"digits": {"learnr": {}}}},
-            "alpha_study.sets.digits: unknown key 'learnr'; did you mean 'learner'",
-        ),
-        ("alpha_study", {"sets": {"digits": {"teacher": {"recipe": {"epoch": 1}}}}}, "did you mean 'epochs'"),
-        ("alpha_study", {"sets": {"digits": None}}, "alpha_study.sets"),
-        ("alpha_study", {"seeds": 0}, "alpha_study.seeds"),
-        (
-            "dark_knowledge",
-            {"sets": {"shapes": {"failure_mode": {}}}},
-            "unknown key 'failure_mode'; did you mean 'failure_modes'",
-        ),
-        (
-            "dark_knowledge",
-            {"sets": {"shapes": {"failure_modes": {"no_normalisation": RECIPE}}}},
-            "no_normalisation would see other views than cnn.*the same views",
-        ),
-        (
-            "dark_knowledge",
-            {"sets": {"shapes": {"small_cnn": {"recipe": {"augmentation": {"flip": True}}}}}},
-            "small_cnn would see other views",
-        ),
-        (
-            "dark_knowledge",
-            {"weights": "imagenet"},
-            r"'imagenet' are of an imagenet_resnet50 of width 1, sets.shapes.teacher is a .*0.125.*weights to null",
-        ),
-        (
-            "dark_knowledge",
-            {"sets": {"shapes": {"failure_modes": {"a-b": {"architecture": {"kind": "resnet8"}}}}}},
-            "'a-b' names datasets",
-        ),
-    ],
-)
-def test_what_cannot_be_run_is_refused_by_name(name, changes, message):
+VIEWS = {"recipe": {"epochs": 3, "views": 3}}
+POINTS = {"temperatures": [1], "alphas": [1], "losses": ["kll"]}
+REFUSED = [
+    ("alpha_study", {"alphas": [0, 0.5, 0.5]}, "an alpha stands twice"),
+    ("alpha_study", {"alphas": [0, 1.5]}, "alpha_study.alphas.1: .*less than or equal to 1"),
+    ("alpha_study", {"alphas": []}, "alpha_study.alphas"),
+    ("alpha_study", {"alpha": [0, 1]}, "alpha_study: unknown key 'alpha'; did you mean 'alphas'"),
+    ("alpha_study", {"learnr": {}}, "alpha_study.sets.digits: unknown key 'learnr'; did you mean 'learner'"),
+    ("alpha_study", {"teacher": {"recipe": {"epoch": 1}}}, "did you mean 'epochs'"),
+    ("alpha_study", {"sets": {"digits": None}}, "alpha_study.sets"),
+    ("alpha_study", {"seeds": 0}, "alpha_study.seeds"),
+    ("alpha_study", {"sets": {"pumpkin_seeds": {}}}, "sets.pumpkin_seeds"),
+    ("alpha_study", {"distillation": {"loss": "dkd"}}, "dkd.*alpha 1 withholds"),
+    ("alpha_study", {"distillation": {"fusion": "stacked"}}, "one teacher, so no top_k and no fusion 'stacked'"),
+    ("alpha_study", {"distillation": {"student_set": True}}, "distillation.student_set is for the stages of the main"),
+    (
+        "alpha_study",
+        {"learner": {"architecture": {"layers": {"dropout": [0.1] * 9}}}},
+        "9 dropouts, 4 blocks and hidden layers: leave some out",
+    ),
+    ("dark_knowledge", {"failure_mode": {}}, "unknown key 'failure_mode'; did you mean 'failure_modes'"),
+    (
+        "dark_knowledge",
+        {"failure_modes": {"no_normalisation": VIEWS}},
+        "no_normalisation would see other .*the same views",
+    ),
+    ("dark_knowledge", {"small_cnn": {"recipe": {"augmentation": {"flip": True}}}}, "small_cnn would see other views"),
+    ("dark_knowledge", {"failure_modes": {"a-b": {"architecture": {"kind": "resnet8"}}}}, "'a-b' names datasets"),
+    ("dark_knowledge", {"distillation": {"fusion": "separate"}}, "one teacher, so no top_k and no fusion 'separate'"),
+    (
+        "dark_knowledge",
+        {"weights": "imagenet"},
+        r"'imagenet' are of an imagenet_resnet50 of width 1, sets.shapes.teacher is a .*0.125.*weights to null",
+    ),
+    ("student_ensemble", {"distillation": {"top_k": 2}}, "there is one teacher, so no top_k"),
+    ("student_ensemble", {"grid": {"widths": [2], "kernels": [3], "members": 1}}, "one member is no ensemble"),
+    ("student_ensemble", {"grid": {"widths": [2, 2]}}, "stands twice"),
+    ("student_ensemble", {"grid": {"width": [2]}}, "did you mean 'widths'"),
+    ("student_ensemble", {"student": {"recipe": {"views": 3}}}, "one labelling"),
+    ("student_ensemble", {"sweep": POINTS}, "unknown loss 'kll'"),
+    ("multi_teacher", {"members": [2, 2]}, "members: something stands twice"),
+    ("multi_teacher", {"members": [1]}, "greater than or equal to 2"),
+    ("multi_teacher", {"methods": ["output_average"]}, "output_avg"),
+    ("multi_teacher", {"distillation": {"top_k": 1}}, "leave it out"),
+    ("multi_teacher", {"distillation": {"loss": "dkd"}, "alphas": [1]}, "alpha 1 withholds"),
+    ("multi_teacher", {"fractions": [1]}, "less than 1"),
+    ("multi_teacher", {"distillation": {"gamma": 3}}, "distillation.gamma is for the stages of the main experiment"),
+    (
+        "multi_teacher",
+        {"learner": {"architecture": {"heads": 3}}},
+        "sets.digits.learner.architecture.heads: mimic_all sets the heads",
+    ),
+]
+OF_SETS = {"learnr", "teacher", "learner", "failure_mode", "failure_modes", "small_cnn", "grid", "student", "sweep"}
+
+
+@pytest.mark.parametrize(("name", "changes", "message"), REFUSED)
+def test_unusable_settings_are_refused_by_name(name, changes, message):
     with pytest.raises(ParametersError, match=message):
-        study(name, changes)
+        study(name, of_set(name, **changes) if OF_SETS & changes.keys() else changes)
 
 
-def test_weights_that_the_catalog_would_not_read_are_refused(tmp_path):
-    """Parameters and catalog must not speak of different files."""
+def test_weights_unknown_to_the_catalog_are_refused(tmp_path):
+    """Parameters and catalog must name the same file."""
     project = Project(tmp_path)
     with project.session({"dark_knowledge": {"weights": None}}, env="full") as session:
         assert session.load_context().params["dark_knowledge"]["weights"] is None
@@ -164,56 +181,13 @@ def test_weights_of_the_command_line_reach_the_catalog(tmp_path):
         assert context.params["dark_knowledge"]["weights"] == "/mine.pth"
 
 
-@pytest.mark.parametrize(
-    ("name", "changes", "words"),
-    [
-        ("alpha_study", {"distillation": {"loss": "dkd"}}, "dkd.*alpha 1 withholds"),
-        (
-            "alpha_study",
-            {"distillation": {"fusion": "stacked"}},
-            "there is one teacher, so no top_k and no fusion 'stacked'",
-        ),
-        (
-            "dark_knowledge",
-            {"distillation": {"fusion": "separate"}},
-            "there is one teacher, so no top_k and no fusion 'separate'",
-        ),
-        ("student_ensemble", {"distillation": {"top_k": 2}}, "there is one teacher, so no top_k"),
-        (
-            "multi_teacher",
-            {"distillation": {"gamma": 3}},
-            "distillation.gamma is for the stages of the main experiment",
-        ),
-        (
-            "alpha_study",
-            {"distillation": {"student_set": True}},
-            "distillation.student_set is for the stages of the main",
-        ),
-        (
-            "multi_teacher",
-            {"sets": {"digits": {"learner": {"architecture": {"heads": 3}}}}},
-            "sets.digits.learner.architecture.heads: mimic_all sets the heads",
-        ),
-        ("alpha_study", {"sets": {"pumpkin_seeds": {}}}, "sets.pumpkin_seeds"),
-        (
-            "alpha_study",
-            {"sets": {"digits": {"learner": {"architecture": {"layers": {"dropout": [0.1] * 9}}}}}},
-            "9 dropouts, 4 blocks and hidden layers: leave some out",
-        ),
-    ],
-)
-def test_what_would_fail_late_or_do_nothing_is_refused_at_once(name, changes, words):
-    with pytest.raises(ParametersError, match=words):
-        study(name, changes)
-
-
-def test_a_set_may_not_be_called_like_the_seed_of_another():
+def test_a_set_is_not_named_like_a_seed():
     digits = loader()["parameters"]["alpha_study"]["sets"]["digits"]
     with pytest.raises(ParametersError, match=r"'pumpkin_seeds' names datasets: .* not '_seed'"):
         study("alpha_study", {"sets": {"pumpkin_seeds": digits}})
 
 
-def test_params_of_one_study_do_not_govern_another():
+def test_params_of_one_study_leave_others_alone():
     both = {"student_ensemble": {"seeds": 2}, "alpha_study": {"seed": 5}}
     assert study("alpha_study", seed=1, **both).seed == 5
     assert study("student_ensemble", seed=1, **both).seed == 1

@@ -4,25 +4,8 @@ import math
 
 import pandas as pd
 import pytest
-import torch
 
-from knowledge_transfer.learning.data.augmentation import Augmentation
-from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
-from knowledge_transfer.reporting.statistics import over_seeds, paired, scores
-from tests.conftest import stripes
-
-
-def answers(*of_members: list[list[float]]) -> SoftLabels:
-    logits = torch.tensor(of_members).unsqueeze(2).half()
-    facts = LabellingFacts(
-        teachers={f"model{number}@0": "0" for number in range(len(of_members))},
-        images_sha256="0",
-        class_names=tuple("abc"[: logits.shape[-1]]),
-        views=1,
-        view_seed=0,
-        augmentation=Augmentation(),
-    )
-    return SoftLabels(logits, facts)
+from knowledge_transfer.reporting.statistics import over_seeds, paired
 
 
 def test_the_standard_error_is_that_of_the_mean():
@@ -74,13 +57,3 @@ def test_seeds_are_paired_by_their_number_not_their_place():
     ours, theirs = pd.Series({0: 0.5, 1: 0.75}), pd.Series({1: 0.5, 0: 0.25})
     assert paired(ours, theirs)["standard_error"] == 0
     assert paired(ours, pd.Series({1: 0.5, 7: 0.1}))["verdict"] == "one seed"
-
-
-def test_scores_of_each_model():
-    images = stripes(4, classes=2)  # labels 0 1 0 1
-    sure = [[9.0, -9.0], [-9.0, 9.0]] * 2
-    table = scores(answers(sure, [[0.0, 0.0]] * 4), images).set_index("model")
-    assert table.loc["model0", "accuracy"] == 1
-    assert table.loc["model0", "nll"] == pytest.approx(0, abs=1e-6)
-    assert table.loc["model1", "nll"] == pytest.approx(math.log(2))
-    assert table["images"].tolist() == [4, 4]

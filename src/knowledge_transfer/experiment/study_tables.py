@@ -1,6 +1,6 @@
 """Tables and pages that studies share: scores, learning curves, comparisons of arms, the summary, the report.
 
-A role says what a model is in its study: a NamedTuple, the same for all models, whose fields become columns. The nodes
+A role is what a model is in its study: a NamedTuple of one type for all models, whose fields become columns. The nodes
 take the roles by the name of the model. Common fields are `learner` (which network), `arm` (how it learns), `seed`.
 """
 
@@ -25,7 +25,7 @@ _NOT_OF_THE_ARM = ("model", "images", "accuracy", "nll", "ece", "set", "seed", "
 
 
 class Page(NamedTuple):
-    """What a study's page says: its title, sentences for a reader in a hurry, and its sections."""
+    """The content of a study's page: its title, its main findings, its sections."""
 
     title: str
     lead: Sequence[str]

@@ -8,20 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 from scipy import stats
 
-from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.evaluation.metrics import score
-
 _ROUNDING = 1e-12
-
-
-def scores(answers: SoftLabels, images: ImageSet) -> pd.DataFrame:
-    """Return accuracy, NLL (nats) and ECE of each model on the images it was asked about, a row a model."""
-    rows = []
-    for model, said in zip(answers.members, answers.logits[:, :, 0].float(), strict=True):
-        result = score(said.softmax(dim=1), images.labels)
-        rows.append((model.partition("@")[0], len(images), result.accuracy, result.nll, result.ece))
-    return pd.DataFrame(rows, columns=["model", "images", "accuracy", "nll", "ece"])
 
 
 def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:

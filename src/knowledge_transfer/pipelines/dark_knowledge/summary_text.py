@@ -70,10 +70,10 @@ WHY = (
     "that is too high: it follows the convolutions alone and does not protect the hidden layer. All are taught by the "
     "same soft labels.",
     "At chance there are two conditions that look alike in a table of accuracies and are opposites. A network is dead "
-    "when a step was too large: a layer is silent for every image, the answers no longer depend on the image, and no "
-    "gradient passes that could wake it; more epochs do not help. A network is alive, but has not moved, when its "
-    "steps are too small for the number of epochs: its units fire, its answers hardly differ yet; more epochs do help.",
-    "The published curve itself speaks for small steps: without the soft loss its larger CNN had seen every training "
+    "when a step was too large: a layer is silent for every image, its predictions no longer depend on the image, and "
+    "no gradient passes that could wake it; more epochs do not help. A network is alive, but has not moved, when its "
+    "steps are too small for the number of epochs: its units fire, its predictions hardly differ; more epochs do help.",
+    "The published curve itself suggests small steps: without the soft loss its larger CNN had seen every training "
     "image of CIFAR-10 once and was right on 26 %, and still rose by a point an epoch after ten.",
 )
 SOURCE = (

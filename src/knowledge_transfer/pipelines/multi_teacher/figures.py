@@ -1,4 +1,4 @@
-"""Figures of the study of many teachers."""
+"""Figures of the study multi_teacher."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw_methods(methods: pd.DataFrame, ensembles: pd.DataFrame) -> Figure:
         shown = [method for method in METHODS if method in set(main["method"])]
         for number, method in enumerate(shown):
             rows = main[main["method"] == method].sort_values("members")
-            shift = 0.06 * (number - (len(shown) - 1) / 2)  # so that bars of equals can be told apart
+            shift = 0.06 * (number - (len(shown) - 1) / 2)  # keeps bars of equal methods apart
             _bars(axes, rows["members"] + shift, rows, method, _COLOURS[method])
         ordered = ensembles.sort_values("members")
         _bars(axes, ordered["members"], ordered, ENSEMBLE, INK, line="--")

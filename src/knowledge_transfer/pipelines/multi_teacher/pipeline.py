@@ -15,7 +15,7 @@ from knowledge_transfer.pipelines.multi_teacher.report import compose_page
 from knowledge_transfer.pipelines.multi_teacher.roster import Roster
 from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm, Settings
 
-_FIRST_TEACHER = 1000  # repeats from here on are teachers, lest one begin with the weights of a learner
+_FIRST_TEACHER = 1000  # repeats of teachers begin here, so that none starts with the weights of a learner
 
 
 def create_pipeline(settings: Settings | None = None) -> Pipeline:

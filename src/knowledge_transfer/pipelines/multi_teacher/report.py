@@ -1,4 +1,4 @@
-"""The page of the study of many teachers."""
+"""The page of the study multi_teacher."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _RULES = [
 _COSTS = [
     Column("data", "data"),
     Column("members", "teachers", "count"),
-    Column("what", "what answers"),
+    Column("what", "what predicts"),
     Column("parameters", "parameters", "count"),
     Column("macs", "multiply-adds", "count"),
     Column("milliseconds", "ms an image", "number"),

@@ -95,9 +95,7 @@ class Settings(StudySettings):
     @model_validator(mode="after")
     def _arms_can_learn(self) -> Settings:
         if self.distillation.top_k is not None:
-            raise ValueError(
-                "distillation.top_k: every arm learns from as many teachers as `members` says: leave it out"
-            )
+            raise ValueError("distillation.top_k: `members` sets how many teachers an arm learns from: leave it out")
         for name, each in self.sets.items():
             for role, model in (("teacher", each.teacher), ("learner", each.learner)):
                 if model.architecture.heads != 1:

@@ -16,8 +16,8 @@ METHODS = (
     "Every seed has teachers of its own. ±: one standard error over seeds; differences, in points, are paired by seed. "
     "Learners of one seed start from the same weights, if they have as many heads, and see the same images in the same "
     "order. output_avg: KL from the mean of the teachers' probabilities. loss_avg: mean of the KLs from each. "
-    "mimic_all: a head for each teacher, which gets its share of the soft loss; the answer is the mean of what the "
-    "heads say. stacked: KL from a softmax layer on all teachers' logits, fitted on validation. labels: no teacher."
+    "mimic_all: a head for each teacher, which gets its share of the soft loss; the prediction is the mean of the "
+    "heads. stacked: KL from a softmax layer on all teachers' logits, fitted on validation. labels: no teacher."
 )
 SWEPT = "Seen: the share of the training images that each teacher learned from."
 RULES = "means over seeds and one standard error, paired by seed; to the right of the line a rule is better."
@@ -72,7 +72,7 @@ def lead(name: str, methods: pd.DataFrame, rules: pd.DataFrame, compression: pd.
 
 
 def plurality(name: str, rules: pd.DataFrame) -> str:
-    """Return whether plurality is the worst vote, as the source says, and what the rule for ties has to do with it."""
+    """Return whether plurality is the worst vote, as the source reports, and the effect of the rule for ties."""
     own = rules[rules["data"] == name]
     found = "; ".join(_plurality(own, members) for members in sorted(set(own["members"])))
     return f"{name}, is plurality the worst vote? {found[0].upper()}{found[1:]}."
@@ -134,7 +134,7 @@ def source(methods: pd.DataFrame) -> list[str]:
         "what the same depth reaches with a stem for small images, which the ResNet50 of conf/full has.",
         "It calls plurality the worst vote. Its code breaks ties by the lower class index, for the comparison that "
         "should find equals compares a class with itself; two rules overwrite what their ties decided. The column of "
-        "ties above says on how many images that matters.",
+        "ties above counts the images on which that matters.",
     ]
     if not any(is_published(name) for name in methods["data"]):
         found.append("This run has no CIFAR-10: its accuracies stand beside no published ones.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,7 +42,7 @@ class MemberSpec:
 
 @dataclass(frozen=True)
 class Group:
-    """Members of one shape that one node trains, taught as `distillation` says (none: from labels)."""
+    """Members of one shape that one node trains, taught by `distillation` (none: from labels)."""
 
     name: str
     arm: str
@@ -126,7 +125,7 @@ class Roster:
     def checkpoints(self) -> dict[str, str]:
         """The dataset of every single model and of every group, by its name."""
         singles = {model: f"{model}_checkpoint" for model in (self.teacher, *self.students)}
-        return singles | checkpoints_of(self.groups)
+        return singles | {group.name: f"{group.name}_checkpoints" for group in self.groups}
 
     @property
     def points(self) -> dict[str, DistillationConfig]:
@@ -147,8 +146,3 @@ class Roster:
     def as_set(self) -> str:
         """The point of the sweep with the study's own distillation; empty where it is none of them."""
         return next((point for point, how in self.points.items() if how == self.settings.distillation), "")
-
-
-def checkpoints_of(groups: Iterable[Group]) -> dict[str, str]:
-    """Return the dataset of each group by its name."""
-    return {group.name: f"{group.name}_checkpoints" for group in groups}

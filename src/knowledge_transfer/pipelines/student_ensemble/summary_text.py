@@ -96,7 +96,7 @@ FRONT_COLUMNS = (
 )
 ARMS_NOTE = (
     "±: one standard error over seeds, each of which trains every student and member afresh; the teacher is one. "
-    f"Ensembles answer with the mean of probabilities ({MEAN}). Members are ranked, and k is chosen, on validation. "
+    f"Ensembles predict by the mean of probabilities ({MEAN}). Members are ranked, and k is chosen, on validation. "
     "Parameters are all that a network learns; beside them what the source would count: no input channels of "
     "convolutions, no biases, no normalisation, no output layer."
 )
@@ -114,14 +114,14 @@ SWEEP_CAPTION = (
     "Bars are one standard error over seeds. Lambda weighs the hard loss, as in the source: it is 1 - alpha. "
     "soft_cross_entropy is the source's loss, kl has its gradient times the square of the temperature."
 )
-POINTS_NOTE = "Chosen on validation; only what stands here was asked about the test set. Paired by seed."
+POINTS_NOTE = "Chosen on validation; only these points were tested. Paired by seed."
 VOTES_CAPTION = (
     "Members of one shape. Boosted ones are trained one after another on images weighted by SAMME; the others start "
     "from the same weights and see the images in the same order, none weighing more. Each one's weighted error "
     "and weight are in the tables of the rounds. Bars: one standard error."
 )
 SOURCE = (
-    "Dewalkar, Sinha and Patidar teach one student, and a grid of tiny ones of which the best 16 and 24 answer "
+    "Dewalkar, Sinha and Patidar teach one student, and a grid of tiny ones of which the best 16 and 24 predict "
     "together, by lambda H(y, q) + (1 - lambda) H(p, q), the second term at a temperature: best lambda 0.75, "
     "temperature 10. They report on MNIST a teacher at 96.87 %, a student at 95.2 %, single tiny students at 70 to "
     "80 %, the best 16 at 87.64 % and the best 24 at 89.76 %; on CIFAR-10 80 %, 60 %, 50 to 60 %, and 62 % for 24.",
@@ -132,7 +132,7 @@ SOURCE = (
     "The counts given for the two single networks on CIFAR-10 follow from no reading of theirs that was found: "
     "counted as on MNIST, that student would have 263,152 parameters at 32 pixels.",
     "Where the accuracies differ, the likely reason, which no arm here isolates, is how the networks are trained: ours "
-    "normalise their batches and anneal the rate, and the source says of neither. Single members stand in the first "
+    "normalise their batches and anneal the rate, the source mentions neither. Single members stand in the first "
     "table beside its 70 to 80 %: the better they are, the less is left for an ensemble to gain. Without the factor of "
     "the squared temperature, the soft term at temperature 10 has about a hundredth of the gradient it has in kl, so "
     "that the published best should be close to learning from labels alone; the sweep has all three side by side.",
