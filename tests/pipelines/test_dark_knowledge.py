@@ -154,12 +154,9 @@ def test_the_teacher_starts_from_pretrained_weights(tmp_path):
     state = resnet50().state_dict()
     torch.save(state, tmp_path / "mine.pth")
     project = Project(tmp_path / "project")
-    wide = {
-        "weights": str(tmp_path / "mine.pth"),
-        "sets": {
-            "shapes": {"teacher": {"architecture": {"width": 1}, "recipe": {"learning_rate": 1e-6, "batch_size": 64}}}
-        },
-    }
+    model = {"architecture": {"width": 1}, "recipe": {"learning_rate": 1e-6, "batch_size": 64}}
+    few = {"limit": 32, "test_limit": 8}
+    wide = {"weights": str(tmp_path / "mine.pth"), "sets": {"shapes": {"data": few, "teacher": model}}}
     project.run(
         {"dark_knowledge": merged(TINY, wide)}, pipeline="dark_knowledge", to_nodes=["shapes.train_shapes_teacher"]
     )
