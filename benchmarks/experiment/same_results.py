@@ -18,9 +18,15 @@ from typing import Any
 import pandas as pd
 from safetensors import safe_open
 
-TIMED = {"seconds", "seconds_left", "images_per_second", "since", "started"}
+TIMED = {"milliseconds", "seconds", "seconds_left", "images_per_second", "since", "started"}
 OF_THE_RUN = ("timeline", "run_facts", "run_info", "device_use", "made_with", "provenance")
-RENAMED = {"standings": "validation_scores"}  # in the names of files: old spelling, new spelling
+RENAMED = {  # in the names of files: old spelling, new spelling
+    "standings": "validation_scores",
+    "answers_soft_labels": "predictions_soft_labels",
+    "_suspect_seed": "_failure_mode_seed",
+    "suspects_table": "failure_modes_table",
+    "examination_table": "diagnosis_table",
+}
 
 
 def tensors(file: Path) -> dict[str, str]:

@@ -118,6 +118,7 @@ REFUSED = [
         {"learner": {"architecture": {"layers": {"dropout": [0.1] * 9}}}},
         "9 dropouts, 4 blocks and hidden layers: leave some out",
     ),
+    ("dark_knowledge", {"suspects": {}}, "unknown key 'suspects': it is called 'failure_modes' now"),
     ("dark_knowledge", {"failure_mode": {}}, "unknown key 'failure_mode'; did you mean 'failure_modes'"),
     (
         "dark_knowledge",
@@ -151,7 +152,18 @@ REFUSED = [
         "sets.digits.learner.architecture.heads: mimic_all sets the heads",
     ),
 ]
-OF_SETS = {"learnr", "teacher", "learner", "failure_mode", "failure_modes", "small_cnn", "grid", "student", "sweep"}
+OF_SETS = {
+    "learnr",
+    "teacher",
+    "learner",
+    "suspects",
+    "failure_mode",
+    "failure_modes",
+    "small_cnn",
+    "grid",
+    "student",
+    "sweep",
+}
 
 
 @pytest.mark.parametrize(("name", "changes", "message"), REFUSED)

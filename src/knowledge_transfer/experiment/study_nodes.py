@@ -95,12 +95,7 @@ def train(
     if start is not None:
         normalisation = {"mean": start.mean, "deviation": start.deviation}
     heads = {} if fit.heads is None else {"heads": fit.heads}
-    taught = None
-    if soft_labels is not None and fit.distillation is not None:
-        own = required(soft_labels, images, teachers, model.recipe, seed)
-        scores = (validation_scores or {}).get(fit.team)
-        known = None if scores is None else {key: ValidationScore(**each) for key, each in scores.items()}
-        taught = Distillation(own, fit.distillation, known)
+    scores = (validation_scores or {}).get(fit.team)
     return learn(
         fit.model,
         model.architecture.model_copy(update=heads),
@@ -108,19 +103,31 @@ def train(
         model.recipe,
         LearnOptions(seed_for(seed, f"repeat {fit.repeat}"), resolve_device(device), seed_for(seed, VIEWS)),
         start=start,
-        distillation=taught,
+        distillation=distillation_of(fit.distillation, soft_labels, images, teachers, model.recipe, seed, scores),
     )
 
 
-def required(
-    soft_labels: SoftLabels, images: ImageSet, teachers: Mapping[str, Checkpoint], recipe: Recipe, seed: int
-) -> SoftLabels:
-    """Return the soft labels of these teachers. Raises ValueError unless they label these images in these views."""
+def distillation_of(
+    config: DistillationConfig | None,
+    soft_labels: SoftLabels | None,
+    images: ImageSet,
+    teachers: Mapping[str, Checkpoint],
+    recipe: Recipe,
+    seed: int,
+    validation_scores: Mapping[str, Any] | None = None,
+) -> Distillation | None:
+    """Return the distillation of the teachers' soft labels, none where there is no configuration or no soft labels.
+
+    Raises ValueError unless they are labels of these images, by these teachers, in the views of the recipe.
+    """
+    if config is None or soft_labels is None:
+        return None
     hashes = teachers_hashes(teachers.values())
     own = soft_labels.only(list(hashes))
     view_seed = seed_for(seed, VIEWS)
     own.require(images, hashes, views=recipe.view_count, view_seed=view_seed, augmentation=recipe.augmentation)
-    return own
+    scores = validation_scores and {key: ValidationScore(**each) for key, each in validation_scores.items()}
+    return Distillation(own, config, scores or None)
 
 
 def part_of(images: ImageSet, fraction: float, model: str, seed: int) -> ImageSet:

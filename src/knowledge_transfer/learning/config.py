@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, model_validator
 
 # Keys and values (by key) of earlier configurations, and what they are called now.
-RENAMED = {"teaching": "distillation"}
+RENAMED = {"teaching": "distillation", "suspects": "failure_modes"}
 RENAMED_VALUES = {("schedule", "one_cycle"): "linear", ("fusion", "apart"): "separate"}
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 from knowledge_transfer.experiment.config import seed_for
-from knowledge_transfer.experiment.study_nodes import VIEWS, predict_images, required
+from knowledge_transfer.experiment.study_nodes import VIEWS, distillation_of, predict_images
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
@@ -21,7 +21,7 @@ from knowledge_transfer.learning.ensembles.boosting import boost
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import Distillation, FitData, LearnOptions, Normalisation, learn
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.vectorized.members import in_succession, learn_members
 from knowledge_transfer.pipelines.student_ensemble.roster import Group, Role
@@ -44,9 +44,6 @@ def train_members(
 
     Raises ValueError for soft labels of other teachers, images or views.
     """
-    taught = None
-    if soft_labels is not None and group.distillation is not None:
-        taught = Distillation(required(soft_labels, images, teachers, grid.recipe, seed), group.distillation)
     where, view_seed = resolve_device(device), seed_for(seed, VIEWS)
     return learn_members(
         group.name,
@@ -54,7 +51,7 @@ def train_members(
         group.architecture,
         FitData(images, validation, Normalisation(**normalisation)),
         grid.recipe,
-        distillation=taught,
+        distillation=distillation_of(group.distillation, soft_labels, images, teachers, grid.recipe, seed),
     )
 
 
@@ -75,7 +72,7 @@ def boost_members(
     The table has the weighted error of each on the training images, and its weight. The first member is that of
     `train_members` with the same seed, up to rounding. Raises ValueError as `train_members` does.
     """
-    taught = Distillation(required(soft_labels, images, teachers, grid.recipe, seed), group.distillation)
+    taught = distillation_of(group.distillation, soft_labels, images, teachers, grid.recipe, seed)
     where, began = resolve_device(device), time.perf_counter()
     options = [(name, LearnOptions(seed_for(seed, member.key), where)) for name, member in group.members.items()]
     trained: dict[str, str] = {}
