@@ -126,8 +126,9 @@ def distillation_of(
     own = soft_labels.only(list(hashes))
     view_seed = seed_for(seed, VIEWS)
     own.require(images, hashes, views=recipe.view_count, view_seed=view_seed, augmentation=recipe.augmentation)
-    scores = validation_scores and {key: ValidationScore(**each) for key, each in validation_scores.items()}
-    return Distillation(own, config, scores or None)
+    if validation_scores is None:
+        return Distillation(own, config)
+    return Distillation(own, config, {key: ValidationScore(**each) for key, each in validation_scores.items()})
 
 
 def part_of(images: ImageSet, fraction: float, model: str, seed: int) -> ImageSet:
