@@ -70,7 +70,7 @@ def collect_curves(roles: Roles, **models: Checkpoint) -> pd.DataFrame:
     return pd.concat(curves, ignore_index=True)
 
 
-def compare_arms(references: Mapping[str, str], **scores: pd.DataFrame) -> pd.DataFrame:
+def compare_arms(references: Mapping[str, str], /, **scores: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each learner and arm of each data set: means over seeds, and the difference to `against`.
 
     `references` maps an arm to the one that it is compared with, of the same learner. Accuracies of every part of the

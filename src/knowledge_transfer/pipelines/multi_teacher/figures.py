@@ -62,15 +62,11 @@ def draw_sweep(methods: pd.DataFrame, sweep: str) -> Figure:
             labels = methods[methods["method"] == LABELS]
             _bars(axes, labels["alpha"], labels, _NAMES[LABELS], MUTED)
         else:
-            _bars(axes, *_teachers(methods), "a teacher alone", INK, line=":")
+            teachers = methods[methods["method"] == TEACHER].sort_values("fraction")
+            _bars(axes, teachers["fraction"], teachers, _NAMES[TEACHER], INK, line=":")
         _finish(axes, "alpha" if sweep == "alpha" else "share of the images that each teacher learned from")
         axes.legend()
     return figure
-
-
-def _teachers(methods: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
-    rows = methods[methods["method"] == TEACHER].sort_values("fraction")
-    return rows["fraction"], rows
 
 
 def draw_rules(rules: pd.DataFrame) -> Figure:
