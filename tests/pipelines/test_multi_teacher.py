@@ -97,7 +97,7 @@ def test_only_mimics_have_heads(study):
 def test_stacking_was_fitted_on_validation(study):
     validation_scores = study.load("digits_seed0_validation_scores")
     assert {arm: len(team) for arm, team in validation_scores.items()} == {"stacked_k2": 2, "stacked_k3": 3}
-    assert all(len(each["layer"]) == 11 for team in validation_scores.values() for each in team.values())
+    assert all(len(each["fitted"]["stacked"]) == 11 for team in validation_scores.values() for each in team.values())
     assert study.facts("digits_stacked_k2_seed0").distillation["fusion"] == "stacked"
 
 
