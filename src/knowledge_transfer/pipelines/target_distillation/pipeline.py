@@ -14,19 +14,16 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
         return sum((create_pipeline(now, each) for each in range(1, now.rounds + 1)), start=Pipeline([]))
     target, before = now.target.name, round_ - 1
     namespace = now.namespace("target_distillation", round_)
-    students = [f"{name}_round{before}_checkpoint" for name in now.students]
+    students = {name: f"{name}_round{before}_checkpoint" for name in now.students}
     learning = {
-        "transfer_images": "transfer_images",
-        "student_images": "student_images",
-        "validation_images": "validation_images",
-        "normalisation": "normalisation",
+        **{name: name for name in ("transfer_images", "student_images", "validation_images", "normalisation")},
         "soft_labels": f"ensemble_round{round_}_soft_labels",
         "validation_scores": f"ensemble_round{round_}_validation_scores",
         "target": "params:target",
         "stage": "params:target_distillation",
         "seed": "params:seed",
         "device": "params:devices",
-        **{name: f"{name}_round{before}_checkpoint" for name in now.students},
+        **students,
     }
     if round_ > 1 and now.target_distillation.distillation.start == "trained":
         learning["start"] = f"{target}_round{before}_checkpoint"
@@ -34,7 +31,7 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
         [
             node(
                 rank_members,
-                ["validation_images", "params:devices", *students],
+                ["validation_images", "params:devices", *students.values()],
                 f"ensemble_round{round_}_validation_scores",
                 name=f"rank_members_round{round_}",
                 namespace=namespace,
@@ -48,7 +45,7 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
                     "params:target_distillation",
                     "params:seed",
                     "params:devices",
-                    *students,
+                    *students.values(),
                 ],
                 f"ensemble_round{round_}_soft_labels",
                 name=f"label_by_ensemble_round{round_}",
