@@ -12,7 +12,7 @@ from knowledge_transfer.reporting.statistics import over_seeds, paired, scores
 from tests.conftest import stripes
 
 
-def answers(*of_members: list[list[float]]) -> SoftLabels:
+def soft_labels(*of_members: list[list[float]]) -> SoftLabels:
     logits = torch.tensor(of_members).unsqueeze(2).half()
     facts = LabellingFacts(
         teachers={f"model{number}@0": "0" for number in range(len(of_members))},
@@ -79,7 +79,7 @@ def test_seeds_are_paired_by_their_number_not_their_place():
 def test_scores_of_each_model():
     images = stripes(4, classes=2)  # labels 0 1 0 1
     sure = [[9.0, -9.0], [-9.0, 9.0]] * 2
-    table = scores(answers(sure, [[0.0, 0.0]] * 4), images).set_index("model")
+    table = scores(soft_labels(sure, [[0.0, 0.0]] * 4), images).set_index("model")
     assert table.loc["model0", "accuracy"] == 1
     assert table.loc["model0", "nll"] == pytest.approx(0, abs=1e-6)
     assert table.loc["model1", "nll"] == pytest.approx(math.log(2))

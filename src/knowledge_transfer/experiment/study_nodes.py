@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,10 +22,10 @@ from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.weights import Pretrained
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.reporting.columns import summary_of
 
 _TEST_SEED = 0  # which images test must not change with the study's seed
 VIEWS = "views"  # of a study are the same for all who learn in it
-NUMBERS = ("accuracy", "nll", "ece", "parameters", "images_per_second")
 
 
 def cut(
@@ -145,23 +144,9 @@ def ask(images: ImageSet, training_images: ImageSet, device: str, *models: Check
 
 
 def summarise(rows: pd.DataFrame, run_info: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return what MLflow, the console and other programs are told of a study, in strict JSON.
+    """Return the summary of a study, in strict JSON.
 
     `rows` have a model, its stage (a word for its part in the study, the data set's name first where there are
-    several), and of `NUMBERS` those that were measured; what was not is null.
+    several), and the measures that were taken; the others are null.
     """
-    return {
-        "pipeline": run_info["pipeline"],
-        "environment": run_info["environment"],
-        "seed": seed,
-        "seconds": round(time.time() - run_info["started"], 1),
-        "rows": [
-            {
-                "model": row["model"],
-                "stage": row["stage"],
-                "round": 0,
-                **{name: None if pd.isna(value := row.get(name)) else value for name in NUMBERS},
-            }
-            for row in rows.to_dict("records")
-        ],
-    }
+    return summary_of(rows, run_info, seed, is_study=True)

@@ -15,11 +15,11 @@ from knowledge_transfer.learning.evaluation.metrics import score
 _ROUNDING = 1e-12
 
 
-def scores(answers: SoftLabels, images: ImageSet) -> pd.DataFrame:
-    """Return accuracy, NLL (nats) and ECE of each model on the images it was asked about, a row a model."""
+def scores(soft_labels: SoftLabels, images: ImageSet) -> pd.DataFrame:
+    """Return accuracy, NLL (nats) and ECE of each model on the labelled images, one row a model."""
     rows = []
-    for model, said in zip(answers.members, answers.logits[:, :, 0].float(), strict=True):
-        result = score(said.softmax(dim=1), images.labels)
+    for model, logits in zip(soft_labels.members, soft_labels.logits[:, :, 0].float(), strict=True):
+        result = score(logits.softmax(dim=1), images.labels)
         rows.append((model.partition("@")[0], len(images), result.accuracy, result.nll, result.ece))
     return pd.DataFrame(rows, columns=["model", "images", "accuracy", "nll", "ece"])
 
@@ -41,16 +41,16 @@ def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) ->
 def paired(a: pd.Series, b: pd.Series) -> dict[str, float | str]:
     """Return the mean difference of a less b, seed by seed, its standard error, Student's p and a verdict.
 
-    Both are indexed by seed; verdicts are those of the main experiment: gain or loss for p < 0.05, none for less than
-    one standard error, not beyond chance between, and where all seeds differ by the same amount, for then there is no
-    p. With a single seed there is no error, and the verdict says so.
+    Both are indexed by seed. The verdicts are those of the main experiment: gain or loss for p < 0.05, none for less
+    than one standard error, not beyond chance between. Where all seeds differ by the same amount there is no p, and the
+    verdict is not beyond chance. With a single seed there is no error, and the verdict is one seed.
     """
     differences = (a - b).dropna()
     n, mean = len(differences), float(differences.mean())
     if n < 2:
         return {"difference": mean, "standard_error": math.nan, "p_value": math.nan, "verdict": "one seed"}
     error = float(differences.std(ddof=1)) / math.sqrt(n)
-    # Seeds that differ by the same few images have no spread but rounding, which is no certainty.
+    # Seeds that differ by the same few images have no spread but rounding, which is no evidence.
     if error < _ROUNDING:
         error, p = 0.0, 1.0 if abs(mean) < _ROUNDING else math.nan
     else:
