@@ -37,7 +37,7 @@ def test_a_summary_has_the_measures_of_its_run(row, is_study, missing):
 
 def test_one_line_declares_a_measure_everywhere(monkeypatch):
     margin = Measure(Column("margin", "margin %", "percent"), "higher", in_mlflow=True)
-    monkeypatch.setattr(columns, "_MEASURES", (*columns._MEASURES, margin))
+    monkeypatch.setattr(columns, "MEASURES", (*columns.MEASURES, margin))
     with_it, without = summed(ROW | {"margin": 0.25}), summed({"model": "cnn", "stage": "arm"}, is_study=True)
     assert (with_it[0]["margin"], without[0]["margin"]) == (0.25, None)
     assert tracked(with_it[0]) == {"accuracy": 0.5, "nll": 0.7, "margin": 0.25}

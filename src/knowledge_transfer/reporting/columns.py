@@ -6,8 +6,8 @@ To add a measure, add a line to `MEASURES` and compute it under the same key, in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -87,11 +87,10 @@ class Measure:
     def page_column(self) -> Column:
         """The column of a page, with an arrow in the better direction."""
         arrow = {"higher": " ↑", "lower": " ↓", None: ""}[self.better]
-        how = self.column
-        return Column(how.name, f"{how.heading}{arrow}", how.how, how.error)
+        return replace(self.column, heading=f"{self.column.heading}{arrow}")
 
 
-_MEASURES = (
+MEASURES = (
     Measure(Column("accuracy", "accuracy %", "percent", "standard_error"), "higher", in_mlflow=True),
     Measure(Column("joint_accuracy", "joint accuracy %", "percent"), "higher", in_mlflow=True, where="mix"),
     Measure(Column("nll", "NLL", "number"), "lower", in_mlflow=True),
@@ -100,18 +99,12 @@ _MEASURES = (
     Measure(Column("macs", "multiply-adds", "millions"), on_console=False, where="experiments"),
     Measure(Column("images_per_second", "images/s", "count")),
 )
-MEASURES = {measure.column.name: measure for measure in _MEASURES}
 
 
 def measures_of(*, is_mix: bool = False, is_study: bool = False) -> tuple[Measure, ...]:
     """Return the measures that the rows of such a run have."""
     hidden = {"mix": not is_mix, "experiments": is_study}
-    return tuple(measure for measure in _MEASURES if not hidden.get(measure.where, False))
-
-
-def is_mix(rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether any row is of a domain."""
-    return any(row.get("domain", ALL) != ALL for row in rows)
+    return tuple(measure for measure in MEASURES if not hidden.get(measure.where, False))
 
 
 def summary_of(
@@ -123,7 +116,7 @@ def summary_of(
     measure that was not taken, or has no meaning, is null. The models of a study are of round 0.
     """
     rows = records(table)
-    mixed = not is_study and is_mix(rows)
+    mixed = not is_study and any(row["domain"] != ALL for row in rows)
     keys = [measure.column.name for measure in measures_of(is_mix=mixed, is_study=is_study)]
     return {
         "pipeline": run_info["pipeline"],
@@ -151,13 +144,13 @@ def console_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
     return [
         *(Column(name, name) for name in names),
         Column("round", "round", "count"),
-        *(Column(column.name, column.heading, column.how) for column in shown),
+        *(replace(column, error=None) for column in shown),
     ]
 
 
 def tracked(row: Mapping[str, Any]) -> dict[str, float]:
     """Return the measures of a row that MLflow keeps, by key; missing ones are left out."""
-    keys = [measure.column.name for measure in _MEASURES if measure.in_mlflow]
+    keys = [measure.column.name for measure in MEASURES if measure.in_mlflow]
     return {key: row[key] for key in keys if row.get(key) is not None}
 
 

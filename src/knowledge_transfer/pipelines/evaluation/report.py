@@ -193,6 +193,6 @@ def _rules(metrics: pd.DataFrame) -> Table:
             f"{column.error} {round_}" if column.error else None,
         )
         for round_ in sorted(metrics.loc[metrics["stage"] == ENSEMBLE, "round"].unique())
-        for column in (MEASURES[name].column for name in ("accuracy", "nll", "ece"))
+        for column in (measure.column for measure in MEASURES if measure.column.name in ("accuracy", "nll", "ece"))
     ]
     return Table(pd.DataFrame(rules.values()), [Column("rule", "rule"), *columns], text.RULES)
