@@ -58,7 +58,7 @@ def drawn(which):
     return bars, names, places
 
 
-def test_a_place_is_in_use_while_a_node_runs():
+def test_a_device_is_in_use_while_a_node_runs():
     assert used(SIDE_BY_SIDE) == {
         "cuda:0": [2, 150, 0.75],  # a killed attempt used the device, too
         "cuda:1": [3, 160, 0.8],
@@ -160,8 +160,8 @@ def test_every_node_that_did_not_finish_is_named():
     ]
 
 
-def test_the_slowest_nodes_have_place_and_share():
+def test_the_slowest_nodes_have_device_and_share():
     slowest = gantt.slowest_nodes(attempts_of(SIDE_BY_SIDE)).frame.to_dict("records")
     assert [each["time"] for each in slowest] == ["1.7", "0.8", "0.7", "0.5", "0.3", "0.2"]
-    assert (slowest[0]["place"], slowest[0]["share"]) == ("cuda:0, cuda:1", 0.5)
+    assert (slowest[0]["device"], slowest[0]["share"]) == ("cuda:0, cuda:1", 0.5)
     assert [each["node"] for each in slowest if each["remark"] == "killed"] == ["student_training.train_cnn"]

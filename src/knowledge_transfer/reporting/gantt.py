@@ -40,7 +40,7 @@ _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60)  # between ticks, in any u
 _SLOWEST = 8
 _CAPTION = (
     "Each bar is a node of this run, until the report was written; a row has the nodes of one model, or those of a "
-    "stage that train none. At the right is where they ran. Beside each stage the times of its nodes, added up."
+    "stage that train none. At the right are the devices. Beside each stage the times of its nodes, added up."
 )
 
 
@@ -56,14 +56,14 @@ def sections(timeline: Timeline) -> list[Section]:
 
 
 def slowest_nodes(attempts: Sequence[Attempt]) -> Table:
-    """Return a table of the slowest attempts: node, place, time, share of the run."""
+    """Return a table of the slowest attempts: node, device, time, share of the run."""
     whole = seconds_of(attempts)
     unit, _, size = unit_of(whole)
     rows = [
         {
             "node": attempt.node,
             "remark": "" if attempt.status == FINISHED else attempt.status,
-            "place": ", ".join(attempt.places),
+            "device": ", ".join(attempt.devices),
             "time": f"{attempt.seconds / size:.1f}",
             "share": attempt.seconds / (whole or 1),
         }
@@ -71,7 +71,7 @@ def slowest_nodes(attempts: Sequence[Attempt]) -> Table:
     ]
     columns = [
         Column("node", "node", remark="remark"),
-        Column("place", "place"),
+        Column("device", "device"),
         Column("time", unit),
         Column("share", "% of the run", "percent"),
     ]
@@ -96,11 +96,11 @@ def draw_timeline(timeline: Timeline, *_earlier: object) -> Figure:
         size, sign = _scale_time(axes, seconds_of(attempts) or 1.0)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks(range(len(rows)), list(rows))
-        places = axes.secondary_yaxis("right")
-        places.set_yticks(range(len(rows)), [_places(here) for here in rows.values()])
-        for side in (axes, places):
+        devices = axes.secondary_yaxis("right")
+        devices.set_yticks(range(len(rows)), [_devices(here) for here in rows.values()])
+        for side in (axes, devices):
             side.tick_params(axis="y", length=0)
-        places.tick_params(axis="y", labelcolor=MUTED)
+        devices.tick_params(axis="y", labelcolor=MUTED)
         figure.legend(handles=legend_of(attempts, size, sign), loc="outside upper left", ncols=4, handlelength=1.2)
     return figure
 
@@ -141,8 +141,8 @@ def _scale_time(axes: Axes, seconds: float) -> tuple[float, str]:
     return size, sign
 
 
-def _places(attempts: Sequence[Attempt]) -> str:
-    return ", ".join(dict.fromkeys(place for attempt in attempts for place in attempt.places))
+def _devices(attempts: Sequence[Attempt]) -> str:
+    return ", ".join(dict.fromkeys(device for attempt in attempts for device in attempt.devices))
 
 
 def _title(stage: str) -> str:

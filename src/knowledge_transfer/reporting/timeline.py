@@ -20,7 +20,7 @@ class Attempt:
 
     node: str
     model: str | None
-    places: tuple[str, ...]
+    devices: tuple[str, ...]
     started: float
     ended: float
     status: str
@@ -49,16 +49,17 @@ def attempts_of(timeline: Timeline) -> list[Attempt]:
 
 
 def _attempt(row: dict[str, Any], began: float) -> Attempt:
+    known = {name: row[name] for name in ("node", "model", "status", "attempt")}
     times = {name: row[name] - began for name in ("started", "ended")}
-    return Attempt(**{**row, **times, "places": tuple(row["places"])})
+    return Attempt(**known, **times, devices=tuple(row["places"]))
 
 
-def by_place(timeline: Timeline, attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
-    """Return the attempts at each place: the devices of the machine in their order, then other places."""
-    found: dict[str, list[Attempt]] = {place: [] for place in timeline["places"]}
+def by_device(timeline: Timeline, attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    """Return the attempts on each device: those of the machine in their order, then others."""
+    found: dict[str, list[Attempt]] = {device: [] for device in timeline["places"]}
     for attempt in attempts:
-        for place in attempt.places:
-            found.setdefault(place, []).append(attempt)
+        for device in attempt.devices:
+            found.setdefault(device, []).append(attempt)
     return found
 
 
@@ -89,25 +90,25 @@ def unit_of(seconds: float) -> tuple[str, str, float]:
 
 
 def measure_device_use(timeline: Timeline, *_earlier: object) -> pd.DataFrame:
-    """Return for each place how many nodes ran there, and how long and for what share of the run it was in use.
+    """Return for each device how many nodes ran there, and how long and for what share of the run it was in use.
 
     Two nodes at once are counted once. Further inputs only order this node after those that make them.
     """
     attempts = attempts_of(timeline)
     rows = [
         {
-            "place": place,
+            "place": device,
             "nodes": len({attempt.node for attempt in here}),
             "busy_seconds": busy_seconds(here),
             "share": busy_seconds(here) / (seconds_of(attempts) or 1),
         }
-        for place, here in by_place(timeline, attempts).items()
+        for device, here in by_device(timeline, attempts).items()
     ]
     return pd.DataFrame(rows)
 
 
 def sentences(timeline: Timeline) -> list[str]:
-    """Return whether nodes ran one after another or side by side, the use of each place, and every failed attempt."""
+    """Return whether nodes ran one after another or side by side, the use of each device, and every failed attempt."""
     attempts = attempts_of(timeline)
     if not attempts:
         return []
@@ -118,8 +119,8 @@ def sentences(timeline: Timeline) -> list[str]:
 def _order(timeline: Timeline, attempts: Sequence[Attempt]) -> str:
     unit, _, size = unit_of(seconds_of(attempts))
     took = f"{seconds_of(attempts) / size:.1f} {unit}"
-    places = [place for place, here in by_place(timeline, attempts).items() if here]
-    where = f"{', '.join(places[:-1])} and {places[-1]}" if len(places) > 1 else places[0]
+    devices = [device for device, here in by_device(timeline, attempts).items() if here]
+    where = f"{', '.join(devices[:-1])} and {devices[-1]}" if len(devices) > 1 else devices[0]
     count, at_once = len({attempt.node for attempt in attempts}), most_at_once(attempts)
     if at_once <= 1:
         nodes = "One node ran," if count == 1 else f"{count} nodes ran one after another"
