@@ -30,7 +30,6 @@ _STAGES = {
     "reference": "Reference arms",
 }
 _RULES_SHOWN = {MAIN_RULE: "ensemble", ORACLE_ROUTED: "routed by oracle", MOST_CONFIDENT: "most confident"}
-_SETS = {"students": "student", "validation": "validation", "transfer": "transfer", "test": "test"}
 
 
 def write_report(
@@ -66,18 +65,12 @@ def write_report(
     errors = _errors(confusion, calibration, is_mix=is_mix)
     if domain_confusion is not None and class_metrics is not None:
         confused = figures.draw_domain_confusion(domain_confusion)
-        sections += [
-            _drawn("Which domain is taken for which", "domain_confusion", confused, text.DOMAINS),
-            errors,
-            Section("Classes", tables=[_classes(class_metrics)]),
-        ]
+        sections += [_drawn("Which domain is taken for which", "domain_confusion", confused, text.DOMAINS), errors]
+        sections += [Section("Classes", tables=[_classes(class_metrics)])]
     elif agreement is not None:
         alike = figures.draw_agreement(agreement)
-        sections += [
-            errors,
-            _drawn("Agreement of the models", "agreement", alike, text.AGREEMENT, is_small=True),
-            Section("Fusion rules", tables=[_rules(model_metrics)]),
-        ]
+        sections += [errors, _drawn("Agreement of the models", "agreement", alike, text.AGREEMENT, is_small=True)]
+        sections += [Section("Fusion rules", tables=[_rules(model_metrics)])]
     return page.write_page(
         f"Knowledge transfer on {source}",
         text.lead(records(comparisons), records(model_metrics[model_metrics["stage"] == "target"])),
@@ -97,7 +90,8 @@ def _source(settings: dict[str, str], data: dict[str, Any]) -> str:
 
 
 def _with_names_of_sets(data: dict[str, Any]) -> dict[str, Any]:
-    return data | {"images": {_SETS[name]: count for name, count in data["images"].items()}}
+    names = {"students": "student"}  # the other sets are called so already
+    return data | {"images": {names.get(name, name): count for name, count in data["images"].items()}}
 
 
 def _drawn(heading: str, name: str, figure: Figure, caption: str, *, is_small: bool = False) -> Section:
