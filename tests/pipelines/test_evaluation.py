@@ -1,4 +1,4 @@
-"""Evaluation on answers that are made up, so that what must come out is known."""
+"""Evaluation on predictions that are made up, so that the results are known."""
 
 import dataclasses
 import io
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from knowledge_transfer.experiment.config import Target
+from knowledge_transfer.experiment.roster import Roster
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
@@ -20,8 +21,8 @@ from knowledge_transfer.learning.evaluation.metrics import Paired
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
-from knowledge_transfer.pipelines.evaluation import answers, nodes, tables
 from knowledge_transfer.pipelines.evaluation import comparisons as questions
+from knowledge_transfer.pipelines.evaluation import nodes, predictions, tables
 from tests.conftest import stripes
 from tests.datasets.catalog.test_checkpoint import checkpoint
 
@@ -30,14 +31,14 @@ TARGET = Target(name="big", architecture=Architecture(kind="vgg19", width=0.25))
 COUNT = 40
 
 
-def answered(images: ImageSet, right: dict[str, int]) -> SoftLabels:
-    """Every model answers its first so many images rightly and the others with the next class."""
+def soft_labels_of(images: ImageSet, right: dict[str, int]) -> SoftLabels:
+    """Every model is right on its first so many images and takes the next class for the others."""
     classes = len(images.class_names)
     logits = torch.zeros(len(right), len(images), 1, classes, dtype=torch.float16)
     for member, count in enumerate(right.values()):
         wrong = torch.arange(len(images)) >= count
-        said = (images.labels + wrong) % classes
-        logits[member, torch.arange(len(images)), 0, said] = 2 + member
+        predicted = (images.labels + wrong) % classes
+        logits[member, torch.arange(len(images)), 0, predicted] = 2 + member
     facts = LabellingFacts(
         teachers={key: f"hash of {key}" for key in right},
         images_sha256=images.sha256,
@@ -59,8 +60,8 @@ ON_VALIDATION = {"strong@0": 40, "weak@0": 0, "odd@0": 0, "strong@1": 40, "weak@
 
 
 @pytest.fixture(scope="module")
-def asked():
-    return answered(TEST, ON_TEST), TEST, answered(VALIDATION, ON_VALIDATION), VALIDATION
+def labelled():
+    return soft_labels_of(TEST, ON_TEST), TEST, soft_labels_of(VALIDATION, ON_VALIDATION), VALIDATION
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,8 @@ def costs():
 
 
 @pytest.fixture(scope="module")
-def metrics(asked, costs):
-    return nodes.score_models(*asked, costs, STUDENTS, TARGET)
+def metrics(labelled, costs):
+    return nodes.score_models(*labelled, costs, STUDENTS, TARGET, 1)
 
 
 def row(table: pd.DataFrame, **wanted: object) -> pd.Series:
@@ -87,8 +88,8 @@ def test_every_model_and_every_rule_has_one_row(metrics):
     }  # fmt: skip
     assert not metrics.duplicated(["model", "round"]).any()
     assert metrics.columns.tolist() == [
-        "model", "stage", "round", "domain", "images", "accuracy", "standard_error", "joint_accuracy", "nll", "ece",
-        "parameters", "macs", "images_per_second",
+        "model", "stage", "round", "of", "arm", "domain", "images", "accuracy", "standard_error", "joint_accuracy",
+        "nll", "ece", "parameters", "macs", "images_per_second",
     ]  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def test_a_vote_has_no_likelihood_and_no_calibration(metrics):
     assert metrics.loc[~votes, ["nll", "ece"]].notna().all(axis=None)
 
 
-def test_weights_and_the_strongest_member_come_from_validation(metrics):
+def test_weights_and_strongest_member_come_from_validation(metrics):
     """Validation trusts `strong` alone, which is the worst on the test images."""
     assert row(metrics, model="ensemble_weighted", round=0)["accuracy"] == 0.25
     assert row(metrics, model="ensemble_boosted", round=0)["accuracy"] == 0.25
@@ -127,25 +128,25 @@ def test_an_ensemble_costs_the_sum_of_its_members(metrics):
     assert rest["parameters"] == 50 + 60
 
 
-def test_one_student_is_an_ensemble_that_is_never_without_its_strongest():
-    test, validation = answered(TEST, {"only@0": 30, "big@1": 20}), answered(VALIDATION, {"only@0": 10})
-    found = answers.answers_of(test, TEST, validation, VALIDATION, ("only",), "big")
+def test_one_student_is_an_ensemble_with_its_strongest():
+    test, validation = soft_labels_of(TEST, {"only@0": 30, "big@1": 20}), soft_labels_of(VALIDATION, {"only@0": 10})
+    found = predictions.predictions_of(test, TEST, validation, VALIDATION, Roster(("only",), "big", 1))
     assert not [key for key in found if "without" in key]
     torch.testing.assert_close(found["ensemble_mean_probabilities@0"].probabilities, found["only@0"].probabilities)
 
 
-def test_answers_on_other_images_are_refused(asked, costs):
-    test, _, validation, _ = asked
+def test_logits_on_other_images_are_refused(labelled, costs):
+    test, _, validation, _ = labelled
     with pytest.raises(ValueError, match="other images"):
-        nodes.score_models(test, stripes(COUNT, seed=3), validation, VALIDATION, costs, STUDENTS, TARGET)
+        nodes.score_models(test, stripes(COUNT, seed=3), validation, VALIDATION, costs, STUDENTS, TARGET, 1)
 
 
-def test_validation_answers_of_other_models_are_refused(asked, costs):
-    test, _, validation, _ = asked
+def test_validation_logits_of_other_models_are_refused(labelled, costs):
+    test, _, validation, _ = labelled
     teachers = {**validation.facts.teachers, "weak@0": "another"}
     stale = dataclasses.replace(validation, facts=validation.facts.model_copy(update={"teachers": teachers}))
     with pytest.raises(ValueError, match="weak@0"):
-        nodes.score_models(test, TEST, stale, VALIDATION, costs, STUDENTS, TARGET)
+        nodes.score_models(test, TEST, stale, VALIDATION, costs, STUDENTS, TARGET, 1)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +165,8 @@ def test_verdicts(difference, error, p, expected):
 
 
 @pytest.fixture(scope="module")
-def comparisons(asked):
-    return nodes.compare_arms(*asked, STUDENTS, TARGET, 1, 0)
+def comparisons(labelled):
+    return nodes.compare_models(*labelled, STUDENTS, TARGET, 1, 0)
 
 
 def test_a_comparison_is_paired_on_the_same_images(comparisons):
@@ -178,10 +179,10 @@ def test_a_comparison_is_paired_on_the_same_images(comparisons):
     assert 0 < found["low"] < 0.25 < found["high"] < 0.5
 
 
-def test_questions_of_which_one_side_is_missing_are_not_asked(comparisons):
-    asked = set(comparisons["question"])
-    assert questions.TARGET_OR_SMOOTHING not in asked
-    assert questions.TARGET_OR_CEILING not in asked
+def test_comparisons_with_a_missing_side_are_left_out(comparisons):
+    found = set(comparisons["question"])
+    assert questions.TARGET_OR_SMOOTHING not in found
+    assert questions.TARGET_OR_CEILING not in found
     continued = comparisons[comparisons["question"] == questions.AFTER_OR_CONTINUED]
     assert continued["a"].tolist() == ["weak@1"]
     assert len(comparisons[comparisons["question"] == questions.AFTER_OR_BEFORE]) == len(STUDENTS)
@@ -192,8 +193,8 @@ def test_the_strongest_student_is_chosen_on_validation(comparisons):
     assert row(comparisons, question=questions.ENSEMBLE_OR_REST)["b"] == "ensemble_without_strong@0"
 
 
-def test_the_same_seed_gives_the_same_intervals(asked, comparisons):
-    pd.testing.assert_frame_equal(nodes.compare_arms(*asked, STUDENTS, TARGET, 1, 0), comparisons)
+def test_the_same_seed_gives_the_same_intervals(labelled, comparisons):
+    pd.testing.assert_frame_equal(nodes.compare_models(*labelled, STUDENTS, TARGET, 1, 0), comparisons)
 
 
 def through_csv(table: pd.DataFrame) -> pd.DataFrame:
@@ -217,9 +218,9 @@ def test_the_summary_is_strict_json(metrics):
         assert isinstance(each["parameters"], int)
 
 
-def test_confusion_has_labels_in_rows_and_answers_in_columns(asked):
-    """All wrong answers are the class after the label."""
-    table = tables.count_confusions(asked[0], TEST, TARGET, 1)
+def test_confusion_has_labels_in_rows(labelled):
+    """All wrong predictions are the class after the label."""
+    table = tables.count_confusions(labelled[0], TEST, TARGET, 1)
     names = list(TEST.class_names)
     assert table.columns.tolist() == ["label", *names]
     wrong = (TEST.labels[30:] == 0).sum()
@@ -228,15 +229,15 @@ def test_confusion_has_labels_in_rows_and_answers_in_columns(asked):
     assert table[names].to_numpy().sum() == COUNT
 
 
-def test_agreement_counts_equal_wrong_answers_too(asked):
-    table = tables.measure_agreement(asked[0], TEST, STUDENTS, TARGET, 1).set_index("model")
+def test_agreement_counts_equal_wrong_predictions_too(labelled):
+    table = tables.measure_agreement(labelled[0], TEST, STUDENTS, TARGET, 1).set_index("model")
     assert table.index.tolist() == ["strong@0", "weak@0", "odd@0", "strong@1", "weak@1", "odd@1", "big@1"]
     assert table.loc["strong@0", "weak@0"] == pytest.approx((10 + 10) / COUNT)
     assert table.loc["strong@0", "strong@1"] == 1
 
 
-def test_calibration_is_that_of_target_teachers_and_labels_alone(asked):
-    table = tables.measure_calibration(asked[0], TEST, STUDENTS, TARGET, 1)
+def test_calibration_of_target_teachers_and_labels_alone(labelled):
+    table = tables.measure_calibration(labelled[0], TEST, STUDENTS, TARGET, 1)
     assert table.groupby("model")["images"].sum().to_dict() == {
         "big@1": COUNT, "big_labels@1": COUNT, "ensemble_mean_probabilities@0": COUNT
     }  # fmt: skip
@@ -245,7 +246,7 @@ def test_calibration_is_that_of_target_teachers_and_labels_alone(asked):
     assert only["confidence"] == pytest.approx(math.exp(8) / (math.exp(8) + 2), rel=1e-4)
 
 
-def test_the_bins_of_the_calibration_are_those_of_its_error():
+def test_calibration_bins_add_up_to_its_error():
     generator = torch.Generator().manual_seed(0)
     probabilities = (3 * torch.randn(500, 4, generator=generator)).softmax(1)
     labels = torch.randint(0, 4, (500,), generator=generator)
@@ -254,13 +255,14 @@ def test_the_bins_of_the_calibration_are_those_of_its_error():
     assert error == pytest.approx(metrics_of_learning.score(probabilities, labels).ece, abs=1e-5)
 
 
-def test_learning_curves_say_whose_and_when():
+def test_learning_curves_name_model_and_round():
     of = (("weak", 0), ("weak", 2), ("big", 2), ("big_labels", 2))
     curves = tables.collect_learning_curves(
-        STUDENTS, TARGET, *(checkpoint(name=name, round=round_) for name, round_ in of)
+        STUDENTS, TARGET, 2, *(checkpoint(name=name, round=round_) for name, round_ in of)
     )
-    assert curves[["model", "stage", "round"]].to_numpy().tolist() == [
-        ["weak", "before", 0], ["weak", "after", 2], ["big", "target", 2], ["big_labels", "reference", 2]
+    assert curves[["model", "stage", "round", "of", "arm"]].to_numpy().tolist() == [
+        ["weak", "before", 0, "weak", None], ["weak", "after", 2, "weak", None], ["big", "target", 2, "big", None],
+        ["big_labels", "reference", 2, "big", "labels"],
     ]  # fmt: skip
     assert curves[["epoch", "loss"]].to_numpy().tolist() == [[1, 0.625]] * 4
 
@@ -282,27 +284,27 @@ def trained():
     return [first, fit("weak", "simple_cnn", 1, first), fit("odd", "resnet8")]
 
 
-def test_models_answer_images_as_they_are(trained):
-    said = nodes.answer_images(TEST, *CUT, "cpu", *trained)
-    assert said.members == ("weak@0", "weak@1", "odd@0")
+def test_models_predict_images_as_they_are(trained):
+    predicted = nodes.predict_images(TEST, *CUT, "cpu", *trained)
+    assert predicted.members == ("weak@0", "weak@1", "odd@0")
     with torch.no_grad():
         expected: Tensor = trained[2].build()(TEST.images)
-    torch.testing.assert_close(answers.by_key(said, TEST)["odd@0"], expected, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(predictions.by_key(predicted, TEST)["odd@0"], expected, atol=0.05, rtol=0.05)
 
 
-def test_models_that_do_not_belong_together_do_not_answer(trained):
+def test_models_of_different_runs_are_refused(trained):
     first, second, _ = trained
     other = dataclasses.replace(first, facts=first.facts.model_copy(update={"sha256": "another"}))
     with pytest.raises(ValueError, match="weak@1 descends from another weak@0"):
-        nodes.answer_images(TEST, *CUT, "cpu", other, second)
+        nodes.predict_images(TEST, *CUT, "cpu", other, second)
 
 
-def test_models_of_images_that_were_cut_anew_do_not_answer(trained):
+def test_models_of_images_cut_anew_are_refused(trained):
     with pytest.raises(ValueError, match="weak@0 learned from other images than the present sets"):
-        nodes.answer_images(TEST, stripes(20, seed=2), stripes(10, seed=1), "cpu", *trained)
+        nodes.predict_images(TEST, stripes(20, seed=2), stripes(10, seed=1), "cpu", *trained)
 
 
-def test_costs_are_those_of_the_network_not_of_the_fit(trained):
+def test_costs_are_of_the_network_not_fit(trained):
     costs = nodes.measure_costs(TEST, "cpu", *trained).set_index("model")
     assert costs.loc["weak@0"].tolist() == costs.loc["weak@1"].tolist()
     assert costs.loc["odd@0", "parameters"] == sum(tensor.numel() for tensor in trained[2].build().parameters())

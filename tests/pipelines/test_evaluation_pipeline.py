@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from knowledge_transfer.experiment.config import DistillationStage, Evaluation, Experiment, Student, Target, seed_for
+from knowledge_transfer.experiment import stage_steps
+from knowledge_transfer.experiment.config import DistillationStage, Experiment, Student, Target, seed_for
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
@@ -33,8 +34,8 @@ def distillation(**distillation: object) -> DistillationStage:
 
 
 @pytest.mark.parametrize("student_set", [False, True])
-def test_labels_on_the_images_of_the_distillation_for_all_its_rounds(student_set):
-    checkpoint = nodes.learn_from_labels(*SETS, TARGET, distillation(student_set=student_set), 3, 7, "cpu")
+def test_labels_arm_has_images_and_rounds_of_distillation(student_set):
+    checkpoint = nodes.learn_from_labels("labels", *SETS, TARGET, distillation(student_set=student_set), 3, 7, "cpu")
     images = TRANSFER.join(STUDENTS) if student_set else TRANSFER
     assert checkpoint.facts.key == "big_labels@3"
     assert checkpoint.facts.images_sha256 == images.sha256
@@ -45,9 +46,8 @@ def test_labels_on_the_images_of_the_distillation_for_all_its_rounds(student_set
 
 
 def test_smoothing_is_all_that_differs_from_labels():
-    settings = Evaluation(label_smoothing=0.2)
-    plain = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
-    smooth = nodes.learn_from_smoothed_labels(*SETS, TARGET, distillation(), settings, 1, 7, "cpu")
+    plain = nodes.learn_from_labels("labels", *SETS, TARGET, distillation(), 1, 7, "cpu")
+    smooth = nodes.learn_from_labels("label_smoothing", *SETS, TARGET, distillation(), 1, 7, "cpu", 0.2)
     changed = {name for name in plain.facts.recipe if plain.facts.recipe[name] != smooth.facts.recipe[name]}
     assert changed == {"label_smoothing"}
     assert smooth.facts.recipe["label_smoothing"] == 0.2
@@ -55,24 +55,24 @@ def test_smoothing_is_all_that_differs_from_labels():
     assert smooth.sha256 != plain.sha256
 
 
-def test_the_ceiling_sees_every_image_anyone_learned_from():
-    checkpoint = nodes.learn_from_all_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
+def test_the_ceiling_learns_from_every_image():
+    checkpoint = nodes.learn_from_labels("all_labels", *SETS, TARGET, distillation(), 1, 7, "cpu")
     assert checkpoint.facts.images_sha256 == TRANSFER.join(STUDENTS).sha256
 
 
-def test_teachers_alone_never_tell_a_label():
+def test_the_arm_of_teachers_reads_no_label():
     """The same soft labels under other labels give the same weights: alpha is 1 whatever the experiment's."""
     teacher = learn("cnn", ARCHITECTURE, FitData(STUDENTS, VALIDATION, MEASURED), RECIPE, LearnOptions(1, CPU))
     weights = []
     for images in (TRANSFER, dataclasses.replace(TRANSFER, labels=(TRANSFER.labels + 1) % 3)):
-        said = label(
+        soft_labels = label(
             [teacher], images, views=2, view_seed=seed_for(7, "target_distillation"), augmentation=Augmentation(),
-            device=nodes.resolve_device("cpu"),
+            device=CPU,
         )  # fmt: skip
         checkpoint = nodes.learn_without_labels(
             images,
             *SETS[1:],
-            said,
+            soft_labels,
             {"cnn@0": {"fitted": {"weighted": 1.0}, "accuracy": 0.5}},
             TARGET,
             distillation(alpha=0.5),
@@ -93,16 +93,16 @@ def test_a_loss_that_reads_labels_has_no_arm_without_them():
         stage(target_distillation=dkd, controls=["no_labels"])
 
 
-def test_arms_begin_with_the_weights_of_the_model_they_stand_beside():
-    """The same seed as the model's own, so that nothing but the teacher differs."""
-    checkpoint = nodes.learn_from_labels(*SETS, TARGET, distillation(), 1, 7, "cpu")
+def test_an_arm_starts_with_the_model_weights():
+    """The same seed as that of the model, so that nothing but the teacher differs."""
+    checkpoint = nodes.learn_from_labels("labels", *SETS, TARGET, distillation(), 1, 7, "cpu")
     again = learn(
         "big", ARCHITECTURE, FitData(TRANSFER, VALIDATION, MEASURED), RECIPE, LearnOptions(seed_for(7, "big"), CPU)
     )
     assert checkpoint.sha256 == again.sha256
 
 
-def test_a_student_goes_on_from_its_trained_weights_by_its_own_reverse_recipe():
+def test_a_student_continues_with_its_reverse_recipe():
     start = learn("cnn", ARCHITECTURE, FitData(STUDENTS, VALIDATION, MEASURED), RECIPE, LearnOptions(1, CPU))
     checkpoint = nodes.continue_student(*SETS, STUDENT, distillation(student_set=True), 2, 7, "cpu", start)
     assert checkpoint.facts.key == "cnn_continued@2"
@@ -116,7 +116,7 @@ def test_divergence_names_the_arm():
         recipe=RECIPE.override({"learning_rate": 1e30, "epochs": 3}), distillation=DistillationConfig()
     )
     with pytest.raises(TrainingDivergedError, match="big_labels"):
-        nodes.learn_from_labels(*SETS, TARGET, wild, 1, 7, "cpu")
+        nodes.learn_from_labels("labels", *SETS, TARGET, wild, 1, 7, "cpu")
 
 
 def stage(*, rounds=1, students=("cnn", "tiny"), start="trained", controls=True, target_distillation=None):
@@ -137,7 +137,7 @@ def trained(pipeline):
     return {node.short_name for node in pipeline.only_nodes_with_tags("training").nodes}
 
 
-def test_each_wanted_arm_is_a_training_node_that_shows_in_kedro_viz():
+def test_each_wanted_arm_is_a_training_node():
     pipeline = stage()
     arms = {"train_big_labels", "train_big_no_labels", "train_big_label_smoothing", "train_big_all_labels"}
     assert {node.name for node in pipeline.only_nodes_with_tags("training").nodes} == {
@@ -152,45 +152,45 @@ def test_each_wanted_arm_is_a_training_node_that_shows_in_kedro_viz():
     ("controls", "arms"),
     [(False, set()), (["all_labels"], {"train_big_all_labels"}), (["students_continued"], {"train_cnn_continued"})],
 )
-def test_only_wanted_arms_are_trained_and_asked(controls, arms):
+def test_only_wanted_arms_are_trained_and_evaluated(controls, arms):
     pipeline = stage(students=("cnn",), controls=controls)
     assert trained(pipeline) == arms
-    (asking,) = (node for node in pipeline.nodes if node.short_name == "answer_test_images")
-    checkpoints = [name for name in asking.inputs if name.endswith("_checkpoint")]
+    (predicting,) = (node for node in pipeline.nodes if node.short_name == "predict_test_images")
+    checkpoints = [name for name in predicting.inputs if name.endswith("_checkpoint")]
     assert len(checkpoints) == 3 + len(arms)
 
 
-def test_every_round_is_asked_and_arms_are_of_the_last():
+def test_every_round_is_evaluated_arms_the_last():
     pipeline = stage(rounds=2)
-    (asking,) = (node for node in pipeline.nodes if node.short_name == "answer_test_images")
-    assert [name.removesuffix("_checkpoint") for name in asking.inputs if name.endswith("_checkpoint")] == [
+    (predicting,) = (node for node in pipeline.nodes if node.short_name == "predict_test_images")
+    assert [name.removesuffix("_checkpoint") for name in predicting.inputs if name.endswith("_checkpoint")] == [
         "cnn_round0", "tiny_round0", "cnn_round1", "tiny_round1", "cnn_round2", "tiny_round2", "big_round1",
         "big_round2", "big_labels_round2", "big_no_labels_round2", "big_label_smoothing_round2",
         "big_all_labels_round2", "cnn_continued_round2", "tiny_continued_round2",
     ]  # fmt: skip
-    (validation,) = (node for node in pipeline.nodes if node.short_name == "answer_validation_images")
+    (validation,) = (node for node in pipeline.nodes if node.short_name == "predict_validation_images")
     assert not [name for name in validation.inputs if name.startswith("big")]
 
 
 @pytest.mark.parametrize(("start", "expected"), [("trained", True), ("fresh", False)])
-def test_students_continue_from_where_reverse_distillation_starts(start, expected):
+def test_students_continue_where_reverse_distillation_starts(start, expected):
     pipeline = stage(start=start)
     (arm,) = (node for node in pipeline.nodes if node.short_name == "train_cnn_continued")
     assert ("cnn_round0_checkpoint" in arm.inputs) == expected
 
 
 @pytest.mark.parametrize("devices", [1, 3])
-def test_arms_of_the_target_are_trained_on_as_many_devices_as_the_target(devices, monkeypatch):
-    asked = []
+def test_target_arms_train_on_as_many_devices(devices, monkeypatch):
+    replicas = []
 
     def learn_(_name, _architecture, _data, _recipe, options, **_):
-        asked.append(options.replicas)
+        replicas.append(options.replicas)
         raise TrainingDivergedError("enough")
 
-    monkeypatch.setattr(nodes, "learn", learn_)
+    monkeypatch.setattr(stage_steps, "learn", learn_)
     target = TARGET.model_copy(update={"devices": devices})
     with pytest.raises(TrainingDivergedError):
-        nodes.learn_from_labels(*SETS, target, distillation(), 1, 7, "cpu")
+        nodes.learn_from_labels("labels", *SETS, target, distillation(), 1, 7, "cpu")
     with pytest.raises(TrainingDivergedError):
         nodes.continue_student(*SETS, STUDENT, distillation(), 1, 7, "cpu")
-    assert asked == [devices, 1]
+    assert replicas == [devices, 1]

@@ -39,6 +39,7 @@ def page(*sections: Section, lead: tuple[str, ...] = ("It works.",)) -> str:
         (Column("a", "A", "percent", "e"), {"a": 0.1234, "e": float("nan")}, "12.3"),
         (Column("a", "A", "points", "e"), {"a": -0.0123, "e": 0.004}, "−1.2 ± 0.4"),
         (Column("a", "A", "points"), {"a": -0.0001}, "0.0"),
+        (Column("a", "A", "points"), {"a": 0.0123}, "+1.2"),
         (Column("a", "A", "p"), {"a": 0.0001}, "<\N{NO-BREAK SPACE}0.001"),
         (Column("a", "A", "count"), {"a": 12345.0}, "12,345"),
         (Column("a", "A", "number"), {"a": 0.5}, "0.500"),

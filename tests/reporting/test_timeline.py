@@ -5,11 +5,10 @@ import re
 import pytest
 from matplotlib.patches import Rectangle
 
-from knowledge_transfer.reporting.gantt import draw_timeline, measure_device_use
+from knowledge_transfer.reporting import gantt
+from knowledge_transfer.reporting.gantt import draw_timeline, legend_of
 from knowledge_transfer.reporting.style import inline_svg
-from knowledge_transfer.reporting.timeline import attempts_of, lanes_of
-from knowledge_transfer.reporting.timeline_bars import Bar, key_of
-from knowledge_transfer.reporting.timeline_words import told
+from knowledge_transfer.reporting.timeline import attempts_of, measure_device_use, most_at_once, sentences
 
 BEGAN = 1_764_070_000.0
 
@@ -50,13 +49,16 @@ def used(which):
 
 
 def drawn(which):
-    """Return the corners of the bars, in seconds and lanes, and all texts in and beside them."""
-    (axes,) = draw_timeline(which).axes
-    bars = [each for each in axes.patches if isinstance(each, Rectangle) and each.get_zorder() == 2]
-    return bars, [text.get_text().replace("\n", "") for text in axes.texts]
+    """Return the bars, the names of the rows and, at the right, where their nodes ran."""
+    figure = draw_timeline(which)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    bars = [each for each in axes.patches if isinstance(each, Rectangle)]
+    names, places = ([label.get_text() for label in side.get_yticklabels()] for side in (axes, axes.child_axes[0]))
+    return bars, names, places
 
 
-def test_a_place_is_in_use_while_a_node_runs_there_however_many():
+def test_a_device_is_in_use_while_a_node_runs():
     assert used(SIDE_BY_SIDE) == {
         "cuda:0": [2, 150, 0.75],  # a killed attempt used the device, too
         "cuda:1": [3, 160, 0.8],
@@ -66,76 +68,59 @@ def test_a_place_is_in_use_while_a_node_runs_there_however_many():
     assert used(ONE_BY_ONE) == {"cpu": [3, 90, 0.9]}
 
 
-def test_what_still_runs_is_left_out():
+def test_a_running_node_is_left_out():
     assert [attempt.name for attempt in attempts_of(ONE_BY_ONE)][-1] == "distil_big_round1"
 
 
 def test_before_any_node_has_ended_nothing_is_in_use():
     assert used(EMPTY) == {"cpu": [0, 0, 0]}
     assert measure_device_use(EMPTY).columns.tolist() == ["place", "nodes", "busy_seconds", "share"]
-    assert told(EMPTY) == {}
+    assert sentences(EMPTY) == gantt.sections(EMPTY) == []
     assert draw_timeline(EMPTY).axes[0].texts[0].get_text() == "no node has ended yet"
 
 
 @pytest.mark.parametrize(
-    ("times", "lanes"),
+    ("times", "most"),
     [
-        ([(0, 1), (1, 2), (2, 3)], [0, 0, 0]),
-        ([(0, 3), (1, 2), (2, 4)], [0, 1, 1]),
-        ([(0, 9), (1, 9), (2, 3), (3, 9)], [0, 1, 2, 2]),
+        ([(0, 1), (1, 2), (2, 3)], 1),
+        ([(0, 3), (1, 2), (2, 4)], 2),
+        ([(0, 9), (1, 9), (2, 3), (3, 9)], 3),
     ],
 )
-def test_nodes_that_share_a_place_have_lanes_of_their_own(times, lanes):
+def test_nodes_at_the_same_time_are_counted(times, most):
     nodes = [row(f"stage.node_{number}", *each) for number, each in enumerate(times)]
-    assert lanes_of(attempts_of(timeline(*nodes))) == lanes
+    assert most_at_once(attempts_of(timeline(*nodes))) == most
 
 
-def test_a_node_on_several_devices_is_a_bar_on_each():
-    bars, texts = drawn(SIDE_BY_SIDE)
-    assert len(bars) == 7
-    assert sum(bar.get_x() == 100 for bar in bars) == 2
-    assert texts.count("big") == 2
-    assert {"75%", "80%", "0%", "5%"} <= set(texts)
-
-
-def test_bars_of_one_place_do_not_overlap():
-    bars, _ = drawn(SIDE_BY_SIDE)
-    boxes = [bar.get_bbox() for bar in bars]
-    assert not [(a, b) for a in boxes for b in boxes if a is not b and a.overlaps(b)]
-
-
-def test_what_did_not_finish_is_hatched():
-    bars, texts = drawn(SIDE_BY_SIDE)
-    assert [bar.get_x() for bar in bars if bar.get_hatch()] == [10]
-    assert "cnn, killed" in texts
-    assert [patch.get_label() for patch in key_of(attempts_of(SIDE_BY_SIDE), 1, "s")] == [
-        "data preparation, 10.0 s", "student training, 140.0 s", "target distillation, 100.0 s", "killed",
+def test_every_attempt_is_a_bar_beside_its_model():
+    bars, names, places = drawn(SIDE_BY_SIDE)
+    assert names == ["data preparation", "cnn", "tiny", "odd", "big"]
+    assert places == ["cpu", "cuda:0", "cuda:1", "cuda:1", "cuda:0, cuda:1"]
+    found = sorted((names[round(bar.get_y() + bar.get_height() / 2)], bar.get_x(), bar.get_width()) for bar in bars)
+    assert found == [
+        ("big", 100, 100), ("cnn", 10, 30), ("cnn", 50, 20), ("data preparation", 0, 10), ("odd", 30, 40),
+        ("tiny", 10, 50),
     ]  # fmt: skip
 
 
-def test_a_round_and_an_arm_have_the_colour_of_their_stage():
+def test_an_unfinished_attempt_is_hatched():
+    bars, _, _ = drawn(SIDE_BY_SIDE)
+    assert [bar.get_x() for bar in bars if bar.get_hatch()] == [10]
+    assert [patch.get_label() for patch in legend_of(attempts_of(SIDE_BY_SIDE), 1, "s")] == [
+        "data preparation, 10.0 s", "student training, 140.0 s", "target distillation, 100.0 s", "killed",
+    ]  # fmt: skip
+    (section,) = gantt.sections(SIDE_BY_SIDE)
+    assert "Hatched" in section.figures[0].caption
+    (section,) = gantt.sections(ONE_BY_ONE)
+    assert "Hatched" not in section.figures[0].caption
+
+
+def test_each_round_has_the_colour_of_its_stage():
     names = ("target_distillation.a", "round_2.target_distillation.b", "evaluation.c", "reference_arms.d")
-    attempts = attempts_of(timeline(*(row(name, 0, 1) for name in names)))
-    first, second, third, fourth = (Bar(attempt, 0, 1).colour for attempt in attempts)
+    bars, _, _ = drawn(timeline(*(row(name, at, at + 1) for at, name in enumerate(names))))
+    first, second, third, fourth = (bar.get_facecolor() for bar in sorted(bars, key=Rectangle.get_x))
     assert first == second
     assert len({first, third, fourth}) == 3
-
-
-def test_no_name_is_written_over_another_or_out_of_the_rows():
-    """Forty nodes of all lengths, with names of all lengths, on two devices."""
-    nodes = [
-        row(f"evaluation.{'long_' * (k % 5)}name{k}", start, start + k % 7 + 0.1, f"cuda:{k % 2}")
-        for k, start in enumerate(7 * (k // 2) for k in range(40))
-    ]
-    figure = draw_timeline(timeline(*nodes, places=("cuda:0", "cuda:1")))
-    figure.draw_without_rendering()
-    (axes,) = figure.axes
-    names = [text for text in axes.texts if "name" in text.get_text()]
-    boxes = [text.get_window_extent() for text in names]
-    assert len(names) > 5
-    assert not [(a, b) for a in boxes for b in boxes if a is not b and a.overlaps(b)]
-    frame = axes.get_window_extent()
-    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
 
 
 @pytest.mark.parametrize("which", [ONE_BY_ONE, SIDE_BY_SIDE, EMPTY])
@@ -143,19 +128,22 @@ def test_the_figure_is_the_same_svg_each_time(which):
     assert inline_svg(draw_timeline(which), "timeline") == inline_svg(draw_timeline(which), "timeline")
 
 
-def test_one_after_another_or_side_by_side_is_told():
-    assert told(ONE_BY_ONE)["sentences"] == ["3 nodes ran one after another on cpu, in 100.0 seconds."]
-    first, second = told(SIDE_BY_SIDE)["sentences"]
-    assert first == (
+def test_sentences_report_order_and_use():
+    assert sentences(ONE_BY_ONE) == [
+        "3 nodes ran one after another on cpu, in 100.0 seconds.",
+        "In use for this share of the time: cpu 90%.",
+    ]
+    assert sentences(SIDE_BY_SIDE) == [
         "5 nodes ran side by side, up to 3 at once, on cuda:0, cuda:1 and cpu: "
-        "their times add up to 4.2 minutes, the run took 3.3 minutes."
-    )
-    assert second == "train_cnn was killed once and tried again."
-    assert told(timeline(row("stage.only", 0, 4)))["sentences"] == ["One node ran, on cpu, in 4.0 seconds."]
+        "their times add up to 4.2 minutes, the run took 3.3 minutes.",
+        "In use for this share of the time: cuda:0 75%, cuda:1 80%, cuda:2 0%, cpu 5%.",
+        "train_cnn was killed once and tried again.",
+    ]
+    assert sentences(timeline(row("stage.only", 0, 4)))[0] == "One node ran, on cpu, in 4.0 seconds."
 
 
-def test_every_node_that_did_not_finish_at_once_is_named():
-    again = told(
+def test_every_node_that_did_not_finish_is_named():
+    again = sentences(
         timeline(
             row("stage.twice", 0, 1, status="killed"),
             row("stage.twice", 1, 2, status="killed", attempt=2),
@@ -165,15 +153,15 @@ def test_every_node_that_did_not_finish_at_once_is_named():
             row("stage.mended", 5, 6, attempt=2),
         )
     )
-    assert again["sentences"][1:] == [
+    assert again[2:] == [
         "twice was killed twice and tried again.",
         "never failed once.",
         "mended failed once and was tried again.",
     ]
 
 
-def test_the_slowest_are_told_with_place_and_share():
-    slowest = told(SIDE_BY_SIDE)["slowest"]
+def test_the_slowest_nodes_have_device_and_share():
+    slowest = gantt.slowest_nodes(attempts_of(SIDE_BY_SIDE)).frame.to_dict("records")
     assert [each["time"] for each in slowest] == ["1.7", "0.8", "0.7", "0.5", "0.3", "0.2"]
-    assert (slowest[0]["places"], slowest[0]["share"]) == ("cuda:0, cuda:1", 0.5)
+    assert (slowest[0]["device"], slowest[0]["share"]) == ("cuda:0, cuda:1", 0.5)
     assert [each["node"] for each in slowest if each["remark"] == "killed"] == ["student_training.train_cnn"]

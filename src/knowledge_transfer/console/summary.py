@@ -13,6 +13,7 @@ from rich.table import Table
 from knowledge_transfer.datasets.storage.store import file_of, without_password
 from knowledge_transfer.experiment.current import prefix_of, summary_rows
 from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.reporting.columns import console_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,35 +49,18 @@ def summary_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return a table of the rows, grouped by stage in the order of the experiment."""
     table = Table()
     rows = list(rows)
-    is_mix = bool(rows) and "domain" in rows[0]
-    for heading in ("model", "stage", *(["domain"] if is_mix else [])):
-        table.add_column(heading, no_wrap=True)
-    joint = ["joint accuracy %"] if is_mix else []
-    for heading in ("round", "accuracy %", *joint, "NLL", "ECE %", "parameters", "images/s"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns = console_columns(rows)
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.style == "number" else "left", no_wrap=True)
     order = {stage: number for number, stage in enumerate(_STAGES)}
     shown = None
     for row in sorted(rows, key=lambda row: order.get(row["stage"], len(order))):
         if shown not in (None, row["stage"]):
             table.add_section()
         shown = row["stage"]
-        table.add_row(
-            row["model"],
-            row["stage"],
-            *([row["domain"]] if is_mix else []),
-            _number(row["round"], "d"),
-            _number(row["accuracy"], ".1f", 100),
-            *([_number(row["joint_accuracy"], ".1f", 100)] if is_mix else []),
-            _number(row["nll"], ".3f"),
-            _number(row["ece"], ".1f", 100),
-            _number(row["parameters"], ",d"),
-            _number(row["images_per_second"], ",.0f"),
-        )
+        known = {column.name: row.get(column.name) for column in columns}
+        table.add_row(*(column.write(known) for column in columns))
     return table
-
-
-def _number(value: float | None, how: str, factor: int = 1) -> str:
-    return "–" if value is None else format(value * factor, how)
 
 
 def _locations(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Iterable[str]:

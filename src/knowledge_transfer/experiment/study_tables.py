@@ -6,7 +6,6 @@ take the roles by the name of the model. Common fields are `learner` (which netw
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,11 +15,11 @@ from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.evaluation.metrics import score
+from knowledge_transfer.reporting.columns import summary_of
 from knowledge_transfer.reporting.page import Column, Section, Table, write_page
 from knowledge_transfer.reporting.statistics import over_seeds, paired
 
 Roles = Mapping[str, Any]
-NUMBERS = ("accuracy", "nll", "ece", "parameters", "images_per_second")
 _NOT_OF_THE_ARM = ("model", "images", "accuracy", "nll", "ece", "set", "seed", "learner", "arm")
 
 
@@ -108,24 +107,10 @@ def gather_rows(**scores: pd.DataFrame) -> pd.DataFrame:
 def summarise(rows: pd.DataFrame, run_info: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return the summary of a study for MLflow, the console and other programs, in strict JSON.
 
-    `rows` have a model, its stage (its data set and what it is in the study) and those of `NUMBERS` that were measured;
-    the others are null.
+    `rows` have a model, its stage (its data set and what it is in the study) and the measures that were taken; the
+    others are null.
     """
-    return {
-        "pipeline": run_info["pipeline"],
-        "environment": run_info["environment"],
-        "seed": seed,
-        "seconds": round(time.time() - run_info["started"], 1),
-        "rows": [
-            {
-                "model": row["model"],
-                "stage": row["stage"],
-                "round": 0,
-                **{name: None if pd.isna(value := row.get(name)) else value for name in NUMBERS},
-            }
-            for row in rows.to_dict("records")
-        ],
-    }
+    return summary_of(rows, run_info, seed, is_study=True)
 
 
 def write_report(

@@ -1,107 +1,152 @@
-"""Where the time of a run went: what ran where and when, and how much of the time each place was in use."""
+"""The timeline of a run on a page: a row for each model and stage, a bar for each attempt to run a node."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from knowledge_transfer.reporting.style import LINES, MUTED, sheet
+from knowledge_transfer.reporting.columns import Column
+from knowledge_transfer.reporting.page import Drawn, Section, Table
+from knowledge_transfer.reporting.style import BLUE, GREEN, MUTED, ORANGE, PALETTE, sheet
 from knowledge_transfer.reporting.timeline import (
+    FINISHED,
     Attempt,
     Timeline,
     attempts_of,
-    busy_seconds,
-    by_place,
-    lanes_of,
     seconds_of,
+    sentences,
     unit_of,
 )
-from knowledge_transfer.reporting.timeline_bars import Bar, draw_bars, key_of
-from knowledge_transfer.reporting.timeline_names import write_names
 
-_LANE = 0.38  # inches
-_ALL_LANES = 1.7  # inches at least: where lanes are few, names stand upright in bars
-_SIDE_LANE = 0.4  # of a lane, for what runs beside the devices, which is never long
-_GAP = 0.3  # of a lane, between two rows
+# The students have two blues, the reference arms the orange that is theirs in the figure of accuracies.
+_COLOURS = {
+    "data_preparation": PALETTE[6],
+    "student_training": BLUE,
+    "target_distillation": GREEN,
+    "reverse_distillation": PALETTE[5],
+    "reference_arms": ORANGE,
+    "evaluation": PALETTE[3],
+}
+_OTHER = PALETTE[7]
+_HATCH = "/////"
+_ROW = 0.22  # inches
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60)  # between ticks, in any unit
+_SLOWEST = 8
+_CAPTION = (
+    "Each bar is a node of this run, until the report was written; a row has the nodes of one model, or those of a "
+    "stage that train none. At the right are the devices. Beside each stage the times of its nodes, added up."
+)
 
 
-def measure_device_use(timeline: Timeline, *_earlier: object) -> pd.DataFrame:
-    """Return for each place how many nodes ran there, and how long and for what share of the run it was in use.
-
-    Two nodes at once are counted once. What else is given has been made before, which is all that is asked of it.
-    """
+def sections(timeline: Timeline) -> list[Section]:
+    """Return the section on where the time went, none if no node has ended."""
     attempts = attempts_of(timeline)
+    if not attempts:
+        return []
+    is_broken = any(attempt.status != FINISHED for attempt in attempts)
+    caption = f"{_CAPTION} Hatched: did not finish." if is_broken else _CAPTION
+    drawn = Drawn("timeline", draw_timeline(timeline), caption)
+    return [Section("Where the time went", sentences(timeline), [drawn], [slowest_nodes(attempts)])]
+
+
+def slowest_nodes(attempts: Sequence[Attempt]) -> Table:
+    """Return a table of the slowest attempts: node, device, time, share of the run."""
+    whole = seconds_of(attempts)
+    unit, _, size = unit_of(whole)
     rows = [
         {
-            "place": place,
-            "nodes": len({attempt.node for attempt in here}),
-            "busy_seconds": busy_seconds(here),
-            "share": busy_seconds(here) / (seconds_of(attempts) or 1),
+            "node": attempt.node,
+            "remark": "" if attempt.status == FINISHED else attempt.status,
+            "device": ", ".join(attempt.devices),
+            "time": f"{attempt.seconds / size:.1f}",
+            "share": attempt.seconds / (whole or 1),
         }
-        for place, here in by_place(timeline, attempts).items()
+        for attempt in sorted(attempts, key=lambda attempt: -attempt.seconds)[:_SLOWEST]
     ]
-    return pd.DataFrame(rows)
+    columns = [
+        Column("node", "node", remark="remark"),
+        Column("device", "device"),
+        Column("time", unit),
+        Column("share", "% of the run", "percent"),
+    ]
+    return Table(pd.DataFrame(rows), columns, title="The slowest nodes")
 
 
 def draw_timeline(timeline: Timeline, *_earlier: object) -> Figure:
-    """Return a row for each place and a bar for each attempt to run a node, hatched where it did not finish.
+    """Return a bar for each attempt to run a node, hatched where it did not finish, in a row for each model and stage.
 
-    What else is given has been made before, which is all that is asked of it.
+    Further inputs only order this node after those that make them.
     """
     attempts = attempts_of(timeline)
     if not attempts:
         return _nothing()
-    seconds, rows = seconds_of(attempts) or 1.0, list(_rows(timeline, attempts))
-    unit, sign, size = unit_of(seconds)
-    bottom = rows[-1].bottom + _GAP / 2
-    with sheet(9.2, 1.25 + max(_LANE * bottom, _ALL_LANES)) as figure:
+    rows: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        rows.setdefault(attempt.model or _title(attempt.stage or attempt.name), []).append(attempt)
+    with sheet(9.2, 1.1 + _ROW * len(rows)) as figure:
         axes = figure.subplots()
-        axes.set(xlim=(0, seconds), ylim=(bottom, -_GAP / 2), yticks=[], xlabel=f"{unit} since the run began")
-        step = next((step for step in _STEPS if seconds / size / step <= 10), _STEPS[-1])
-        axes.xaxis.set_major_locator(MultipleLocator(step * size))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time / size:g}"))
-        axes.spines["left"].set_visible(False)
-        figure.legend(handles=key_of(attempts, size, sign), loc="outside upper left", ncols=4, handlelength=1.2)
-        _write_right(axes, "in use", -_GAP / 2, lift=6)
-        for row in rows:
-            _draw_row(axes, row, busy_seconds(row.attempts) / seconds)
-        bars = [bar for row in rows for bar in row.bars()]
-        draw_bars(axes, bars)
-        figure.draw_without_rendering()
-        write_names(axes, bars, figure.dpi)
+        for row, here in enumerate(rows.values()):
+            _draw_bars(axes, row, here)
+        size, sign = _scale_time(axes, seconds_of(attempts) or 1.0)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_yticks(range(len(rows)), list(rows))
+        devices = axes.secondary_yaxis("right")
+        devices.set_yticks(range(len(rows)), [_devices(here) for here in rows.values()])
+        for side in (axes, devices):
+            side.tick_params(axis="y", length=0)
+        devices.tick_params(axis="y", labelcolor=MUTED)
+        figure.legend(handles=legend_of(attempts, size, sign), loc="outside upper left", ncols=4, handlelength=1.2)
     return figure
 
 
-@dataclass(frozen=True)
-class _Row:
-    """The attempts at one place, between `top` and `bottom`, counted in lanes from above."""
-
-    place: str
-    attempts: list[Attempt]
-    top: float
-    lane: float
-
-    @property
-    def bottom(self) -> float:
-        return self.top + self.lane * (max(lanes_of(self.attempts), default=0) + 1)
-
-    def bars(self) -> Iterator[Bar]:
-        for attempt, lane in zip(self.attempts, lanes_of(self.attempts), strict=True):
-            yield Bar(attempt, self.top + lane * self.lane, self.lane)
+def legend_of(attempts: Sequence[Attempt], size: float, unit: str) -> list[Artist]:
+    """Return the legend of colours and hatching, with the time of each stage in units of `size` seconds."""
+    patches: list[Artist] = []
+    for stage, colour in _COLOURS.items():
+        if times := [attempt.seconds for attempt in attempts if attempt.stage == stage]:
+            patches.append(Patch(color=colour, label=f"{_title(stage)}, {sum(times) / size:.1f} {unit}"))
+    if ends := dict.fromkeys(attempt.status for attempt in attempts if attempt.status != FINISHED):
+        patches.append(Patch(facecolor="none", edgecolor=MUTED, hatch=_HATCH, label=" or ".join(ends)))
+    return patches
 
 
-def _rows(timeline: Timeline, attempts: list[Attempt]) -> Iterator[_Row]:
-    top = 0.0
-    for place, here in by_place(timeline, attempts).items():
-        row = _Row(place, here, top, 1 if place in timeline["places"] else _SIDE_LANE)
-        yield row
-        top = row.bottom + _GAP
+def _draw_bars(axes: Axes, row: int, attempts: Sequence[Attempt]) -> None:
+    for attempt in attempts:
+        colour, is_whole = _COLOURS.get(attempt.stage, _OTHER), attempt.status == FINISHED
+        axes.barh(
+            row,
+            attempt.seconds,
+            left=attempt.started,
+            facecolor=colour if is_whole else "none",
+            edgecolor=colour,  # so that a bar of no length is visible
+            linewidth=0.7,
+            hatch=None if is_whole else _HATCH,
+            zorder=2,
+        )
+
+
+def _scale_time(axes: Axes, seconds: float) -> tuple[float, str]:
+    """Set the axis of time; return how many seconds its unit has, and the sign of the unit."""
+    unit, sign, size = unit_of(seconds)
+    step = next((step for step in _STEPS if seconds / size / step <= 10), _STEPS[-1])
+    axes.set(xlim=(0, seconds * 1.005), xlabel=f"{unit} since the run began")
+    axes.xaxis.set_major_locator(MultipleLocator(step * size))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time / size:g}"))
+    return size, sign
+
+
+def _devices(attempts: Sequence[Attempt]) -> str:
+    return ", ".join(dict.fromkeys(device for attempt in attempts for device in attempt.devices))
+
+
+def _title(stage: str) -> str:
+    return stage.rpartition(".")[2].replace("_", " ")
 
 
 def _nothing() -> Figure:
@@ -110,36 +155,3 @@ def _nothing() -> Figure:
         axes.set_axis_off()
         axes.text(0, 0.5, "no node has ended yet", va="center", color=MUTED)
     return figure
-
-
-def _draw_row(axes: Axes, row: _Row, share: float) -> None:
-    """Draw the ground of a row, which shows where its place was idle, and what stands beside it."""
-    left, right = axes.get_xlim()
-    middle = (row.top + row.bottom) / 2
-    axes.barh(middle, right - left, row.bottom - row.top, left=left, color=LINES, alpha=0.4, zorder=0.5)
-    axes.annotate(
-        row.place,
-        (0, middle),
-        xycoords=("axes fraction", "data"),
-        xytext=(-6, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        annotation_clip=False,
-    )
-    _write_right(axes, f"{share:.0%}", middle)
-
-
-def _write_right(axes: Axes, text: str, place: float, lift: int = 0) -> None:
-    """Write into the column right of the rows."""
-    axes.annotate(
-        text,
-        (1, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(34, lift),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        color=MUTED,
-        annotation_clip=False,
-    )

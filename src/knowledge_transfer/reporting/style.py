@@ -1,4 +1,4 @@
-"""How figures look: one set of colours that colour-blind eyes tell apart, and SVG that takes the page's own ink."""
+"""The style of figures: colours that colour-blind readers can tell apart, and SVG in the colours of the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 from pandas import Series
 
-# Greys that nothing else uses: in a page they become its text, muted and line colours, light or dark.
+# Greys of these figures alone: a page replaces them by its own colours for text, notes and lines, light or dark.
 INK, MUTED, LINES = "#1b1b1f", "#6b6b70", "#d9d9de"
 # Okabe and Ito's palette, without the yellow, which is faint on white.
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -51,7 +51,7 @@ _STYLE: Any = {
 
 @contextmanager
 def sheet(width: float, height: float) -> Iterator[Figure]:
-    """Give a figure of that many inches to draw on, in the common style; pyplot, and so any screen, stays out of it."""
+    """Yield a figure of that many inches in the common style; it needs neither pyplot nor a screen."""
     with matplotlib.rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 

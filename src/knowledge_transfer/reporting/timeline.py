@@ -1,4 +1,4 @@
-"""What a timeline says: which node was tried when, where and how it ended."""
+"""The timeline of a run: every attempt to run a node, the use of each device, and both in sentences."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 Timeline = dict[str, Any]
 FINISHED = "finished"
+_TIMES = {1: "once", 2: "twice"}
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Attempt:
 
     node: str
     model: str | None
-    places: tuple[str, ...]
+    devices: tuple[str, ...]
     started: float
     ended: float
     status: str
@@ -35,45 +38,38 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration."""
         return self.ended - self.started
 
 
 def attempts_of(timeline: Timeline) -> list[Attempt]:
-    """Return every attempt that has ended, in the order of their start; whoever reads a timeline is in it, running."""
-    began = timeline["began"]
-    ended = [
-        Attempt(
-            node=row["node"],
-            model=row["model"],
-            places=tuple(row["places"]),
-            started=row["started"] - began,
-            ended=row["ended"] - began,
-            status=row["status"],
-            attempt=row["attempt"],
-        )
-        for row in timeline["nodes"]
-        if row["ended"] is not None
-    ]
+    """Return every attempt that has ended, in the order of their start; the node that reads a timeline still runs."""
+    ended = [_attempt(row, timeline["began"]) for row in timeline["nodes"] if row["ended"] is not None]
     return sorted(ended, key=lambda attempt: (attempt.started, attempt.ended))
 
 
-def by_place(timeline: Timeline, attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
-    """Return what ran at each place: all of the machine's in their order, then others where something ran."""
-    found: dict[str, list[Attempt]] = {place: [] for place in timeline["places"]}
+def _attempt(row: dict[str, Any], began: float) -> Attempt:
+    known = {name: row[name] for name in ("node", "model", "status", "attempt")}
+    times = {name: row[name] - began for name in ("started", "ended")}
+    return Attempt(**known, **times, devices=tuple(row["places"]))
+
+
+def by_device(timeline: Timeline, attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    """Return the attempts on each device: those of the machine in their order, then others."""
+    found: dict[str, list[Attempt]] = {device: [] for device in timeline["places"]}
     for attempt in attempts:
-        for place in attempt.places:
-            found.setdefault(place, []).append(attempt)
+        for device in attempt.devices:
+            found.setdefault(device, []).append(attempt)
     return found
 
 
 def seconds_of(attempts: Iterable[Attempt]) -> float:
-    """Return how long the run has lasted when the last of the attempts ends, 0 where there is none."""
+    """Return the seconds from the start of the run to the end of its last attempt, 0 where there is none."""
     return max((attempt.ended for attempt in attempts), default=0.0)
 
 
 def busy_seconds(attempts: Sequence[Attempt]) -> float:
-    """Return how long at least one of the attempts, in the order of their start, was under way."""
+    """Return for how long at least one of the attempts, in the order of their start, ran."""
     busy = until = 0.0
     for attempt in attempts:
         busy += max(attempt.ended - max(attempt.started, until), 0)
@@ -81,19 +77,71 @@ def busy_seconds(attempts: Sequence[Attempt]) -> float:
     return busy
 
 
-def lanes_of(attempts: Sequence[Attempt]) -> list[int]:
-    """Return for each of the attempts, in the order of their start, the first lane that nobody else is in."""
-    free_from: list[float] = []
-    lanes = []
-    for attempt in attempts:
-        lane = next((lane for lane, time in enumerate(free_from) if time <= attempt.started), len(free_from))
-        free_from[lane : lane + 1] = [attempt.ended]
-        lanes.append(lane)
-    return lanes
+def most_at_once(attempts: Sequence[Attempt]) -> int:
+    """Return the largest number of attempts that ran at the same time, 0 where there is none."""
+    return max((sum(each.started <= one.started < each.ended for each in attempts) for one in attempts), default=0)
 
 
 def unit_of(seconds: float) -> tuple[str, str, float]:
-    """Return the unit in which so long a time is told, its sign, and how many seconds it has."""
+    """Return the unit for such a duration, its sign, and how many seconds it has."""
     if seconds < 180:
         return "seconds", "s", 1
     return ("minutes", "min", 60) if seconds < 3 * 3600 else ("hours", "h", 3600)
+
+
+def measure_device_use(timeline: Timeline, *_earlier: object) -> pd.DataFrame:
+    """Return for each device how many nodes ran there, and how long and for what share of the run it was in use.
+
+    Two nodes at once are counted once. Further inputs only order this node after those that make them.
+    """
+    attempts = attempts_of(timeline)
+    rows = [
+        {
+            "place": device,
+            "nodes": len({attempt.node for attempt in here}),
+            "busy_seconds": busy_seconds(here),
+            "share": busy_seconds(here) / (seconds_of(attempts) or 1),
+        }
+        for device, here in by_device(timeline, attempts).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def sentences(timeline: Timeline) -> list[str]:
+    """Return whether nodes ran one after another or side by side, the use of each device, and every failed attempt."""
+    attempts = attempts_of(timeline)
+    if not attempts:
+        return []
+    use = [f"{row.place} {row.share:.0%}" for row in measure_device_use(timeline).itertuples()]
+    return [_order(timeline, attempts), f"In use for this share of the time: {', '.join(use)}.", *_repeats(attempts)]
+
+
+def _order(timeline: Timeline, attempts: Sequence[Attempt]) -> str:
+    unit, _, size = unit_of(seconds_of(attempts))
+    took = f"{seconds_of(attempts) / size:.1f} {unit}"
+    devices = [device for device, here in by_device(timeline, attempts).items() if here]
+    where = f"{', '.join(devices[:-1])} and {devices[-1]}" if len(devices) > 1 else devices[0]
+    count, at_once = len({attempt.node for attempt in attempts}), most_at_once(attempts)
+    if at_once <= 1:
+        nodes = "One node ran," if count == 1 else f"{count} nodes ran one after another"
+        return f"{nodes} on {where}, in {took}."
+    total = sum(attempt.seconds for attempt in attempts)
+    return (
+        f"{count} nodes ran side by side, up to {at_once} at once, on {where}: "
+        f"their times add up to {total / size:.1f} {unit}, the run took {took}."
+    )
+
+
+def _repeats(attempts: Sequence[Attempt]) -> list[str]:
+    """Return a sentence for every node that did not finish at the first attempt, one for each way that it ended."""
+    broken: dict[tuple[str, str], list[int]] = {}
+    for attempt in attempts:
+        if attempt.status != FINISHED:
+            broken.setdefault((attempt.node, attempt.status), []).append(attempt.attempt)
+    found = []
+    for (node, status), numbers in broken.items():
+        ended, again = ("failed", "was tried again") if status == "failed" else (f"was {status}", "tried again")
+        is_last = all(each.attempt <= max(numbers) for each in attempts if each.node == node)
+        times = _TIMES.get(len(numbers), f"{len(numbers)} times")
+        found.append(f"{node.rpartition('.')[2]} {ended} {times}{'' if is_last else f' and {again}'}.")
+    return found

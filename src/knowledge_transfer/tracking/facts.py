@@ -15,9 +15,9 @@ from knowledge_transfer.learning.checkpoint import Facts
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.training.events import EpochEnded
+from knowledge_transfer.reporting.columns import tracked
 
 _EPOCH_METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "images_per_second")
-_SUMMARY_METRICS = ("accuracy", "joint_accuracy", "nll", "ece")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -66,7 +66,7 @@ def summary_metrics(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[tuple[
     for row in summary_rows(pipeline, catalog):
         where = ".".join([row["stage"], row["model"], *([row["domain"]] if row.get("domain", ALL) != ALL else [])])
         # The round is the step: a model that is evaluated after every round has a curve.
-        yield row["round"], {f"{key}.{where}": row[key] for key in _SUMMARY_METRICS if row.get(key) is not None}
+        yield row["round"], {f"{key}.{where}": value for key, value in tracked(row).items()}
 
 
 def device_use(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, float]:

@@ -11,17 +11,17 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
 from knowledge_transfer.learning.train import Normalisation
 
-_TEST_SEED = 0  # which images test must not change with the experiment's seed: runs of several seeds are compared
+_TEST_SEED = 0  # the test images do not depend on the seed of the experiment: runs of several seeds are compared
 
 
 def cut_published_images(
     data: DataSource, domains: dict[str, Any], settings: DataPreparation, seed: int, **published: ImageSet
 ) -> tuple[ImageSet, ImageSet, ImageSet, ImageSet, dict[str, Any]]:
-    """Return student, validation, transfer and test set, pairwise without a common picture, and a count of each.
+    """Return student, validation, transfer and test set, no image in two of them, and a report of their counts.
 
-    `published` has the training and the test images of every domain, `mnist_training` and `mnist_test`; where there is
-    no mix, the one domain is called `all`. Training images that also occur among the test images, of whichever domain,
-    are dropped and counted, not hidden.
+    `published` has the training and the test images of every domain, `mnist_training` and `mnist_test`; without a mix
+    the one domain is called `all`. Training images that also occur among the test images of any domain are dropped and
+    counted. Raises ValueError when training and test images have different classes.
     """
     training, test = (_mixed(published, part) for part in ("_training", "_test"))
     if training.class_names != test.class_names:
@@ -63,7 +63,7 @@ def _mixed(published: dict[str, ImageSet], part: str) -> ImageSet:
 
 
 def measure_normalisation(student_images: ImageSet) -> dict[str, Any]:
-    """Return by domain the channel means and deviations that its models normalise by; under `all` those of the mix."""
+    """Return by domain the channel means and deviations that normalise its images; under `all` those of the mix."""
     domains = (ALL, *(block.domain for block in student_images.blocks))
     measured = {domain: student_images.of(domain).statistics() for domain in dict.fromkeys(domains)}
     return {

@@ -1,13 +1,20 @@
-"""The questions that a run answers: which two models are compared, on the same test images, and what came out."""
+"""The comparisons of a run: which two models, on the same test images, and the verdict on their difference."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from knowledge_transfer.experiment.roster import CONTINUED, Roster
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import Paired
-from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
+from knowledge_transfer.pipelines.evaluation.predictions import (
+    MAIN_RULE,
+    MOST_CONFIDENT,
+    ORACLE_ROUTED,
+    ensemble_of,
+    ensemble_without,
+)
 
 TARGET_OR_LABELS = "target or labels alone"
 TARGET_OR_NO_LABELS = "target or teachers alone, no labels"
@@ -23,71 +30,77 @@ TARGET_OR_LABELS_HERE = "target or labels alone, by domain"
 TARGET_OR_STUDENT = "target or the domain's student that taught it"
 ENSEMBLE_AFTER = "ensemble after or before"
 ENSEMBLE_OR_REST = "ensemble or ensemble without its strongest"
+_ARMS = {
+    "labels": TARGET_OR_LABELS,
+    "no_labels": TARGET_OR_NO_LABELS,
+    "label_smoothing": TARGET_OR_SMOOTHING,
+    "all_labels": TARGET_OR_CEILING,
+}
 
-ACCURACY, JOINT_ACCURACY = "accuracy", "joint_accuracy"  # once the domain is known, without knowing it
+ACCURACY, JOINT_ACCURACY = "accuracy", "joint_accuracy"  # with the domain known, without it
 GAIN, LOSS, CHANCE, NONE = "gain", "loss", "not beyond chance", "none"
 _LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which of two models, by key, is right more often: on which domain's images, by which measure."""
+class Comparison:
+    """Which of two models, by key, is right more often: on the images of which domain, by which measure.
+
+    `student` is the student that the comparison is about, if it is about one.
+    """
 
     question: str
     a: str
     b: str
     domain: str = ALL
     measure: str = ACCURACY
+    student: str | None = None
 
 
-def questions(students: Sequence[str], target: str, rounds: int, strongest: str) -> Iterator[Question]:
-    """Yield what is asked; `strongest` is the student that validation puts first in round 0."""
-    taught, ensemble = f"{target}@{rounds}", "ensemble_mean_probabilities"
-    for question, arm in _arms(target, rounds):
-        yield Question(question, taught, arm)
-    yield Question(TARGET_OR_TEACHERS, taught, f"{ensemble}@{rounds - 1}")
-    yield Question(TARGET_OR_STRONGEST, taught, f"{strongest}@0")
-    for question, a, b, _ in _of_students(dict.fromkeys(students, ALL), rounds):
-        yield Question(question, a, b)
-    yield Question(ENSEMBLE_AFTER, f"{ensemble}@{rounds}", f"{ensemble}@0")
-    yield Question(ENSEMBLE_OR_REST, f"{ensemble}@0", f"ensemble_without_{strongest}@0")
+def comparisons_of(roster: Roster, strongest: str) -> Iterator[Comparison]:
+    """Yield the comparisons of one domain; `strongest` is the student that validation puts first in round 0."""
+    rounds, taught = roster.rounds, roster.taught
+    yield from _with_arms(roster, ACCURACY)
+    yield Comparison(TARGET_OR_TEACHERS, taught, ensemble_of(MAIN_RULE, rounds - 1).key)
+    yield Comparison(TARGET_OR_STRONGEST, taught, f"{strongest}@0", student=strongest)
+    yield from _of_students(dict.fromkeys(roster.students, ALL), rounds)
+    yield _ensemble_after(MAIN_RULE, rounds, ACCURACY)
+    yield Comparison(ENSEMBLE_OR_REST, ensemble_of(MAIN_RULE, 0).key, ensemble_without(strongest, 0).key)
 
 
-def questions_of_mix(domains: Mapping[str, str], target: str, rounds: int) -> Iterator[Question]:
-    """Yield what is asked of a mix; `domains` has the domain of each student."""
-    taught = f"{target}@{rounds}"
-    routed = {ACCURACY: ORACLE_ROUTED, JOINT_ACCURACY: MOST_CONFIDENT}
-    for measure, ensemble in routed.items():
-        for question, arm in _arms(target, rounds):
-            yield Question(question, taught, arm, ALL, measure)
-        question = TARGET_OR_ORACLE if measure == ACCURACY else TARGET_OR_CONFIDENT
-        yield Question(question, taught, f"{ensemble}@{rounds - 1}", ALL, measure)
+def comparisons_of_mix(roster: Roster, domains: Mapping[str, str]) -> Iterator[Comparison]:
+    """Yield the comparisons of a mix; `domains` has the domain of each student."""
+    rounds, taught = roster.rounds, roster.taught
+    routed = {ACCURACY: (ORACLE_ROUTED, TARGET_OR_ORACLE), JOINT_ACCURACY: (MOST_CONFIDENT, TARGET_OR_CONFIDENT)}
+    for measure, (rule, question) in routed.items():
+        yield from _with_arms(roster, measure)
+        yield Comparison(question, taught, ensemble_of(rule, rounds - 1).key, ALL, measure)
     for domain in dict.fromkeys(domains.values()):
-        yield Question(TARGET_OR_LABELS_HERE, taught, f"{target}_labels@{rounds}", domain)
+        yield Comparison(TARGET_OR_LABELS_HERE, taught, f"{roster.target}_labels@{rounds}", domain)
     for student, domain in domains.items():
-        yield Question(TARGET_OR_STUDENT, taught, f"{student}@{rounds - 1}", domain)
-    for question, a, b, domain in _of_students(domains, rounds):
-        yield Question(question, a, b, domain)
-    for measure, ensemble in routed.items():
-        yield Question(ENSEMBLE_AFTER, f"{ensemble}@{rounds}", f"{ensemble}@0", ALL, measure)
+        yield Comparison(TARGET_OR_STUDENT, taught, f"{student}@{rounds - 1}", domain, student=student)
+    yield from _of_students(domains, rounds)
+    for measure, (rule, _) in routed.items():
+        yield _ensemble_after(rule, rounds, measure)
 
 
-def _arms(target: str, rounds: int) -> Iterator[tuple[str, str]]:
-    yield TARGET_OR_LABELS, f"{target}_labels@{rounds}"
-    yield TARGET_OR_NO_LABELS, f"{target}_no_labels@{rounds}"
-    yield TARGET_OR_SMOOTHING, f"{target}_label_smoothing@{rounds}"
-    yield TARGET_OR_CEILING, f"{target}_all_labels@{rounds}"
+def _with_arms(roster: Roster, measure: str) -> Iterator[Comparison]:
+    for arm, question in _ARMS.items():
+        yield Comparison(question, roster.taught, f"{roster.target}_{arm}@{roster.rounds}", ALL, measure)
 
 
-def _of_students(domains: Mapping[str, str], rounds: int) -> Iterator[tuple[str, str, str, str]]:
-    for student, domain in domains.items():
-        yield AFTER_OR_CONTINUED, f"{student}@{rounds}", f"{student}_continued@{rounds}", domain
-    for student, domain in domains.items():
-        yield AFTER_OR_BEFORE, f"{student}@{rounds}", f"{student}@0", domain
+def _of_students(domains: Mapping[str, str], rounds: int) -> Iterator[Comparison]:
+    for question, other in ((AFTER_OR_CONTINUED, f"_{CONTINUED}@{rounds}"), (AFTER_OR_BEFORE, "@0")):
+        for student, domain in domains.items():
+            yield Comparison(question, f"{student}@{rounds}", f"{student}{other}", domain, student=student)
+
+
+def _ensemble_after(rule: str, rounds: int, measure: str) -> Comparison:
+    return Comparison(ENSEMBLE_AFTER, ensemble_of(rule, rounds).key, ensemble_of(rule, 0).key, ALL, measure)
 
 
 def verdict(paired: Paired) -> str:
-    """Return what may be said of a difference: a gain or a loss only where chance alone would rarely make it."""
+    """Return the verdict on a difference: a gain or a loss only where chance alone would rarely make it."""
     if paired.difference == 0 or abs(paired.difference) < paired.standard_error:
         return NONE
     if paired.p_value >= _LEVEL:

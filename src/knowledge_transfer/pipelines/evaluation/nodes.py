@@ -1,15 +1,17 @@
-"""Nodes of evaluation: what the models answer and cost, and which differences are more than chance."""
+"""Nodes of evaluation: predictions and costs of the models, and which differences are more than chance."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from knowledge_transfer.experiment.config import Target, seed_for
+from knowledge_transfer.experiment.roster import Roster
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_one_lineage, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -19,44 +21,35 @@ from knowledge_transfer.learning.evaluation.metrics import mcnemar, paired_boots
 from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.pipelines.evaluation.answers import (
-    UNAUGMENTED,
-    Answer,
-    answers_of,
-    by_key,
-    rows_of,
-    share_right,
-    strongest_student,
-)
 from knowledge_transfer.pipelines.evaluation.comparisons import (
     ACCURACY,
     JOINT_ACCURACY,
-    Question,
-    questions,
-    questions_of_mix,
+    Comparison,
+    comparisons_of,
+    comparisons_of_mix,
     verdict,
+)
+from knowledge_transfer.pipelines.evaluation.predictions import (
+    MAIN_RULE,
+    UNAUGMENTED,
+    Prediction,
+    accuracy,
+    by_key,
+    predictions_of,
+    rows_of,
+    strongest_student,
 )
 
 _RESAMPLES = 10_000
-_COMPARED = [
-    "question",
-    "a",
-    "b",
-    "domain",
-    "measure",
-    "difference",
-    "standard_error",
-    "low",
-    "high",
-    "p_value",
-    "verdict",
-]
 
 
-def answer_images(
+def predict_images(
     images: ImageSet, student_images: ImageSet, transfer_images: ImageSet, device: str, *models: Checkpoint
 ) -> SoftLabels:
-    """Return what each model says about the images as they are, of other domains too; refuses models of other runs."""
+    """Return the logits of each model on the images as they are, those of other domains too.
+
+    Raises ValueError for models of another run or of other images than the present sets.
+    """
     facts = [model.facts for model in models]
     require_one_lineage(facts)
     require_present_images(facts, student_images, transfer_images)
@@ -75,17 +68,14 @@ def measure_costs(images: ImageSet, device: str, *models: Checkpoint) -> pd.Data
     """Return parameters, multiply-adds per image and images per second of each model."""
     # Once for each network: two fits of one network differ in speed by nothing but noise.
     rates: dict[tuple[Architecture, int], tuple[int, float]] = {}
+    rows = []
     for model in models:
         facts = model.facts
         network = facts.architecture, len(facts.class_names)
         if network not in rates:
             macs = multiply_adds(model.build(), facts.channels, facts.image_size)
-            rate = images_per_second(model.build(), images, device=resolve_device(device))
-            rates[network] = macs, rate
-    rows = [
-        (facts.key, facts.parameters, *rates[facts.architecture, len(facts.class_names)])
-        for facts in (model.facts for model in models)
-    ]
+            rates[network] = macs, images_per_second(model.build(), images, device=resolve_device(device))
+        rows.append((facts.key, facts.parameters, *rates[network]))
     return pd.DataFrame(rows, columns=["model", "parameters", "macs", "images_per_second"])
 
 
@@ -97,54 +87,56 @@ def score_models(
     costs: pd.DataFrame,
     students: dict[str, Any],
     target: Target,
+    rounds: int,
 ) -> pd.DataFrame:
-    """Return one row for every model and every ensemble of every round: how good on the test images, and how dear.
+    """Return one row for every model and every ensemble of every round: its scores on the test images, its costs.
 
     In a mix a student has a row for its own domain, every other model one for each domain and one for all of them.
     """
-    answers = answers_of(test, test_images, validation, validation_images, tuple(students), target.name)
+    roster = Roster(tuple(students), target.name, rounds)
+    predictions = predictions_of(test, test_images, validation, validation_images, roster)
     indexed = costs.set_index("model")
     return pd.DataFrame(
-        [
-            _row(answer, test_images, domain, indexed)
-            for answer in answers.values()
-            for domain in _measured_on(answer, test_images)
-        ]
+        _row(prediction, test_images, domain, indexed)
+        for prediction in predictions.values()
+        for domain in _domains_of(prediction, test_images)
     )
 
 
-def _measured_on(answer: Answer, images: ImageSet) -> list[str]:
+def _domains_of(prediction: Prediction, images: ImageSet) -> list[str]:
     domains = [block.domain for block in images.blocks]
     if len(domains) == 1:
         return domains
-    return [ALL, *domains] if answer.domain == ALL else [answer.domain]
+    return [ALL, *domains] if prediction.domain == ALL else [prediction.domain]
 
 
-def _row(answer: Answer, images: ImageSet, domain: str, costs: pd.DataFrame) -> dict[str, Any]:
+def _row(prediction: Prediction, images: ImageSet, domain: str, costs: pd.DataFrame) -> dict[str, Any]:
     rows = rows_of(images, domain)
-    labels = images.labels[rows]
-    result = score(answer.probabilities[rows], labels)
-    # Whoever knows one domain alone cannot say which domain an image is of.
-    joint = math.nan if len(images.blocks) > 1 and answer.domain != ALL else share_right(answer.joint[rows], labels)
-    members = costs.loc[list(answer.members)]
+    labels, model = images.labels[rows], prediction.model
+    result = score(prediction.probabilities[rows], labels)
+    # A model that knows one domain alone cannot find the domain of an image.
+    is_single = len(images.blocks) > 1 and prediction.domain != ALL
+    members = costs.loc[list(prediction.members)]
     return {
-        "model": answer.model,
-        "stage": answer.stage,
-        "round": answer.round,
+        "model": model.name,
+        "stage": model.stage,
+        "round": model.round,
+        "of": model.of,
+        "arm": model.arm,
         "domain": domain,
         "images": len(labels),
         "accuracy": result.accuracy,
         "standard_error": standard_error(result.accuracy, len(labels)),
-        "joint_accuracy": joint,
-        "nll": math.nan if answer.is_vote else result.nll,
-        "ece": math.nan if answer.is_vote else result.ece,
+        "joint_accuracy": math.nan if is_single else accuracy(prediction.joint[rows], labels),
+        "nll": math.nan if prediction.is_vote else result.nll,
+        "ece": math.nan if prediction.is_vote else result.ece,
         "parameters": int(members["parameters"].sum()),
         "macs": int(members["macs"].sum()),
         "images_per_second": 1 / float((1 / members["images_per_second"]).sum()),
     }
 
 
-def compare_arms(
+def compare_models(
     test: SoftLabels,
     test_images: ImageSet,
     validation: SoftLabels,
@@ -154,39 +146,30 @@ def compare_arms(
     rounds: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Return one row for every question both sides of which are here: the difference on the same images, a verdict."""
-    names, about = tuple(students), (test, test_images, validation, validation_images)
-    answers = answers_of(*about, names, target.name, rules=("mean_probabilities",))
+    """Return one row for every comparison whose two models are here: their difference on the same images, a verdict."""
+    roster = Roster(tuple(students), target.name, rounds)
+    predictions = predictions_of(test, test_images, validation, validation_images, roster, rules=(MAIN_RULE,))
+    if len(test_images.blocks) > 1:
+        wanted = comparisons_of_mix(roster, {name: predictions[f"{name}@0"].domain for name in students})
+    else:
+        members = by_key(validation, validation_images)
+        wanted = comparisons_of(roster, strongest_student(members, validation_images.labels, roster, 0))
     right = {
-        measure: {key: each.argmax(1) == test_images.labels for key, each in said.items()}
-        for measure, said in (
-            (ACCURACY, {key: answer.probabilities for key, answer in answers.items()}),
-            (JOINT_ACCURACY, {key: answer.joint for key, answer in answers.items()}),
-        )
+        ACCURACY: {key: each.probabilities.argmax(1) == test_images.labels for key, each in predictions.items()},
+        JOINT_ACCURACY: {key: each.joint.argmax(1) == test_images.labels for key, each in predictions.items()},
     }
-    rows = []
-    for asked in _questions(test_images, validation, validation_images, names, target.name, rounds, answers):
-        of = right[asked.measure]
-        if asked.a in of and asked.b in of:
-            here = rows_of(test_images, asked.domain)
-            a, b = of[asked.a][here], of[asked.b][here]
+    return pd.DataFrame(_differences(wanted, right, test_images, seed))
+
+
+def _differences(
+    wanted: Iterator[Comparison], right: dict[str, dict[str, Tensor]], images: ImageSet, seed: int
+) -> Iterator[dict[str, Any]]:
+    for comparison in wanted:
+        of = right[comparison.measure]
+        if comparison.a in of and comparison.b in of:
+            here = rows_of(images, comparison.domain)
+            a, b = of[comparison.a][here], of[comparison.b][here]
             paired = mcnemar(a, b)
-            interval = paired_bootstrap(a, b, samples=_RESAMPLES, seed=seed_for(seed, f"{asked.a} {asked.b}"))
-            numbers = (paired.difference, paired.standard_error, *interval, paired.p_value)
-            rows.append((*astuple(asked), *numbers, verdict(paired)))
-    return pd.DataFrame(rows, columns=_COMPARED)
-
-
-def _questions(
-    images: ImageSet,
-    validation: SoftLabels,
-    validation_images: ImageSet,
-    students: tuple[str, ...],
-    target: str,
-    rounds: int,
-    answers: dict[str, Answer],
-) -> Iterator[Question]:
-    if len(images.blocks) > 1:
-        return questions_of_mix({name: answers[f"{name}@0"].domain for name in students}, target, rounds)
-    strongest = strongest_student(by_key(validation, validation_images), validation_images.labels, students, 0)
-    return questions(students, target, rounds, strongest)
+            pair_seed = seed_for(seed, f"{comparison.a} {comparison.b}")
+            low, high = paired_bootstrap(a, b, samples=_RESAMPLES, seed=pair_seed)
+            yield asdict(comparison) | asdict(paired) | {"low": low, "high": high, "verdict": verdict(paired)}

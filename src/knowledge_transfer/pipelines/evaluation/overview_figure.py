@@ -1,8 +1,9 @@
-"""The figure that tells the run: who was how good before, after, and without a teacher."""
+"""The figure that sums up a run: every model before and after transfer, and beside its reference arm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -10,21 +11,71 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.pipelines.evaluation.lines import TARGET_ARMS, Line, Measured
-from knowledge_transfer.pipelines.evaluation.mix_figures import panels_of_mix
+from knowledge_transfer.experiment.roster import CONTINUED, ENSEMBLE
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.evaluation.metrics import standard_error
+from knowledge_transfer.pipelines.evaluation.predictions import MAIN_RULE, MOST_CONFIDENT, ORACLE_ROUTED
 from knowledge_transfer.reporting.style import BLUE, LINES, MUTED, ORANGE, sheet
 
-_ENSEMBLE = "ensemble_mean_probabilities"
+_TARGET_ARMS = {
+    "labels": "labels alone",
+    "no_labels": "teachers alone",
+    "label_smoothing": "smoothed labels",
+    "all_labels": "all labels (ceiling)",
+}
 _COLUMNS = (54, 98, 164)  # points
 _HEADINGS = {"○ before": BLUE, "● after": BLUE, "◆ reference": ORANGE}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the figure: the accuracies of one model round by round, and that of its reference arm."""
+
+    name: str
+    path: tuple[Row, ...] = ()
+    reference: Row | None = None
+
+    @property
+    def before(self) -> Row | None:
+        """The model before any transfer, if there was one."""
+        return self.path[0] if self.path and self.path[0]["round"] == 0 else None
+
+    @property
+    def after(self) -> Row | None:
+        """The model after the last round."""
+        return self.path[-1] if self.path and self.path[-1]["round"] > 0 else None
+
+
+class _Scores:
+    """The rows of the metrics, by model, arm, round and domain."""
+
+    def __init__(self, metrics: pd.DataFrame) -> None:
+        self._rows: dict[tuple[str, str | None, int, str], Row] = {}
+        for row in metrics.to_dict("records"):
+            arm = None if pd.isna(row["arm"]) else row["arm"]
+            self._rows[row["of"], arm, row["round"], row["domain"]] = {str(name): row[name] for name in row}
+        self._last = int(metrics["round"].max())
+
+    def line(self, name: str, of: str, domain: str, *, arm: str | None = None, beside: str | None = None) -> Line:
+        """Return the line of a model through all its rounds, with the reference arm `beside` it after the last one."""
+        path = [self._rows.get((of, arm, round_, domain)) for round_ in range(self._last + 1)]
+        reference = None if beside is None else self._rows.get((of, beside, self._last, domain))
+        return Line(name, tuple(row for row in path if row), reference)
+
+    def arms(self, target: str, domain: str, prefix: str = "") -> Iterator[Line]:
+        """Yield a line for each reference arm of the target that was trained."""
+        for arm, name in _TARGET_ARMS.items():
+            if row := self._rows.get((target, arm, self._last, domain)):
+                yield Line(f"{prefix}{target}, {name}", reference=row)
 
 
 def draw_before_and_after(metrics: pd.DataFrame) -> Figure:
-    """Return every student and the ensemble before and after, the target and the reference arms.
+    """Return every student and the ensemble before and after transfer, the target and the reference arms.
 
-    Of a mix there is a panel of answers given once the domain is known, and one of those given without it.
+    Of a mix there is a panel with the domain of each image known, and one without it.
     """
-    panels = panels_of_mix(metrics) if metrics["domain"].nunique() > 1 else {"": list(_lines(metrics))}
+    panels = _panels_of_mix(metrics) if metrics["domain"].nunique() > 1 else {"": list(_lines(metrics))}
     heights = [len(lines) for lines in panels.values()]
     with sheet(7.8, 0.5 + 0.7 * len(panels) + 0.3 * sum(heights)) as figure:
         grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -35,6 +86,54 @@ def draw_before_and_after(metrics: pd.DataFrame) -> Figure:
         for offset, (heading, colour) in zip(_COLUMNS, _HEADINGS.items(), strict=True):
             _number(grid[0], heading, -0.85, offset, colour)
     return figure
+
+
+def _lines(metrics: pd.DataFrame) -> Iterator[Line]:
+    """Yield students, ensemble, target, each with its reference arms."""
+    scores, domain, target = _Scores(metrics), metrics["domain"].iloc[0], _target(metrics)
+    for student in metrics.loc[metrics["stage"] == "before", "of"]:
+        yield scores.line(student, student, domain, beside=CONTINUED)
+    yield scores.line("ensemble", ENSEMBLE, domain, arm=MAIN_RULE)
+    without = metrics[(metrics["of"] == ENSEMBLE) & (metrics["stage"] == "reference") & (metrics["round"] == 0)]
+    for row in without.to_dict("records"):
+        yield Line(f"ensemble {row['arm']}", reference={str(name): row[name] for name in row})
+    yield scores.line(target, target, domain)
+    yield from scores.arms(target, domain)
+
+
+def _panels_of_mix(metrics: pd.DataFrame) -> dict[str, list[Line]]:
+    """Return the lines of two panels: with the domain known, and unknown.
+
+    Known: under each domain's name its students and the target; in both the target and its arms on the whole mix.
+    """
+    scores, target, known = _Scores(metrics), _target(metrics), []
+    for domain, students in metrics[metrics["stage"] == "before"].groupby("domain", sort=False):
+        where = str(domain)
+        known += [scores.line(f"{where}: {name}", name, where, beside=CONTINUED) for name in students["of"]]
+        known.append(scores.line(f"{where}: {target}", target, where, beside="labels"))
+    joint = _Scores(_with_joint_accuracy(metrics))
+    return {
+        "domain known": [*known, *_of_mix(scores, target, "students, routed by an oracle", ORACLE_ROUTED)],
+        "domain unknown": list(_of_mix(joint, target, "students, the most confident", MOST_CONFIDENT)),
+    }
+
+
+def _of_mix(scores: _Scores, target: str, students: str, rule: str) -> Iterator[Line]:
+    yield scores.line(f"mix: {students}", ENSEMBLE, ALL, arm=rule)
+    yield scores.line(f"mix: {target}", target, ALL)
+    yield from scores.arms(target, ALL, "mix: ")
+
+
+def _with_joint_accuracy(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the whole mix with the joint accuracy, and its error, in the place of the accuracy."""
+    mixed = metrics[metrics["domain"] == ALL]
+    shares = zip(mixed["joint_accuracy"], mixed["images"], strict=True)
+    errors = [standard_error(share, images) for share, images in shares]
+    return mixed.assign(accuracy=mixed["joint_accuracy"], standard_error=errors)
+
+
+def _target(metrics: pd.DataFrame) -> str:
+    return str(metrics.loc[metrics["stage"] == "target", "of"].iloc[0])
 
 
 def _panel(axes: Axes, lines: Sequence[Line]) -> None:
@@ -51,27 +150,6 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.05 else 1))
 
 
-def _lines(metrics: pd.DataFrame) -> Iterator[Line]:
-    """Yield students, ensemble, target, each with what it stands beside."""
-    records: list[Any] = metrics.to_dict("records")
-    rows: dict[tuple[str, int], Measured] = {(row["model"], row["round"]): row for row in records}
-    last = int(metrics["round"].max())
-
-    def path(model: str) -> tuple[Measured, ...]:
-        return tuple(rows[model, round_] for round_ in range(last + 1) if (model, round_) in rows)
-
-    for student in metrics.loc[metrics["stage"] == "before", "model"]:
-        yield Line(student, path(student), rows.get((f"{student}_continued", last)))
-    yield Line("ensemble", path(_ENSEMBLE))
-    for model in metrics.loc[metrics["model"].str.startswith("ensemble_without_") & (metrics["round"] == 0), "model"]:
-        yield Line(str(model).replace("_without_", " without "), reference=rows[model, 0])
-    (target,) = metrics.loc[metrics["stage"] == "target", "model"].unique()
-    yield Line(target, path(target))
-    for arm, name in TARGET_ARMS.items():
-        if (f"{target}_{arm}", last) in rows:
-            yield Line(f"{target}, {name}", reference=rows[f"{target}_{arm}", last])
-
-
 def _draw(axes: Axes, place: int, line: Line) -> None:
     axes.axhline(place, color=LINES, linewidth=0.5, zorder=0)
     axes.plot([row["accuracy"] for row in line.path], [place] * len(line.path), color=BLUE, linewidth=2, alpha=0.4)
@@ -86,7 +164,7 @@ def _draw(axes: Axes, place: int, line: Line) -> None:
             _number(axes, f"{100 * shown['accuracy']:.1f}", place, offset, MUTED)
 
 
-def _point(axes: Axes, row: Measured, place: float, marker: str, colour: str, fill: str, size: float) -> None:
+def _point(axes: Axes, row: Row, place: float, marker: str, colour: str, fill: str, size: float) -> None:
     axes.errorbar(
         row["accuracy"],
         place,

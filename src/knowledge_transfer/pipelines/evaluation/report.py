@@ -1,24 +1,25 @@
-"""The report: one page that stands alone, from what evaluation measured."""
+"""The report: the sections of the page, from what evaluation measured."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined, Template
+from matplotlib.figure import Figure
 
 from knowledge_transfer.experiment.config import parameters_of
+from knowledge_transfer.experiment.roster import ENSEMBLE
 from knowledge_transfer.learning.data.domains import ALL
-from knowledge_transfer.pipelines.evaluation import figures, words
-from knowledge_transfer.pipelines.evaluation.mix_figures import draw_domain_confusion
+from knowledge_transfer.pipelines.evaluation import figures
+from knowledge_transfer.pipelines.evaluation import summary_text as text
+from knowledge_transfer.pipelines.evaluation.comparisons import ACCURACY
 from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_and_after
-from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, ORACLE_ROUTED
-from knowledge_transfer.reporting import formats, page, timeline_words
-from knowledge_transfer.reporting.gantt import draw_timeline
-from knowledge_transfer.reporting.style import inline_svg
+from knowledge_transfer.pipelines.evaluation.predictions import MAIN_RULE, MOST_CONFIDENT, ORACLE_ROUTED
+from knowledge_transfer.reporting import gantt, page
+from knowledge_transfer.reporting.columns import MEASURES, Column, measures_of, records
+from knowledge_transfer.reporting.formats import points
+from knowledge_transfer.reporting.page import Drawn, Section, Table
 from knowledge_transfer.reporting.timeline import Timeline
 
 _STAGES = {
@@ -28,8 +29,7 @@ _STAGES = {
     "target": "Target",
     "reference": "Reference arms",
 }
-_MAIN_RULE = "ensemble_mean_probabilities"
-_PLAIN = {_MAIN_RULE: "ensemble", ORACLE_ROUTED: "routed by oracle", MOST_CONFIDENT: "most confident"}
+_RULES_SHOWN = {MAIN_RULE: "ensemble", ORACLE_ROUTED: "routed by oracle", MOST_CONFIDENT: "most confident"}
 
 
 def write_report(
@@ -38,7 +38,6 @@ def write_report(
     learning_curves: pd.DataFrame,
     confusion: pd.DataFrame,
     calibration: pd.DataFrame,
-    summary: dict[str, Any],
     run_info: dict[str, Any],
     data_report: dict[str, Any],
     lineage: dict[str, Any],
@@ -50,60 +49,37 @@ def write_report(
 ) -> str:
     """Return the page as HTML: no script, nothing fetched from anywhere.
 
-    Of a mix there are confusions between domains and a table of classes, of one domain the models' agreement.
+    Of a mix there are confusions between domains and a table of classes, of one domain the agreement of the models.
+    Each figure is drawn anew: an image of the catalog cannot take the colours of the page.
     """
-    settings = dict(page.flat(parameters_of(parameters, "")))
-    is_mix = domain_confusion is not None
-    return _page().render(
-        lead=words.lead(_records(comparisons), _records(model_metrics[model_metrics["stage"] == "target"])),
-        is_mix=is_mix,
-        classes=[] if class_metrics is None else _records(class_metrics),
-        comparisons=_by_question(comparisons),
-        groups=_groups(model_metrics),
-        rules=_rules(model_metrics),
-        figures=_drawn(model_metrics, learning_curves, confusion, agreement, calibration, domain_confusion, timeline),
-        time=timeline_words.told(timeline),
-        date=datetime.fromtimestamp(run_info["started"], timezone.utc),
-        test_images=data_report["images"]["test"],
-        summary=summary,
-        run=run_info,
-        data=data_report,
-        lineage=lineage,
-        source=_source(settings, data_report),
-        parameters=settings,
+    own = parameters_of(parameters, "")
+    source, is_mix = _source(dict(page.flat(own)), data_report), domain_confusion is not None
+    overview = text.OVERVIEW.format(images=data_report["images"]["test"]) + (text.OVERVIEW_OF_MIX if is_mix else "")
+    curves = text.CURVES + (text.CURVES_OF_MIX if is_mix else "")
+    sections = [
+        _drawn("", "before_and_after", draw_before_and_after(model_metrics), overview),
+        Section("Differences", tables=[_differences(comparisons, _short_names(model_metrics), is_mix=is_mix)]),
+        Section("Models", tables=[_models(model_metrics, len(data_report["class_names"]), is_mix=is_mix)]),
+        _drawn("Learning curves", "learning_curves", figures.draw_learning_curves(learning_curves), curves),
+    ]
+    errors = _errors(confusion, calibration, is_mix=is_mix)
+    if domain_confusion is not None and class_metrics is not None:
+        confused = figures.draw_domain_confusion(domain_confusion)
+        sections += [_drawn("Which domain is taken for which", "domain_confusion", confused, text.DOMAINS), errors]
+        sections += [Section("Classes", tables=[_classes(class_metrics)])]
+    elif agreement is not None:
+        alike = figures.draw_agreement(agreement)
+        sections += [errors, _drawn("Agreement of the models", "agreement", alike, text.AGREEMENT, is_small=True)]
+        sections += [Section("Fusion rules", tables=[_rules(model_metrics)])]
+    return page.write_page(
+        f"Knowledge transfer on {source}",
+        text.lead(records(comparisons), records(model_metrics[model_metrics["stage"] == "target"])),
+        sections,
+        sources={source: _with_names_of_sets(data_report)},
+        run_info=run_info,
+        parameters=own,
+        appendix=[page.lineage_section(lineage), *gantt.sections(timeline)],
     )
-
-
-def _drawn(
-    metrics: pd.DataFrame,
-    curves: pd.DataFrame,
-    confusion: pd.DataFrame,
-    agreement: pd.DataFrame | None,
-    calibration: pd.DataFrame,
-    domain_confusion: pd.DataFrame | None,
-    timeline: Timeline,
-) -> dict[str, str]:
-    """Return the figures as SVG, drawn anew: an image of the catalog cannot take the colours of the page."""
-    drawn = {
-        "before_and_after": draw_before_and_after(metrics),
-        "learning_curves": figures.draw_learning_curves(curves),
-        "confusion": figures.draw_confusion(confusion),
-        "calibration": figures.draw_calibration(calibration),
-        "timeline": draw_timeline(timeline),
-    }
-    if agreement is not None:
-        drawn["agreement"] = figures.draw_agreement(agreement)
-    if domain_confusion is not None:
-        drawn["domain_confusion"] = draw_domain_confusion(domain_confusion)
-    return {name: inline_svg(figure, name) for name, figure in drawn.items()}
-
-
-def _page() -> Template:
-    package = files(__package__)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": formats.percent, "points": formats.points, "p_value": formats.p_value}
-    environment.globals["css"] = page.STYLE
-    return environment.from_string(package.joinpath("report.html.jinja").read_text(encoding="utf-8"))
 
 
 def _source(settings: dict[str, str], data: dict[str, Any]) -> str:
@@ -113,42 +89,104 @@ def _source(settings: dict[str, str], data: dict[str, Any]) -> str:
     return PurePath(settings["data.path"]).name if settings["data.source"] == "folder" else settings["data.source"]
 
 
-def _by_question(comparisons: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def _with_names_of_sets(data: dict[str, Any]) -> dict[str, Any]:
+    names = {"students": "student"}  # the other sets are called so already
+    return data | {"images": {names.get(name, name): count for name, count in data["images"].items()}}
+
+
+def _drawn(heading: str, name: str, figure: Figure, caption: str, *, is_small: bool = False) -> Section:
+    return Section(heading, figures=[Drawn(name, figure, caption, is_small)])
+
+
+def _differences(comparisons: pd.DataFrame, names: dict[str, str], *, is_mix: bool) -> Table:
     """Return the comparisons under their questions; those of the target share a heading, each with a remark."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in _records(comparisons):
+    rows = []
+    for row in records(comparisons):
         heading, _, remark = row["question"].partition("target or ")
-        plain = {side: _plain_name(row[side]) for side in ("a", "b")}
-        groups.setdefault(heading or "target or …", []).append(row | plain | {"remark": remark})
-    return groups
+        mix = "mix, known" if row["measure"] == ACCURACY else "mix, unknown"
+        shown = {
+            "heading": heading or "target or …",
+            "a": names.get(row["a"], row["a"]),
+            "b": names.get(row["b"], row["b"]),
+            "remark": remark,
+            "images": mix if row["domain"] == ALL else row["domain"],
+            "interval": f"{points(row['low'])} … {points(row['high'])}",
+        }
+        rows.append(row | shown)
+    columns = [
+        Column("a", "a"),
+        Column("b", "b", remark=None if is_mix else "remark"),
+        *([Column("images", "images")] if is_mix else []),
+        Column("difference", "a − b, points", "points", "standard_error"),
+        Column("interval", "95 % interval"),
+        Column("p_value", "p", "p"),
+        Column("verdict", "gain or loss?", "verdict"),
+    ]
+    which = text.KNOWN if is_mix else text.STRONGEST
+    note = text.DIFFERENCES.format(count=len(rows), chance=0.05 * len(rows), which=which)
+    return Table(pd.DataFrame(rows), columns, note, group_by="heading")
 
 
-def _plain_name(model: str) -> str:
-    for name, plain in _PLAIN.items():
-        model = model.replace(name, plain)
-    return model
+def _short_names(metrics: pd.DataFrame) -> dict[str, str]:
+    """Return by the key of an ensemble its key with the short name of the fusion rule."""
+    ensembles = metrics[(metrics["stage"] == ENSEMBLE) & metrics["arm"].isin(_RULES_SHOWN)]
+    return {
+        f"{row['model']}@{row['round']}": f"{_RULES_SHOWN[row['arm']]}@{row['round']}"
+        for row in ensembles.to_dict("records")
+    }
 
 
-def _groups(metrics: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return the models under a heading for each stage; of the ensembles, the one with the plainest rule."""
-    shown = metrics[(metrics["stage"] != "ensemble") | metrics["model"].isin(_PLAIN)]
-    # Domain by domain, routed students are the students; of the target's arms the whole mix is told.
+def _models(metrics: pd.DataFrame, classes: int, *, is_mix: bool) -> Table:
+    """Return the models under a heading for each stage; of the ensembles, those with the plainest rules."""
+    shown = metrics[(metrics["stage"] != ENSEMBLE) | metrics["arm"].isin(_RULES_SHOWN)]
+    # Domain by domain, routed students are the students; of the target's arms the whole mix is enough.
     whole = shown["model"].isin(shown.loc[shown["domain"] == ALL, "model"]) & (shown["stage"] != "target")
     shown = shown[~whole | (shown["domain"] == ALL)]
-    return [(heading, _records(shown[shown["stage"] == stage])) for stage, heading in _STAGES.items()]
+    shown = shown.assign(heading=shown["stage"].map(_STAGES), wrong=(1 - shown["accuracy"]) * shown["images"])
+    shown = shown.sort_values("stage", key=lambda stages: stages.map(list(_STAGES).index), kind="stable")
+    first, *others = (measure.page_column for measure in measures_of(is_mix=is_mix))
+    domain = [Column("domain", "domain")] if is_mix else []
+    round_, wrong = Column("round", "round", "count"), Column("wrong", "wrong", "count")
+    columns = [Column("model", "model"), *domain, round_, first, wrong, *others]
+    notes = [text.OF_MIX.format(classes=classes), text.MODELS] if is_mix else [text.MODELS]
+    return Table(shown, columns, notes, group_by="heading")
 
 
-def _rules(metrics: pd.DataFrame) -> dict[str, dict[int, dict[str, Any]]]:
-    """Return for each fusion rule what the ensemble of each round scores under it."""
-    rules: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in _records(metrics[metrics["stage"] == "ensemble"]):
-        rules.setdefault(row["model"].removeprefix("ensemble_").replace("_", " "), {})[row["round"]] = row
-    return rules
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows with None for what is missing."""
-    return [
-        {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        for row in table.to_dict("records")
+def _errors(confusion: pd.DataFrame, calibration: pd.DataFrame, *, is_mix: bool) -> Section:
+    drawn = [
+        Drawn("confusion", figures.draw_confusion(confusion), text.CONFUSION, is_small=not is_mix),
+        Drawn("calibration", figures.draw_calibration(calibration), text.CALIBRATION, is_small=True),
     ]
+    return Section("Errors and confidence of the target", figures=drawn, is_pair=not is_mix)
+
+
+def _classes(classes: pd.DataFrame) -> Table:
+    percents = {
+        "accuracy": "target %",
+        "joint_accuracy": "target, joint %",
+        "before": "student before %",
+        "after": "student after %",
+    }
+    named = [Column("domain", "domain"), Column("class", "class"), Column("images", "images", "count")]
+    columns = [*named, *(Column(name, heading, "percent") for name, heading in percents.items())]
+    fold = f"{len(classes)} classes: the target, and the student of the domain before and after"
+    return Table(classes, columns, fold=fold)
+
+
+def _rules(metrics: pd.DataFrame) -> Table:
+    """Return the scores of the ensemble under each fusion rule, the rounds side by side."""
+    rules: dict[str, dict[str, Any]] = {}
+    for row in records(metrics[metrics["stage"] == ENSEMBLE]):
+        scores = {f"{name} {row['round']}": value for name, value in row.items()}
+        rules.setdefault(row["arm"], {"rule": row["arm"].replace("_", " ")}).update(scores)
+    columns = [
+        Column(
+            f"{column.name} {round_}",
+            f"{column.heading}, round {round_}",
+            column.how,
+            f"{column.error} {round_}" if column.error else None,
+        )
+        for round_ in sorted(metrics.loc[metrics["stage"] == ENSEMBLE, "round"].unique())
+        for column in (measure.column for measure in MEASURES if measure.column.name in ("accuracy", "nll", "ece"))
+    ]
+    return Table(pd.DataFrame(rules.values()), [Column("rule", "rule"), *columns], text.RULES)

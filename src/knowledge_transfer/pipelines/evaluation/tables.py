@@ -1,32 +1,38 @@
-"""Nodes that put what was answered, learned and measured into tables for people and programs."""
+"""Nodes that put predictions, learning curves and facts into tables for people and programs."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from knowledge_transfer.experiment.config import Target
+from knowledge_transfer.experiment.roster import Roster
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.data.domains import ALL, domains_of, within_block
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import fuse
 from knowledge_transfer.learning.evaluation.metrics import agreement, confusion, reliability
-from knowledge_transfer.pipelines.evaluation.answers import by_key, stage_of
-from knowledge_transfer.pipelines.evaluation.routing import MOST_CONFIDENT, routed
-
-_NUMBERS = ("accuracy", "nll", "ece", "parameters", "macs", "images_per_second")
+from knowledge_transfer.pipelines.evaluation.predictions import (
+    MAIN_RULE,
+    MOST_CONFIDENT,
+    accuracy,
+    by_key,
+    ensemble_of,
+    routed,
+)
+from knowledge_transfer.reporting.columns import summary_of
 
 
 def count_confusions(test: SoftLabels, test_images: ImageSet, target: Target, rounds: int) -> pd.DataFrame:
     """Return how many test images of each class (row) the target took for each class (column)."""
-    answers = by_key(test, test_images)[f"{target.name}@{rounds}"].argmax(1)
+    predicted = by_key(test, test_images)[f"{target.name}@{rounds}"].argmax(1)
     names = list(test_images.class_names)
-    table = pd.DataFrame(confusion(answers, test_images.labels, len(names)).numpy(), columns=names)
+    table = pd.DataFrame(confusion(predicted, test_images.labels, len(names)).numpy(), columns=names)
     table.insert(0, "label", names, allow_duplicates=True)
     return table
 
@@ -34,10 +40,10 @@ def count_confusions(test: SoftLabels, test_images: ImageSet, target: Target, ro
 def measure_agreement(
     test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
 ) -> pd.DataFrame:
-    """Return on which fraction of the test images two models answer alike, right or wrong."""
-    answers = by_key(test, test_images)
-    keys = [f"{name}@{round_}" for round_ in (0, rounds) for name in students] + [f"{target.name}@{rounds}"]
-    table = pd.DataFrame(agreement(torch.stack([answers[key].argmax(1) for key in keys])).numpy(), columns=keys)
+    """Return on which fraction of the test images two models predict the same class, right or wrong."""
+    logits, roster = by_key(test, test_images), Roster(tuple(students), target.name, rounds)
+    keys = [*roster.students_after(0), *roster.students_after(rounds), roster.taught]
+    table = pd.DataFrame(agreement(torch.stack([logits[key].argmax(1) for key in keys])).numpy(), columns=keys)
     table.insert(0, "model", keys)
     return table
 
@@ -45,34 +51,36 @@ def measure_agreement(
 def measure_calibration(
     test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
 ) -> pd.DataFrame:
-    """Return how often answers of each confidence are right: the target, its teachers, the target on labels alone."""
-    logits = by_key(test, test_images)
-    models = (f"{target.name}@{rounds}", f"{target.name}_labels@{rounds}")
-    answers = {key: logits[key].softmax(1) for key in models if key in logits}
-    members = tuple(f"{student}@0" for student in students)
-    if len(test_images.blocks) > 1:
-        _, answers[f"{MOST_CONFIDENT}@0"] = routed(logits, members, test.facts.domains, test_images)
-    else:
-        answers["ensemble_mean_probabilities@0"] = fuse(
-            torch.stack([logits[key] for key in members]), "mean_probabilities"
-        )
+    """Return how often predictions of each confidence are right: of the target, its teachers, the target on labels."""
+    logits, roster = by_key(test, test_images), Roster(tuple(students), target.name, rounds)
+    models = (roster.taught, f"{target.name}_labels@{rounds}")
+    predictions = {key: logits[key].softmax(1) for key in models if key in logits}
+    key, together = _students_together(test, test_images, roster)
     return pd.DataFrame(
         {"model": key, **asdict(each)}
-        for key, probabilities in answers.items()
+        for key, probabilities in {**predictions, key: together}.items()
         for each in reliability(probabilities, test_images.labels)
     )
 
 
-def collect_learning_curves(students: dict[str, Any], target: Target, *models: Checkpoint) -> pd.DataFrame:
+def _students_together(test: SoftLabels, images: ImageSet, roster: Roster) -> tuple[str, Tensor]:
+    """Return the ensemble of the students before any transfer that a reader expects: its key and its probabilities."""
+    logits, keys = by_key(test, images), roster.students_after(0)
+    if len(images.blocks) > 1:
+        return ensemble_of(MOST_CONFIDENT, 0).key, routed(logits, keys, test.facts.domains, images)[1]
+    return ensemble_of(MAIN_RULE, 0).key, fuse(torch.stack([logits[key] for key in keys]), MAIN_RULE)
+
+
+def collect_learning_curves(
+    students: dict[str, Any], target: Target, rounds: int, *checkpoints: Checkpoint
+) -> pd.DataFrame:
     """Return all learning curves as one table: a row for each epoch of each fit."""
-    curves = []
-    for model in models:
-        name, round_ = model.facts.name, model.facts.round
-        stage = stage_of(name, round_, tuple(students), target.name)
-        curves.append(pd.DataFrame(model.curve).assign(model=name, stage=stage, round=round_))
-    table = pd.concat(curves, ignore_index=True)
-    first = ["model", "stage", "round"]
-    return table[[*first, *table.columns.drop(first)]]
+    models, curves = Roster(tuple(students), target.name, rounds).models, []
+    for checkpoint in checkpoints:
+        model = models[checkpoint.facts.key]
+        who = {"model": model.name, "stage": model.stage, "round": model.round, "of": model.of, "arm": model.arm}
+        curves.append(pd.DataFrame({**who, **row} for row in checkpoint.curve))
+    return pd.concat(curves, ignore_index=True)
 
 
 def collect_lineage(*models: Checkpoint) -> dict[str, Any]:
@@ -82,26 +90,61 @@ def collect_lineage(*models: Checkpoint) -> dict[str, Any]:
 
 
 def summarise(metrics: pd.DataFrame, run_info: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return what a machine wants to know of the run, in strict JSON: null where a number has no meaning.
+    """Return the summary of the run for other programs, in strict JSON: null where a number has no meaning.
 
     The rows of a mix also have their domain and the joint accuracy.
     """
-    is_mix = set(metrics["domain"]) != {ALL}
-    numbers = (*_NUMBERS, "joint_accuracy") if is_mix else _NUMBERS
-    rows = [
-        {
-            "model": row["model"],
-            "stage": row["stage"],
-            "round": int(row["round"]),
-            **({"domain": row["domain"]} if is_mix else {}),
-            **{name: None if pd.isna(row[name]) else row[name] for name in numbers},
-        }
-        for row in metrics.to_dict("records")
+    return summary_of(metrics, run_info, seed)
+
+
+def count_domain_confusions(
+    test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
+) -> pd.DataFrame:
+    """Return how many test images of each domain each model took for which domain, without knowing the domain.
+
+    The models are the target, its reference arms and the students before any transfer, routed by the most confident.
+    """
+    logits, roster = by_key(test, test_images), Roster(tuple(students), target.name, rounds)
+    whole = [
+        key
+        for key, model in roster.models.items()
+        if key in logits and test.facts.domains[key] == ALL and model.round == rounds
     ]
-    return {
-        "pipeline": run_info["pipeline"],
-        "environment": run_info["environment"],
-        "seed": seed,
-        "seconds": round(time.time() - run_info["started"], 1),
-        "rows": rows,
-    }
+    joint = {key: logits[key].softmax(1) for key in whole}
+    key, together = _students_together(test, test_images, roster)
+    arms = {key: model.arm for key, model in roster.models.items()} | {key: MOST_CONFIDENT}
+    names = [block.domain for block in test_images.blocks]
+    return pd.DataFrame(
+        {"model": key, "arm": arms[key], "domain": names[true], "predicted": names[predicted], "images": int(images)}
+        for key, probabilities in {**joint, key: together}.items()
+        for true, row in enumerate(_between_domains(probabilities, test_images))
+        for predicted, images in enumerate(row)
+    )
+
+
+def _between_domains(joint: Tensor, images: ImageSet) -> Tensor:
+    return confusion(domains_of(joint.argmax(1), images.blocks), images.domains, len(images.blocks))
+
+
+def score_classes(
+    test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
+) -> pd.DataFrame:
+    """Return for each class of the mix how often the target and the student of the domain are right.
+
+    `accuracy` is that of the target with the domain known, `joint_accuracy` without it; `before` and `after` are those
+    of the student, the mean where a domain has several.
+    """
+    logits, labels, blocks = by_key(test, test_images), test_images.labels, test_images.blocks
+    taught = logits[f"{target.name}@{rounds}"]
+    shown = {"accuracy": within_block(taught, test_images.domains, blocks), "joint_accuracy": taught}
+    rows = []
+    for block in blocks:
+        own = [name for name in students if test.facts.domains[f"{name}@0"] == block.domain]
+        for number, name in enumerate(block.class_names, block.start):
+            here = labels == number
+            scores = {measure: accuracy(each[here], labels[here]) for measure, each in shown.items()}
+            for when, round_ in (("before", 0), ("after", rounds)):
+                right = torch.stack([logits[f"{each}@{round_}"][here].argmax(1) == number for each in own])
+                scores[when] = float(right.double().mean())
+            rows.append({"domain": block.domain, "class": name, "images": int(here.sum()), **scores})
+    return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Train the reference arms, beside which every claim of transfer stands."""
+"""Train the reference arms, with which every claim of transfer is compared."""
 
 from knowledge_transfer.pipelines.reference_arms.pipeline import create_pipeline
 

@@ -10,6 +10,8 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import Experiment
+from knowledge_transfer.experiment.roster import CONTINUED, TARGET_ARMS
+from knowledge_transfer.experiment.study_steps import named
 from knowledge_transfer.pipelines.reference_arms import nodes
 
 
@@ -21,21 +23,20 @@ def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
 
 def _arms_of_target(now: Experiment) -> list[Node]:
     """Return a training node for each reference arm of the target that is wanted."""
-    arms: dict[str, Callable[..., Any]] = {
-        "labels": nodes.learn_from_labels,
-        "no_labels": nodes.learn_without_labels,
-        "label_smoothing": nodes.learn_from_smoothed_labels,
-        "all_labels": nodes.learn_from_all_labels,
-    }
     inputs = {"target": "params:target", "stage": "params:target_distillation"}
     further = {
-        "label_smoothing": {"evaluation": "params:evaluation"},
-        # Of the first round, for later teachers have learned the labels of the transfer set.
+        "label_smoothing": {"label_smoothing": "params:evaluation.label_smoothing"},
+        # Of the first round: later teachers have learned labels of the transfer set.
         "no_labels": {name: f"ensemble_round1_{name}" for name in ("soft_labels", "validation_scores")},
     }
     return [
-        _arm(learn, f"{now.target.name}_{arm}", now, inputs | further.get(arm, {}))
-        for arm, learn in arms.items()
+        _arm(
+            nodes.learn_without_labels if arm == "no_labels" else named(nodes.learn_from_labels, arm),
+            f"{now.target.name}_{arm}",
+            now,
+            inputs | further.get(arm, {}),
+        )
+        for arm in TARGET_ARMS
         if arm in now.reference_arms
     ]
 
@@ -49,7 +50,7 @@ def _arms_of_students(now: Experiment) -> list[Node]:
     return [
         _arm(
             nodes.continue_student,
-            f"{name}_continued",
+            f"{name}_{CONTINUED}",
             now,
             inputs
             | {"student": f"params:students.{name}"}
@@ -63,11 +64,10 @@ def _arm(learn: Callable[..., Any], name: str, now: Experiment, inputs: dict[str
     sets = ("transfer_images", "student_images", "validation_images", "normalisation")
     shared = {each: each for each in sets} | {each: f"params:{each}" for each in ("rounds", "seed")}
     shared["device"] = "params:devices"
-    outputs = f"{name}_round{now.rounds}_checkpoint"
     return node(
         learn,
         shared | inputs,
-        outputs,
+        f"{name}_round{now.rounds}_checkpoint",
         name=f"train_{name}",
         namespace="reference_arms",
         tags=current.training_tags(name),

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowledge_transfer.experiment.config import DistillationStage, Student, seed_for
-from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
+from knowledge_transfer.experiment.config import DistillationStage, Student
+from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, label_stage, train_model, views_of
+from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import (
-    FitData,
-    LearnOptions,
-    Normalisation,
-    learn,
-    teachers_hashes,
-    transfer_through,
-)
+from knowledge_transfer.learning.train import teachers_hashes, transfer_through
 
 
 def label_by_target(
@@ -29,17 +20,8 @@ def label_by_target(
     device: str,
     target: Checkpoint,
 ) -> SoftLabels:
-    """Return what the target says about every view that the students will see."""
-    require_present_images([target.facts], student_images, transfer_images)
-    return label(
-        [target],
-        transfer_through(transfer_images, student_images, stage.distillation),
-        views=stage.recipe.view_count,
-        view_seed=seed_for(seed, "reverse_distillation"),
-        augmentation=stage.recipe.augmentation,
-        device=resolve_device(device),
-        window=stage.recipe.window,
-    )
+    """Return the logits of the target on every view that the students will see."""
+    return label_stage(stage, transfer_images, student_images, views_of(Student, seed), device, [target])
 
 
 def distil_student(
@@ -57,25 +39,11 @@ def distil_student(
 ) -> Checkpoint:
     """Return the student taught back by the target over its own domain."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
-    recipe = stage.recipe.override(student.reverse_recipe)
-    soft_labels.require(
-        images,
-        teachers_hashes([teacher]),
-        views=recipe.view_count,
-        view_seed=seed_for(seed, "reverse_distillation"),
-        augmentation=recipe.augmentation,
-    )
-    return learn(
-        student.name,
-        student.architecture,
-        FitData(
-            images.of(student.domain),
-            validation_images.of(student.domain),
-            Normalisation(**normalisation[student.domain]),
-        ),
-        recipe,
-        LearnOptions(seed=seed_for(seed, student.name), device=resolve_device(device)),
+    return train_model(
+        student,
+        StageData(images, validation_images, normalisation, seed, device),
+        stage.recipe.override(student.reverse_recipe),
         round_=teacher.facts.round,
         start=start,
-        distillation=Distillation(soft_labels.of(images, student.domain), stage.distillation),
+        labels=StageLabels(soft_labels, teachers_hashes([teacher]), stage.distillation),
     )

@@ -12,24 +12,9 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
     now = experiment or current.plan().main
     if round_ is None:
         return sum((create_pipeline(now, each) for each in range(1, now.rounds + 1)), start=Pipeline([]))
-    target, before = now.target.name, round_ - 1
+    target = now.target.name
     namespace = now.namespace("target_distillation", round_)
-    students = [f"{name}_round{before}_checkpoint" for name in now.students]
-    learning = {
-        "transfer_images": "transfer_images",
-        "student_images": "student_images",
-        "validation_images": "validation_images",
-        "normalisation": "normalisation",
-        "soft_labels": f"ensemble_round{round_}_soft_labels",
-        "validation_scores": f"ensemble_round{round_}_validation_scores",
-        "target": "params:target",
-        "stage": "params:target_distillation",
-        "seed": "params:seed",
-        "device": "params:devices",
-        **{name: f"{name}_round{before}_checkpoint" for name in now.students},
-    }
-    if round_ > 1 and now.target_distillation.distillation.start == "trained":
-        learning["start"] = f"{target}_round{before}_checkpoint"
+    students = _students(now, round_).values()
     return Pipeline(
         [
             node(
@@ -57,7 +42,7 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
             ),
             node(
                 distil_target,
-                learning,
+                _learning(now, round_),
                 f"{target}_round{round_}_checkpoint",
                 name=f"distil_{target}_round{round_}",
                 namespace=namespace,
@@ -65,3 +50,23 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
             ),
         ]
     )
+
+
+def _students(now: Experiment, round_: int) -> dict[str, str]:
+    """Return by name the dataset of each student that teaches in this round."""
+    return {name: f"{name}_round{round_ - 1}_checkpoint" for name in now.students}
+
+
+def _learning(now: Experiment, round_: int) -> dict[str, str]:
+    """Return the inputs of the node that trains the target, by argument."""
+    starts = round_ > 1 and now.target_distillation.distillation.start == "trained"
+    return {
+        **{name: name for name in ("transfer_images", "student_images", "validation_images", "normalisation")},
+        **{name: f"ensemble_round{round_}_{name}" for name in ("soft_labels", "validation_scores")},
+        "target": "params:target",
+        "stage": "params:target_distillation",
+        "seed": "params:seed",
+        "device": "params:devices",
+        **({"start": f"{now.target.name}_round{round_ - 1}_checkpoint"} if starts else {}),
+        **_students(now, round_),
+    }

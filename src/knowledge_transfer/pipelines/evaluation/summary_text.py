@@ -1,0 +1,160 @@
+"""The text of the report: sentences that claim no more than the comparisons show, captions and notes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from knowledge_transfer.pipelines.evaluation.comparisons import (
+    ACCURACY,
+    AFTER_OR_CONTINUED,
+    CHANCE,
+    GAIN,
+    JOINT_ACCURACY,
+    LOSS,
+    NONE,
+    TARGET_OR_CONFIDENT,
+    TARGET_OR_LABELS,
+    TARGET_OR_NO_LABELS,
+    TARGET_OR_SMOOTHING,
+    TARGET_OR_STUDENT,
+)
+from knowledge_transfer.reporting.formats import GAP as _GAP
+from knowledge_transfer.reporting.formats import p_value, percent, points
+
+Row = dict[str, Any]
+_VERDICTS = {GAIN: "a gain", LOSS: "a loss", CHANCE: "not beyond chance", NONE: "less than its error"}
+
+OVERVIEW = (
+    "Accuracy on {images:,} test images, in percent. Rings: before any transfer; dots: after the last round (small: "
+    "the rounds between); diamonds: reference arms. Bars: one standard error."
+)
+OVERVIEW_OF_MIX = " Below the name of a domain its images alone, with the domain known; “mix” is all of them."
+DIFFERENCES = (
+    "A model is written name@round; round 0 is before any transfer. Accuracies are compared on the same test images: "
+    "paired standard errors, paired bootstrap intervals, McNemar's exact p. “none” is less than one standard error, a"
+    " gain or loss has p < 0.05; of {count} comparisons, about {chance:.1f} would reach that by chance. {which} All "
+    "errors are those of one run: the effect of another seed is not in them."
+)
+STRONGEST = "Which member is the strongest was decided on validation."
+KNOWN = "“mix, known”: each image's domain is known; “unknown”: it is not."
+OF_MIX = (
+    "Accuracy, NLL and ECE are of predictions among the classes of the image's own domain; joint accuracy is of "
+    "predictions among all {classes} classes, the domain unknown. A student knows one domain. ensemble_oracle_routed "
+    "takes the students of the image's domain; ensemble_most_confident takes, of all, the one that is most confident,"
+    " which shows in its joint accuracy alone."
+)
+MODELS = (
+    "Accuracy with its binomial standard error, which is 0 where no image was wrong and then means nothing. NLL in "
+    "nats; ECE in 15 bins. Costs are of one image, speed of this run's device; an ensemble costs the sum of its "
+    "members."
+)
+CURVES = "Validation after each epoch; dashed: reference arms. A vertical line begins another round."
+CURVES_OF_MIX = " Each student's is measured on its domain, the target's on all classes, the domain unknown."
+DOMAINS = (
+    "Test images by domain (rows) and predicted domain (columns), the domain unknown. “most confident” are the "
+    "students, of which the most confident one is taken."
+)
+CONFUSION = "Test images by label (rows) and prediction (columns), shaded as shares of the row."
+CALIBRATION = "Above the diagonal a model is more often right than its confidence; below, less often."
+AGREEMENT = (
+    "Percentage of test images on which two models predict the same class, right or wrong. An ensemble lives on its "
+    "members' differences: if these vanish after transfer, so does its advantage."
+)
+RULES = (
+    "The weights of “weighted” and “boosted” and the layer of “stacked” come from validation. A vote elects a class "
+    "and gives no distribution, so it has neither NLL nor ECE."
+)
+
+
+def lead(comparisons: list[Row], target: list[Row]) -> list[str]:
+    """Return the main results in sentences: what the target learned, and what it taught back.
+
+    `target` are the metrics of the target, in a mix one row for each domain, the whole mix first.
+    """
+    last = max(row["round"] for row in target)
+    taught = next(row for row in target if row["round"] == last)  # the whole comes before its domains
+    sentences = [_to_the_target(comparisons, taught)]
+    if len({row["domain"] for row in target}) > 1:
+        sentences.append(_without_the_domain(comparisons, taught))
+        sentences.append(_beside_the_students(comparisons))
+    return [*sentences, _back_to_the_students(comparisons)]
+
+
+def _find(rows: list[Row], question: str, measure: str = ACCURACY) -> Row | None:
+    return next((row for row in rows if row["question"] == question and row["measure"] == measure), None)
+
+
+def _to_the_target(rows: list[Row], taught: Row) -> str:
+    labels, smoothed = _find(rows, TARGET_OR_LABELS), _find(rows, TARGET_OR_SMOOTHING)
+    known = ", each image's domain being known" if any(row["measure"] == JOINT_ACCURACY for row in rows) else ""
+    accuracy = taught["accuracy"]
+    reached = (
+        f"{taught['model']}, taught by the ensemble, is right on {percent(accuracy)}{_GAP}% of the test images{known}"
+    )
+    if labels is None:
+        return f"{reached}. It was not also trained on labels alone, so the effect of the teaching is unknown."
+    alone = f"{reached}; the same network on labels alone, on {percent(accuracy - labels['difference'])}{_GAP}%"
+    if labels["verdict"] == LOSS:
+        return f"{alone}. The difference, {_numbers(labels)}, is more than chance: here the teaching did harm."
+    if labels["verdict"] != GAIN:
+        return f"{alone}. The difference, {_numbers(labels)}, may be chance: no transfer to the target is shown."
+    gain = f"{alone}. The gain of {_numbers(labels)} is more than chance"
+    if smoothed is None:
+        return f"{gain}; whether smoothed labels, without any knowledge, do the same was not tried."
+    if smoothed["verdict"] != GAIN:
+        return f"{gain}, that over smoothed labels, {_numbers(smoothed)}, may be; that knowledge passed is not shown."
+    return (
+        f"{gain}, and so is that over smoothed labels, {_numbers(smoothed)}: "
+        "knowledge passed to the target, in this run at least."
+    )
+
+
+def _without_the_domain(rows: list[Row], taught: Row) -> str:
+    """Return the accuracy of the target without knowing the domain, a task that no student can do."""
+    joint = taught["joint_accuracy"]
+    text = f"Over all classes, the domain unknown, it is right on {percent(joint)}{_GAP}%"
+    for question, whose in (
+        (TARGET_OR_LABELS, "on labels alone"),
+        (TARGET_OR_NO_LABELS, "from its teachers alone, with the domain and no class,"),
+        (TARGET_OR_CONFIDENT, "the students together, by the most confident,"),
+    ):
+        if row := _find(rows, question, JOINT_ACCURACY):
+            share = percent(joint - row["difference"])
+            text += f"; {whose} on {share}{_GAP}% ({_numbers(row)}, {_VERDICTS[row['verdict']]})"
+    return f"{text}."
+
+
+def _beside_the_students(rows: list[Row]) -> str:
+    """Return in which domains the target is better or worse than the student that taught it."""
+    compared = [row for row in rows if row["question"] == TARGET_OR_STUDENT]
+    parts = []
+    for verdict, than in ((GAIN, "better than"), (LOSS, "worse than")):
+        if chosen := [row for row in compared if row["verdict"] == verdict]:
+            named = [f"{row['student']} on {row['domain']} ({_numbers(row)})" for row in chosen]
+            parts.append(f"{than} {' and '.join(named)}")
+    if same := dict.fromkeys(row["domain"] for row in compared if row["verdict"] not in (GAIN, LOSS)):
+        parts.append(f"not shown to differ from a student of {' and '.join(same)}")
+    return f"Beside the student of each domain, the target is {'; '.join(parts)}."
+
+
+def _back_to_the_students(rows: list[Row]) -> str:
+    compared = [row for row in rows if row["question"] == AFTER_OR_CONTINUED]
+    if not compared:
+        return "The students were not also continued on labels, so the effect of the target's teaching is unknown."
+    parts = []
+    for verdict, amount in ((GAIN, "more"), (LOSS, "less")):
+        if chosen := [row for row in compared if row["verdict"] == verdict]:
+            named = [f"{row['student']} ({_numbers(row)})" for row in chosen]
+            parts.append(f"{' and '.join(named)} learned {amount} from the target than from the same steps on labels")
+    same = sum(row["verdict"] not in (GAIN, LOSS) for row in compared)
+    if same and parts:
+        parts.append(f"for {same} of {len(compared)} students the difference may be chance")
+    elif same:
+        parts.append("every difference between learning from the target and the same steps on labels may be chance")
+    return f"On the way back, {'; '.join(parts)}."
+
+
+def _numbers(row: Row) -> str:
+    equals = "" if row["p_value"] < 0.001 else f"={_GAP}"
+    difference = f"{points(row['difference'])}{_GAP}±{_GAP}{percent(row['standard_error'])} points"
+    return f"{difference}, p{_GAP}{equals}{p_value(row['p_value'])}"
