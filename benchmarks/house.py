@@ -34,7 +34,9 @@ with KedroSession.create() as session:
     from {PACKAGE}.runners.local import runner
     ours = [module for name, module in sys.modules.items() if name.partition(".")[0] == "{PACKAGE}"]
     files = [module.__file__ for module in ours if getattr(module, "__file__", None)]
-    pipelines.set_requested(None)
+pipelines.set_requested(None)
+with KedroSession.create() as session:
+    session.load_context()
     functions = [node.func for pipeline in pipelines.values() for node in pipeline.nodes]
 def name_of(function):
     return name_of(function.func) if hasattr(function, "func") else f"{{function.__module__}}.{{function.__qualname__}}"

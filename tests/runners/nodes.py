@@ -20,8 +20,7 @@ from kedro.runner import AbstractRunner
 from knowledge_transfer.learning.distributed.worker import RankKilledError
 from knowledge_transfer.runners import DeviceRunner
 from knowledge_transfer.runners.hook_specs import add_specs
-from knowledge_transfer.runners.local.devices import Device
-from knowledge_transfer.runners.worker import assigned_device
+from knowledge_transfer.runners.local.devices import Device, assigned_device
 
 
 def logical_gpus(count: int) -> tuple[Device, ...]:

@@ -13,7 +13,7 @@ from knowledge_transfer.console.live_table import LiveTable, Row
 from knowledge_transfer.console.summary import print_results
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.events import EpochEnded, Event, FitResumed, FitStarted
-from knowledge_transfer.runners.worker import assigned_device
+from knowledge_transfer.runners.local.devices import assigned_device
 
 if TYPE_CHECKING:
     from kedro.io import DataCatalog

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel, ValidationError
@@ -35,10 +36,10 @@ def check_parameters(parameters: Mapping[str, Any]) -> Experiment:
     return _checked(Experiment, {key: value for key, value in parameters.items() if key not in PARTS})
 
 
-def check_parts(parameters: Mapping[str, Any]) -> dict[str, BaseModel | Exception]:
-    """Return each variant and study that the configuration has, or the ParametersError that it raises."""
+def check_parts(parameters: Mapping[str, Any], names: Sequence[str] = PARTS) -> dict[str, BaseModel | Exception]:
+    """Return each of these variants and studies that the configuration has, or the ParametersError that it raises."""
     found: dict[str, BaseModel | Exception] = {}
-    for name in PARTS:
+    for name in names:
         if parameters.get(name) is not None:
             try:
                 found[name] = _checked(_model_of(name), parameters[name], f"{name}.")
@@ -50,7 +51,7 @@ def check_parts(parameters: Mapping[str, Any]) -> dict[str, BaseModel | Exceptio
 def _model_of(part: str) -> type[BaseModel]:
     if part in VARIANTS:
         return Experiment
-    # Only here: a study imports plots and tables with its pipeline, which processes of single nodes do without.
+    # Only here: a study imports plots and tables with its pipeline, which other runs do without.
     settings: type[BaseModel] = import_module(f"knowledge_transfer.pipelines.{part}.settings").Settings
     return settings
 
@@ -64,6 +65,14 @@ def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "
             for fault in error.errors()
         ]
         raise ParametersError("conf: parameters that cannot be used:\n" + "\n".join(lines)) from error
+
+
+def _requested() -> Sequence[str]:
+    """Return the variants, and the studies that this run may build."""
+    names = pipelines._requested_pipelines  # set before the context is loaded; none where all pipelines are built
+    return (
+        PARTS if names is None or "__default__" in names else [*VARIANTS, *(name for name in STUDIES if name in names)]
+    )
 
 
 def _require_weights_of_globals(given: Mapping[str, Any], of_globals: Any, runtime_params: Mapping[str, Any]) -> None:
@@ -91,7 +100,7 @@ class ParameterHooks:
         """Check the parameters and put them back complete: with every default, every student named."""
         loader = context.config_loader
         given = loader["parameters"]
-        main, parts = check_parameters(given), check_parts(given)
+        main, parts = check_parameters(given), check_parts(given, _requested())
         sound = {name: each for name, each in parts.items() if isinstance(each, BaseModel)}
         experiments = [name for name in VARIANTS if name in sound]
         for key in ("data", "domains"):

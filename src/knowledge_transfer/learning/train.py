@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,11 +15,10 @@ from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.objective import Distillation, require_heads
-from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
-from knowledge_transfer.learning.training.loop import FitState
+from knowledge_transfer.learning.training.loop import FitState, fit
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
 
@@ -86,9 +86,17 @@ def learn(
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)
         given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)
-        fitted = launcher.fit(network, data.images, recipe, given, data.validation, options.replicas)
+        fit_on = fit if options.replicas == 1 else _on_replicas(options.replicas)
+        fitted = fit_on(network, data.images, recipe, given, data.validation)
     lineage = Lineage(round_, start, distillation)
     return record(name, network, architecture, data, recipe, fitted, options.seed, lineage)
+
+
+def _on_replicas(count: int) -> Callable[..., FitState]:
+    # Only here: one device needs no other processes.
+    from knowledge_transfer.learning.distributed import launcher
+
+    return partial(launcher.fit, replicas=count)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,15 +5,17 @@ To add a measure, add a line to `MEASURES` and compute it under the same key, in
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.reporting.formats import p_value, percent, points
+
+if TYPE_CHECKING:  # the console reads this module too, and starts without pandas
+    import pandas as pd
 
 Format = Literal["text", "prose", "code", "verdict", "percent", "points", "p", "count", "number", "short", "millions"]
 _FORMATS: dict[str, Callable[[Any], str]] = {
@@ -163,4 +165,4 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _is_missing(value: Any) -> bool:
-    return bool(pd.isna(value))
+    return value is None or (not isinstance(value, str) and math.isnan(value))

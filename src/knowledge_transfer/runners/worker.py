@@ -23,13 +23,6 @@ from knowledge_transfer.runners.messages import Done, Failed, Killed, Saved, Tas
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
-DEVICE = "KNOWLEDGE_TRANSFER_DEVICE"  # names the devices of a process that runs nodes for a driver elsewhere
-
-
-def assigned_device() -> str | None:
-    """Return the names of the devices that the driver gave to this process; none in the driver itself."""
-    return os.environ.get(DEVICE)
-
 
 def prepare(setup: WorkerSetup) -> None:
     """Set the project up, as `kedro run` did in the driver. Unpickling a task needs that: it names the classes."""

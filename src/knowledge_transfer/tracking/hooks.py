@@ -22,7 +22,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distributed.process import changed_environment
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.training import events
-from knowledge_transfer.runners.worker import assigned_device
+from knowledge_transfer.runners.local.devices import assigned_device
 from knowledge_transfer.tracking import facts
 from knowledge_transfer.tracking.process import sigterm_unwinds
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple
 
-from knowledge_transfer.datasets.sources import digits, gtsrb, image_folder, torchvision_images
-from knowledge_transfer.datasets.sources.synthetic import glyphs, road_signs, shapes
 from knowledge_transfer.learning.data.image_set import ImageSet
 
 
@@ -23,19 +22,28 @@ class Source(NamedTuple):
     files: tuple[str, ...] = ()
 
 
-def _torchvision(name: str) -> dict[str, Source]:
-    return {name: Source(partial(torchvision_images.read, name), files=torchvision_images.names_in_folder(name))}
+def _reader(module: str, *first: str) -> Callable[..., ImageSet]:
+    """Return the function `read` of a module of this folder, which is imported when its images are."""
 
+    def read(*given: Any, **options: Any) -> ImageSet:
+        images: ImageSet = import_module(f"{__package__}.{module}").read(*first, *given, **options)
+        return images
+
+    return read
+
+
+_torchvision = partial(_reader, "torchvision_images")
 
 SOURCES = {
-    "digits": Source(digits.read, has_folder=False),  # 1,797 scans of digits, bundled with scikit-learn
-    "glyphs": Source(glyphs.read, has_folder=False),  # synthetic capital letters, grey
-    "shapes": Source(shapes.read, has_folder=False),  # synthetic plane shapes in colour
-    "road_signs": Source(road_signs.read, has_folder=False),  # synthetic road signs, filmed in tracks
-    "folder": Source(image_folder.read),  # the user's own images, one folder for each class
-    "gtsrb": Source(gtsrb.read, files=(gtsrb.FOLDER,)),  # photographs of 43 German traffic signs
-    **_torchvision("cifar10"),  # photographs of 10 kinds of animals and vehicles, 32 x 32
-    **_torchvision("cifar100"),  # photographs of 100 kinds of things, 32 x 32
-    **_torchvision("mnist"),  # handwritten digits, 28 x 28, grey
-    **_torchvision("fashion_mnist"),  # clothes and shoes, 28 x 28, grey
+    "digits": Source(_reader("digits"), has_folder=False),  # 1,797 scans of digits, bundled with scikit-learn
+    "glyphs": Source(_reader("synthetic.glyphs"), has_folder=False),  # synthetic capital letters, grey
+    "shapes": Source(_reader("synthetic.shapes"), has_folder=False),  # synthetic plane shapes in colour
+    "road_signs": Source(_reader("synthetic.road_signs"), has_folder=False),  # synthetic road signs, filmed in tracks
+    "folder": Source(_reader("image_folder")),  # the user's own images, one folder for each class
+    "gtsrb": Source(_reader("gtsrb"), files=("gtsrb",)),  # photographs of 43 German traffic signs
+    # Photographs of 10, and of 100, kinds of things, 32 x 32.
+    "cifar10": Source(_torchvision("cifar10"), files=("cifar-10-batches-py", "cifar-10-python.tar.gz")),
+    "cifar100": Source(_torchvision("cifar100"), files=("cifar-100-python", "cifar-100-python.tar.gz")),
+    "mnist": Source(_torchvision("mnist"), files=("MNIST",)),  # handwritten digits, 28 x 28, grey
+    "fashion_mnist": Source(_torchvision("fashion_mnist"), files=("FashionMNIST",)),  # clothes, 28 x 28, grey
 }

@@ -46,15 +46,6 @@ _IDX = {
     ),
 }
 _CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
-SOURCES = (*_CIFAR, *_IDX)
-
-
-def names_in_folder(source: str) -> tuple[str, ...]:
-    """Return what of a folder of published sets belongs to `source`: torchvision's folder, its archive."""
-    if source in _IDX:
-        return (_IDX[source].name,)
-    cifar = getattr(published, _CIFAR[source])
-    return cifar.base_folder, Path(cifar.filename).name
 
 
 def read(source: str, root: Path, part: Literal["train", "test"], size: int, *, download: bool = True) -> ImageSet:

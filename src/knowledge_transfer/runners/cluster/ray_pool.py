@@ -12,10 +12,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.runners.local.devices import CPU
+from knowledge_transfer.runners.local.devices import CPU, DEVICE
 from knowledge_transfer.runners.local.runner import DeviceSettings
 from knowledge_transfer.runners.messages import Done, Failed, Killed, Started, TaskEvent, TaskSpec, WorkerSetup
-from knowledge_transfer.runners.worker import DEVICE, execute, prepare
+from knowledge_transfer.runners.worker import execute, prepare
 
 _POLL = 0.5  # seconds between looks at what running nodes have reported
 

@@ -12,6 +12,7 @@ from functools import cache
 from knowledge_transfer.learning.hardware import numbers_in, resolve_device
 
 CPU = "cpu"
+DEVICE = "KNOWLEDGE_TRANSFER_DEVICE"  # names the devices of a process that runs nodes for a driver elsewhere
 _LEAST_FREE = 2 * 1024**3  # bytes, below which not even a small student can be trained
 # A device that cannot even be asked is as good as full.
 _PROBE = """
@@ -38,6 +39,11 @@ class Device:
     def is_gpu(self) -> bool:
         """Whether processes on it see a GPU."""
         return bool(self.visible)
+
+
+def assigned_device() -> str | None:
+    """Return the names of the devices that the driver gave to this process; none in the driver itself."""
+    return os.environ.get(DEVICE)
 
 
 def processors(count: int) -> tuple[Device, ...]:

@@ -15,9 +15,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
 from knowledge_transfer.learning.distributed import process
-from knowledge_transfer.runners.local.devices import CPU, Allocator, Device
+from knowledge_transfer.runners.local.devices import CPU, DEVICE, Allocator, Device
 from knowledge_transfer.runners.messages import Done, Failed, Killed, TaskEvent, TaskSpec, WorkerSetup
-from knowledge_transfer.runners.worker import DEVICE, execute, prepare
+from knowledge_transfer.runners.worker import execute, prepare
 
 _THREADS = "OMP_NUM_THREADS"
 _PATIENCE, _GRACE = 5.0, 3.0  # seconds that a process may take to end by itself, and after SIGTERM

@@ -17,8 +17,6 @@ from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.runners.costs import devices_of
 from knowledge_transfer.runners.local.devices import Allocator, Device, gpus, processors
-from knowledge_transfer.runners.local.process_pool import ProcessPool
-from knowledge_transfer.runners.scheduler import run_nodes
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -68,6 +66,10 @@ class DeviceRunner(AbstractRunner):
         if allocator.capacity == 1 and _is_own(devices[0], settings.devices):
             super()._run(pipeline, catalog, hook_manager, run_id)
         else:
+            # Only here: with one device there are no other processes.
+            from knowledge_transfer.runners.local.process_pool import ProcessPool
+            from knowledge_transfer.runners.scheduler import run_nodes
+
             run_nodes(self, ProcessPool(allocator), pipeline, catalog, hook_manager, run_id)
 
 
