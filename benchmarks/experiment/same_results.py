@@ -72,8 +72,8 @@ def files(folder: Path) -> dict[str, Path]:
     return named
 
 
-def differences(before: Path, after: Path) -> tuple[dict[str, int], list[str]]:
-    """Return the number of parts that compare by kind of file, and a line for each difference."""
+def differences(before: Path, after: Path) -> tuple[dict[str, int], list[str], list[str]]:
+    """Return the number of compared parts by kind of file, a line for each difference, and files without counterpart."""
     ours, theirs = files(before), files(after)
     counts, lines = dict.fromkeys((".safetensors", ".csv", ".json"), 0), []
     for name in sorted(ours.keys() & theirs.keys()):
@@ -82,12 +82,15 @@ def differences(before: Path, after: Path) -> tuple[dict[str, int], list[str]]:
         counts[ours[name].suffix] += len(common)
         lines += [f"{name}: {part}" for part in sorted(common) if str(a[part]) != str(b[part])]
     missing = sorted(name for name in ours.keys() - theirs.keys() if name.endswith(".safetensors"))
-    return counts, [*lines, *(f"{name}: missing" for name in missing)]
+    return counts, lines, missing
 
 
 if __name__ == "__main__":
-    counts, lines = differences(Path(sys.argv[1]), Path(sys.argv[2]))
-    print(*lines, sep="\n")
+    counts, lines, missing = differences(Path(sys.argv[1]), Path(sys.argv[2]))
+    for line in lines:
+        print(line)
+    if missing:
+        print(f"{len(missing)} files of tensors are in {sys.argv[1]} alone: {missing[0]} … {missing[-1]}")
     tensor_count, column_count, number_count = counts.values()
-    print(f"compared {tensor_count} tensors, {column_count} columns, {number_count} numbers in JSON files")
+    print(f"compared {tensor_count} tensors, {column_count} columns, {number_count} numbers: {len(lines)} differ")
     sys.exit(1 if lines or not tensor_count else 0)
