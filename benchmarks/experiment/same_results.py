@@ -73,7 +73,7 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 def differences(before: Path, after: Path) -> tuple[dict[str, int], list[str], list[str]]:
-    """Return the number of compared parts by kind of file, a line for each difference, and files without counterpart."""
+    """Return the number of compared parts by kind of file, a line a difference, and files without counterpart."""
     ours, theirs = files(before), files(after)
     counts, lines = dict.fromkeys((".safetensors", ".csv", ".json"), 0), []
     for name in sorted(ours.keys() & theirs.keys()):
