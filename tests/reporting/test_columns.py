@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from knowledge_transfer.console.summary import summary_table
+from knowledge_transfer.learning.evaluation.metrics import SCORES
 from knowledge_transfer.reporting import columns
 from knowledge_transfer.reporting.columns import Column, Measure, summary_of, tracked
 
@@ -33,6 +34,10 @@ def test_a_summary_has_the_measures_of_its_run(row, is_study, missing):
     assert ROW.keys() - found.keys() == missing
     assert (found["round"], found["ece"]) == (0, None)
     json.dumps(found, allow_nan=False)
+
+
+def test_every_score_is_a_measure():
+    assert set(SCORES) <= {measure.column.name for measure in columns.MEASURES}
 
 
 def test_one_line_declares_a_measure_everywhere(monkeypatch):

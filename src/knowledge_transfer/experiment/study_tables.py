@@ -7,6 +7,7 @@ take the roles by the name of the model. Common fields are `learner` (which netw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -14,13 +15,13 @@ import pandas as pd
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.evaluation.metrics import score
+from knowledge_transfer.learning.evaluation.metrics import SCORES, score
 from knowledge_transfer.reporting.columns import summary_of
 from knowledge_transfer.reporting.page import Column, Section, Table, write_page
 from knowledge_transfer.reporting.statistics import over_seeds, paired
 
 Roles = Mapping[str, Any]
-_NOT_OF_THE_ARM = ("model", "images", "accuracy", "nll", "ece", "set", "seed", "learner", "arm")
+_NOT_OF_THE_ARM = ("model", "images", *SCORES, "set", "seed", "learner", "arm")
 
 
 class Page(NamedTuple):
@@ -37,12 +38,12 @@ def key_of(model: str) -> str:
 
 
 def scores(models: Sequence[str], predictions: SoftLabels, images: ImageSet) -> pd.DataFrame:
-    """Return accuracy, NLL (nats) and ECE of each of the models on the images, a row a model."""
+    """Return the score of each of the models on the images, a row a model: accuracy, NLL (nats), ECE."""
     rows = []
     for model, logits in zip(models, predictions.only([key_of(model) for model in models]).logits, strict=True):
         result = score(logits[:, 0].float().softmax(dim=1), images.labels)
-        rows.append((model, len(images), result.accuracy, result.nll, result.ece))
-    return pd.DataFrame(rows, columns=["model", "images", "accuracy", "nll", "ece"])
+        rows.append({"model": model, "images": len(images), **asdict(result)})
+    return pd.DataFrame(rows, columns=["model", "images", *SCORES])
 
 
 def with_roles(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, FUSION_RULES, VOTING_RULES, fuse, teacher_logits
+from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES, fuse, teacher_logits
+from knowledge_transfer.learning.ensembles.fusion_weights import FITS
 from knowledge_transfer.learning.ensembles.voting import vote
 
 SOFTENING_RULES = sorted(set(FUSION_RULES) - {"boosted", "stacked"})  # those that mix distributions at T
@@ -26,7 +27,7 @@ def weights_for(rule: str, logits: Tensor) -> Tensor | None:
     members, _, classes = logits.shape
     if rule == "stacked":
         return torch.randn(members, classes + 1, classes, generator=torch.Generator().manual_seed(1))
-    return torch.full((members,), 1 / members) if rule in FITTED_RULES else None
+    return FITS[rule](logits.float(), logits[0].argmax(1)) if rule in FITS else None
 
 
 def test_mean_probabilities_worked_number() -> None:

@@ -9,7 +9,7 @@ from knowledge_transfer.learning.models.architecture import NETWORKS, Architectu
 from knowledge_transfer.learning.models.cnn import Layers
 from knowledge_transfer.learning.models.network import build
 
-KINDS = ["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet", "imagenet_resnet50"]
+KINDS = [kind for kind, network in NETWORKS.items() if "width" in network.options]
 
 
 def make(kind, *, width=1.0, classes=10, channels=3, size=32, **settings):

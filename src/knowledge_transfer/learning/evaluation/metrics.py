@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -13,11 +13,18 @@ _BINS = 15
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy in [0, 1]; mean negative log-likelihood of the labels, in nats; expected calibration error in [0, 1]."""
+    """Accuracy in [0, 1]; mean negative log-likelihood of the labels, in nats; expected calibration error in [0, 1].
+
+    Each field is a column of every table of models. All but the accuracy need a distribution, which a vote lacks.
+    """
 
     accuracy: float
     nll: float
     ece: float
+
+
+SCORES = tuple(field.name for field in fields(Score))
+OF_DISTRIBUTIONS = tuple(name for name in SCORES if name != "accuracy")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,13 @@ from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
-from knowledge_transfer.learning.evaluation.metrics import mcnemar, paired_bootstrap, score, standard_error
+from knowledge_transfer.learning.evaluation.metrics import (
+    OF_DISTRIBUTIONS,
+    mcnemar,
+    paired_bootstrap,
+    score,
+    standard_error,
+)
 from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.models.architecture import Architecture
@@ -128,8 +134,7 @@ def _row(prediction: Prediction, images: ImageSet, domain: str, costs: pd.DataFr
         "accuracy": result.accuracy,
         "standard_error": standard_error(result.accuracy, len(labels)),
         "joint_accuracy": math.nan if is_single else accuracy(prediction.joint[rows], labels),
-        "nll": math.nan if prediction.is_vote else result.nll,
-        "ece": math.nan if prediction.is_vote else result.ece,
+        **{name: math.nan if prediction.is_vote else getattr(result, name) for name in OF_DISTRIBUTIONS},
         "parameters": int(members["parameters"].sum()),
         "macs": int(members["macs"].sum()),
         "images_per_second": 1 / float((1 / members["images_per_second"]).sum()),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from knowledge_transfer.experiment.config import parameters_of
 from knowledge_transfer.experiment.roster import ENSEMBLE
 from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.evaluation.metrics import SCORES
 from knowledge_transfer.pipelines.evaluation import figures
 from knowledge_transfer.pipelines.evaluation import summary_text as text
 from knowledge_transfer.pipelines.evaluation.comparisons import ACCURACY
@@ -187,6 +188,6 @@ def _rules(metrics: pd.DataFrame) -> Table:
             f"{column.error} {round_}" if column.error else None,
         )
         for round_ in sorted(metrics.loc[metrics["stage"] == ENSEMBLE, "round"].unique())
-        for column in (measure.column for measure in MEASURES if measure.column.name in ("accuracy", "nll", "ece"))
+        for column in (measure.column for measure in MEASURES if measure.column.name in SCORES)
     ]
     return Table(pd.DataFrame(rules.values()), [Column("rule", "rule"), *columns], text.RULES)

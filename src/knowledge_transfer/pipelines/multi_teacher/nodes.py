@@ -13,6 +13,7 @@ from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import score_members
+from knowledge_transfer.learning.evaluation.metrics import SCORES
 from knowledge_transfer.learning.evaluation.predict import images_per_second, multiply_adds
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.pipelines.multi_teacher.published import PUBLISHED, is_published
@@ -74,7 +75,7 @@ def compare_methods(**tables: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for name, table in tables.items():
-        means = over_seeds(table, _ARM, ["accuracy", "nll", "ece"])
+        means = over_seeds(table, _ARM, SCORES)
         accuracies = {key: group.groupby("seed")["accuracy"].mean() for key, group in table.groupby(_ARM)}
         labels = next(each for key, each in accuracies.items() if key[0] == LABELS)
         for row in cast("list[dict[str, Any]]", means.to_dict("records")):

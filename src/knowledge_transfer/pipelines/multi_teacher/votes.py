@@ -14,7 +14,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES, fuse
 from knowledge_transfer.learning.ensembles.fusion_weights import FITS
-from knowledge_transfer.learning.evaluation.metrics import score
+from knowledge_transfer.learning.evaluation.metrics import SCORES, score
 from knowledge_transfer.reporting.statistics import over_seeds, paired
 
 BY_CLASS = "plurality_ties_by_class"  # as the source's code settles every tie
@@ -41,9 +41,8 @@ def fuse_teachers(
         is_whole = columns["fraction"] == 1
         for rule, probabilities in _fused(test, validation, validation_images.labels, is_whole=is_whole):
             result = score(probabilities, test_images.labels)
-            row = {**columns, "rule": rule, "accuracy": result.accuracy}
-            if rule in FUSION_RULES:
-                row |= {"nll": result.nll, "ece": result.ece}
+            measured = SCORES if rule in FUSION_RULES else ("accuracy",)
+            row = {**columns, "rule": rule, **{name: getattr(result, name) for name in measured}}
             if rule == "plurality":
                 row["tied"] = float(is_tied(test).float().mean())
             rows.append(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -59,6 +59,11 @@ def fused(rule: str, models: Sequence[str], predictions: Predictions, validation
     return score(fuse(predictions.logits(models), rule, weights=weights), predictions.labels)
 
 
+def on_test(result: Score) -> dict[str, float]:
+    """Return the columns of a score on the test set; its accuracy is called `test`, beside that on validation."""
+    return {"test" if name == "accuracy" else name: value for name, value in asdict(result).items()}
+
+
 def by_validation(members: pd.DataFrame) -> pd.DataFrame:
     """Return the members best on validation first, of equals the smaller first."""
     return members.sort_values(["validation", "parameters"], ascending=[False, True], kind="stable")
@@ -95,7 +100,6 @@ def count_votes(groups: Sequence[str], members: pd.DataFrame, **given: Any) -> p
                     score(fuse(part.logits(names), "boosted" if rule == "samme" else rule, weights=own), part.labels)
                     for part in (validation, test)
                 )
-                measured = {"test": result.accuracy, "nll": result.nll, "ece": result.ece}
                 known = {"arm": arm, "rule": rule, "seed": seed, "members": size, **costs}
-                rows.append({**known, "validation": right.accuracy, **measured})
+                rows.append({**known, "validation": right.accuracy, **on_test(result)})
     return pd.DataFrame(rows)

@@ -11,8 +11,16 @@ from knowledge_transfer.experiment.study_tables import scores
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RULES
+from knowledge_transfer.learning.evaluation.metrics import OF_DISTRIBUTIONS
 from knowledge_transfer.pipelines.student_ensemble.nodes import best_point, chosen_points
-from knowledge_transfer.pipelines.student_ensemble.predictions import both, by_seed_of, by_size, by_validation, fused
+from knowledge_transfer.pipelines.student_ensemble.predictions import (
+    both,
+    by_seed_of,
+    by_size,
+    by_validation,
+    fused,
+    on_test,
+)
 from knowledge_transfer.pipelines.student_ensemble.settings import (
     ALL,
     BEST_FIRST,
@@ -32,7 +40,7 @@ from knowledge_transfer.pipelines.student_ensemble.settings import (
 from knowledge_transfer.reporting.statistics import over_seeds, paired
 
 _PUBLISHED_SIZES = (16, 24)
-_MEASURED = ["validation", "test", "nll", "ece"]
+_MEASURED = ["validation", "test", *OF_DISTRIBUTIONS]
 _PAIRS = (
     (STUDENT, STUDENT + ON_LABELS),
     (CHOSEN, STUDENT),
@@ -91,8 +99,7 @@ def fuse_members(members: pd.DataFrame, sizes: pd.DataFrame, **parts: Any) -> pd
             for rule in every if arm == MEMBERS and ensemble in (CHOSEN, ALL) else two:
                 right = fused(rule, names, validation, validation).accuracy
                 result = fused(rule, names, test, validation)
-                measured = {"validation": right, "test": result.accuracy, "nll": result.nll, "ece": result.ece}
-                rows.append({**known, "rule": rule, **measured})
+                rows.append({**known, "rule": rule, "validation": right, **on_test(result)})
     return pd.DataFrame(rows)
 
 
@@ -101,7 +108,7 @@ def score_singles(members: pd.DataFrame, **parts: Any) -> pd.DataFrame:
     models = list(members["model"])
     test = scores(models, parts["test_predictions"], parts["test_images"]).rename(columns={"accuracy": "test"})
     validation = scores(models, parts["validation_predictions"], parts["validation_images"]).set_index("model")
-    table = members.drop(columns="validation").merge(test[["model", "test", "nll", "ece"]], on="model")
+    table = members.drop(columns="validation").merge(test[["model", "test", *OF_DISTRIBUTIONS]], on="model")
     return table.assign(validation=table["model"].map(validation["accuracy"]))
 
 
@@ -173,8 +180,7 @@ def gather_rows(arms: pd.DataFrame) -> pd.DataFrame:
             "stage": once["data"] + "_" + "means",
             "accuracy": once["test"],
             # A vote gives no distribution.
-            "nll": once["nll"].mask(once["arm"].isin([BOOSTED, EQUAL_VOTE])),
-            "ece": once["ece"].mask(once["arm"].isin([BOOSTED, EQUAL_VOTE])),
+            **{name: once[name].mask(once["arm"].isin([BOOSTED, EQUAL_VOTE])) for name in OF_DISTRIBUTIONS},
             "parameters": once["parameters"].round().astype(int),
         }
     )
