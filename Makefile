@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run heterogeneous studies full test lint types contracts pytest benchmark gpu-benchmark mlflow viz clean
+.PHONY: run heterogeneous studies full test lint types contracts pytest benchmark gpu-benchmark test-slow mlflow viz clean
 
 run: $(VENV)/installed  ## the whole experiment on embedded data, about two minutes
 	$(BIN)/kedro run --pipelines=bidirectional
@@ -21,7 +22,7 @@ studies: $(VENV)/installed  ## four papers reproduced, each on embedded data, ab
 full: $(VENV)/installed  ## the published experiment: CIFAR-10, 50 epochs; a GPU is advised
 	$(BIN)/kedro run --pipelines=bidirectional --env=full
 
-test: lint types contracts pytest  ## everything that must hold before a change lands
+test: lint types contracts pytest  ## what must hold before a change lands, about four minutes on two cores
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -34,7 +35,10 @@ contracts: $(VENV)/installed
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
+
+test-slow: $(VENV)/installed  ## whole runs side by side, interrupted or on a Ray cluster; about five minutes
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 benchmark: $(VENV)/peers  ## speed beside other libraries and against the machine's limit; about an hour and a half
 	$(BIN)/python -m benchmarks.speed --device cpu --only machine --only limits --minutes 60 --out data/08_reporting/speed.json

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 
 from knowledge_transfer.learning.data.image_set import ImageSet
-from tests.project import Project
+from tests.project import EVERY_ARM, Project
 
 torch.set_num_threads(1)
 
@@ -62,4 +62,4 @@ def run_once(tmp_path_factory) -> Callable[[str, Callable[[Project], None]], Pro
 @pytest.fixture(scope="session")
 def finished_project(run_once) -> Project:
     """A project in which the whole experiment has been run once, with every reference arm."""
-    return run_once("finished_project", lambda project: project.run({"evaluation": {"controls": True}}))
+    return run_once("finished_project", lambda project: project.run(EVERY_ARM, tracked=True))

@@ -1,26 +1,23 @@
-"""A study that was run once on tiny data, and what it left; its notebook run in this process."""
+"""A study that was run once on tiny data, and what it left."""
 
 from __future__ import annotations
 
-import logging
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import nbformat
 import pytest
-from matplotlib import pyplot as plt
 
-from tests.project import ROOT, Project
+from tests.project import Project
 
 
 class Study:
-    """The study `name`, run with `settings` in a project of its own below `path`."""
+    """The study `name`, run with `settings` in `project`."""
 
-    def __init__(self, path: Path, name: str, settings: dict[str, Any]) -> None:
-        self.name, self.settings, self.project = name, settings, Project(path)
-        self.project.run({name: settings}, pipeline=name)
+    def __init__(self, run_once: Any, name: str, settings: dict[str, Any], *, tracked: bool = False) -> None:
+        self.name, self.settings = name, settings
+        self.project: Project = run_once(
+            name, lambda project: project.run({name: settings}, pipeline=name, tracked=tracked)
+        )
 
     @cached_property
     def _catalog(self) -> Any:
@@ -45,22 +42,6 @@ class Study:
         """The rows of the summary."""
         return self.load("summary")["rows"]
 
-    def run_notebook(self, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[str]]:
-        """Run the cells of the study's notebook; return the number of figures, and what was displayed as HTML."""
-        notebook = nbformat.read(ROOT / "notebooks" / f"{self.name}.ipynb", as_version=4)
-        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        assert not any(cell.outputs for cell in cells), "committed with outputs"
-        (self.project.path / "notebooks").mkdir(exist_ok=True)
-        monkeypatch.chdir(self.project.path / "notebooks")
-        displayed: list[str] = []
-        scope = {"display": lambda shown: displayed.append(shown._repr_html_())}
-        kedro = logging.getLogger("kedro")
-        level = kedro.level
-        plt.close("all")
-        with mpl.rc_context({"backend": "agg"}):
-            for cell in cells:
-                exec(compile(cell.source, f"{self.name}.ipynb", "exec"), scope)
-        kedro.setLevel(level)
-        figures = len(plt.get_fignums())
-        plt.close("all")
-        return figures, displayed
+    def run_notebook(self, monkeypatch: pytest.MonkeyPatch) -> int:
+        """Run the study's notebook in this process; return the number of its figures."""
+        return self.project.run_notebook(self.name, monkeypatch)[0]

@@ -65,6 +65,7 @@ def test_a_process_returns_json_or_its_errors() -> None:
         in_a_process(spread, threads=1, values=[])
 
 
+@pytest.mark.slow
 def test_a_start_has_its_phases_in_order(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime for path in Path("data").rglob("*")}
     times = start_up.first_step(tmp_path)

@@ -264,6 +264,7 @@ def test_sizes_change_by_name():
     assert Sizes().changed("repeats=2 batches=[64]") == Sizes(repeats=2, batches=(64,))
 
 
+@pytest.mark.slow
 def test_a_machine_with_torch_alone_runs_the_suite(tmp_path):
     absent = [
         "kedro",

@@ -1,13 +1,8 @@
 """The alpha study through Kedro, once, on 120 digits."""
 
-import shutil
-
 import pytest
-from mlflow.tracking import MlflowClient
 
-from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.errors import RunError
-from tests.project import Project
 from tests.studies import Study
 
 RECIPE = {"epochs": 2, "batch_size": 16, "views": 2, "precision": "fp32"}
@@ -18,10 +13,7 @@ TINY = {
         "digits": {
             "data": {"limit": 120, "test_limit": 60},
             "teacher": {"architecture": {"width": 0.125}, "recipe": {**RECIPE, "epochs": 1}},
-            "learner": {
-                "architecture": {"layers": {"convolutions": [[4], [4]], "hidden": [8, 8]}},
-                "recipe": RECIPE,
-            },
+            "learner": {"architecture": {"layers": {"convolutions": [[4], [4]], "hidden": [8, 8]}}, "recipe": RECIPE},
         }
     },
 }
@@ -30,8 +22,8 @@ LEARNERS = list(ALPHAS)
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return Study(tmp_path_factory.mktemp("alpha_study"), "alpha_study", TINY)
+def study(run_once):
+    return Study(run_once, "alpha_study", TINY, tracked=True)
 
 
 def test_learners_differ_in_alpha_alone(study):
@@ -93,29 +85,25 @@ def test_the_summary_has_every_model(study):
 
 
 def test_every_fit_is_a_child_run(study):
-    client = MlflowClient(f"sqlite:///{study.project.path / 'mlflow.db'}")
-    (experiment,) = [each for each in client.search_experiments() if each.name == "alpha_study"]
-    runs = client.search_runs([experiment.experiment_id])
-    children = sorted(run.info.run_name for run in runs if "mlflow.parentRunId" in run.data.tags)
-    assert children == sorted(["digits_teacher", *LEARNERS])
-    assert {run.info.status for run in runs} == {"FINISHED"}
+    _, parents, children = study.project.mlflow_runs("alpha_study")
+    assert children.keys() == {"digits_teacher", *LEARNERS}
+    assert {run.info.status for run in (*parents, *children.values())} == {"FINISHED"}
 
 
 def test_the_notebook_runs(study, monkeypatch, capsys):
-    assert study.run_notebook(monkeypatch)[0] == 2
+    assert study.run_notebook(monkeypatch) == 2
     assert "alpha_study in base" in capsys.readouterr().out
 
 
 def test_a_study_resumes_with_the_same_images(study, tmp_path):
-    copy = Project(tmp_path / "copy")
-    shutil.copytree(study.project.path / "data", copy.path / "data")
+    copy = study.project.copy(tmp_path / "copy")
     lost, kept = (copy.file(f"06_models/alpha_study_{name}.safetensors") for name in LEARNERS[:2])
     unchanged = kept.stat().st_mtime_ns
     lost.unlink()
     with pytest.raises(RunError, match="made with other parameters"):
         copy.run({"alpha_study": TINY, "data": {"image_size": 48}}, pipeline="alpha_study", only_missing_outputs=True)
     copy.run({"alpha_study": TINY}, pipeline="alpha_study", only_missing_outputs=True)
-    assert CheckpointDataset(filepath=str(lost)).load().sha256 == study.facts(LEARNERS[0]).sha256
+    assert copy.checkpoint(lost.stem).sha256 == study.facts(LEARNERS[0]).sha256
     assert kept.stat().st_mtime_ns == unchanged
     # A second run was interrupted after its images: the outputs of the first are recomputed.
     copy.run({"alpha_study": TINY}, pipeline="alpha_study", to_nodes=["digits.split_digits"])

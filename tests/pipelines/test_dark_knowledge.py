@@ -50,8 +50,8 @@ FAILURE_MODES = [
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return Study(tmp_path_factory.mktemp("dark_knowledge"), "dark_knowledge", TINY)
+def study(run_once):
+    return Study(run_once, "dark_knowledge", TINY)
 
 
 def test_arms_differ_in_the_soft_loss_alone(study):
@@ -61,11 +61,7 @@ def test_arms_differ_in_the_soft_loss_alone(study):
             assert (taught.distillation["alpha"], alone.distillation["alpha"]) == (0.5, 0)
             assert {**alone.distillation, "alpha": 0.5} == taught.distillation
             assert taught.distillation["temperature"] == 1
-            assert (taught.seed, taught.recipe, taught.images_sha256) == (
-                alone.seed,
-                alone.recipe,
-                alone.images_sha256,
-            )
+            assert (taught.seed, taught.recipe, taught.images_sha256) == (alone.seed, alone.recipe, alone.images_sha256)
             assert taught.sha256 != alone.sha256
 
 
@@ -179,5 +175,5 @@ def test_missing_weights_are_one_clear_error(tmp_path):
 
 
 def test_the_notebook_runs(study, monkeypatch, capsys):
-    assert study.run_notebook(monkeypatch)[0] == 2
+    assert study.run_notebook(monkeypatch) == 2
     assert "dark_knowledge in base" in capsys.readouterr().out

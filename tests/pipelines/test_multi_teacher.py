@@ -28,8 +28,8 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return Study(tmp_path_factory.mktemp("multi_teacher"), "multi_teacher", TINY)
+def study(run_once):
+    return Study(run_once, "multi_teacher", TINY)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_the_page_has_its_findings(study):
 
 
 def test_the_notebook_runs(study, monkeypatch, capsys):
-    assert study.run_notebook(monkeypatch)[0] == 2
+    assert study.run_notebook(monkeypatch) == 2
     assert "multi_teacher in base" in capsys.readouterr().out
 
 

@@ -41,8 +41,8 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return Study(tmp_path_factory.mktemp("student_ensemble"), "student_ensemble", TINY)
+def study(run_once):
+    return Study(run_once, "student_ensemble", TINY, tracked=True)
 
 
 def test_the_chosen_size_is_best_on_validation(study):
@@ -162,5 +162,5 @@ def test_the_front_leaves_out_dominated_ensembles():
 
 
 def test_the_notebook_runs(study, monkeypatch, capsys):
-    assert study.run_notebook(monkeypatch)[0] == 3
+    assert study.run_notebook(monkeypatch) == 3
     assert "student_ensemble in base" in capsys.readouterr().out

@@ -81,11 +81,7 @@ def test_before_any_node_has_ended_nothing_is_in_use():
 
 @pytest.mark.parametrize(
     ("times", "most"),
-    [
-        ([(0, 1), (1, 2), (2, 3)], 1),
-        ([(0, 3), (1, 2), (2, 4)], 2),
-        ([(0, 9), (1, 9), (2, 3), (3, 9)], 3),
-    ],
+    [([(0, 1), (1, 2), (2, 3)], 1), ([(0, 3), (1, 2), (2, 4)], 2), ([(0, 9), (1, 9), (2, 3), (3, 9)], 3)],
 )
 def test_nodes_at_the_same_time_are_counted(times, most):
     nodes = [row(f"stage.node_{number}", *each) for number, each in enumerate(times)]

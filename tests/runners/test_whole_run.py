@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,21 +18,19 @@ from typing import Any
 
 import pytest
 from kedro.framework.hooks import hook_impl
-from kedro.runner import AbstractRunner, SequentialRunner
-from mlflow.tracking import MlflowClient
+from kedro.runner import SequentialRunner
 
 from knowledge_transfer import runners
-from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.learning.training.events import EpochEnded, FitResumed
 from knowledge_transfer.runners import DeviceRunner
-from tests.project import ROOT, TINY, Project, merged
+from tests.project import EVERY_ARM, ROOT, STUDENTS, TINY, Project, merged
 
-STUDENTS = ("simple_cnn", "resnet8", "resnet50", "squeezenet")
+pytestmark = pytest.mark.slow
 LONG = {"student_training": {"recipe": {"epochs": 10_000}}, "evaluation": {"controls": False}}
 
 
 def checkpoint_hash(project: Project, name: str) -> str:
-    return CheckpointDataset(filepath=str(project.file(f"06_models/{name}.safetensors"))).load().sha256
+    return project.checkpoint(name).sha256
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +41,12 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch) -> Project:
-    """The experiment up to the target, students in four processes."""
+    """The experiment up to the target, students in three processes."""
     project = Project(tmp_path_factory.mktemp("side_by_side"))
     # As the other run has it: other numbers of threads sum in another order.
     monkeypatch_module.setenv("OMP_NUM_THREADS", "1")
-    with project.session(merged(TINY, {"evaluation": {"controls": True}})) as session:
-        session.run(
-            pipeline_names=["bidirectional"],
-            runner=DeviceRunner(processes=4),
-            to_nodes=["target_distillation.distil_vgg19_round1"],
-        )
+    last = ["target_distillation.distil_vgg19_round1"]
+    project.run(EVERY_ARM, runner=DeviceRunner(processes=3), tracked=True, to_nodes=last)
     return project
 
 
@@ -64,33 +56,21 @@ def test_side_by_side_gives_the_same_bits(side_by_side: Project, finished_projec
 
 
 def test_mlflow_has_every_model_with_its_device(side_by_side: Project) -> None:
-    client = MlflowClient(f"sqlite:///{side_by_side.path / 'mlflow.db'}")
-    (experiment,) = [each for each in client.search_experiments() if each.name == "bidirectional"]
-    runs = client.search_runs([experiment.experiment_id])
-    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    assert sorted(run.info.run_name for run in children) == sorted([*STUDENTS, "vgg19"])
-    assert {run.data.tags["device"] for run in children if run.info.run_name in STUDENTS} == {
-        f"cpu:{number}" for number in range(4)
-    }
+    _, parents, children = side_by_side.mlflow_runs("bidirectional")
+    assert {run.info.status for run in (*parents, *children.values())} == {"FINISHED"}
+    assert children.keys() == {*STUDENTS, "vgg19"}
+    assert {children[name].data.tags["device"] for name in STUDENTS} == {f"cpu:{number}" for number in range(3)}
 
 
 def test_results_of_other_processes_are_stamped(side_by_side: Project) -> None:
-    assert json.loads(side_by_side.file("08_reporting/provenance.json").read_text())["parameters_sha256"]
+    assert side_by_side.report("provenance")["parameters_sha256"]
 
 
 @pytest.fixture
 def goes_on(finished_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project in which all is made, by one process, and any node can be run again."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    project = Project(tmp_path)
-    shutil.copytree(finished_project.file(""), project.file(""))
-    return project
-
-
-def run_again(project: Project, runner: AbstractRunner, nodes: list[str], **changes: Any) -> None:
-    with project.session(merged(TINY, {"evaluation": {"controls": True}, **changes})) as session:
-        session.run(pipeline_names=["bidirectional"], runner=runner, node_names=nodes)
+    return finished_project.copy(tmp_path)
 
 
 def test_ray_gives_the_same_bits(goes_on: Project, finished_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +78,8 @@ def test_ray_gives_the_same_bits(goes_on: Project, finished_project: Project, mo
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}/src")
     began = time.time()
     students = STUDENTS[:2]
-    run_again(goes_on, runners.RayRunner(), [f"student_training.train_{name}" for name in students])
+    nodes = [f"student_training.train_{name}" for name in students]
+    goes_on.run(EVERY_ARM, runner=runners.RayRunner(), tracked=True, node_names=nodes)
     for name in students:
         assert goes_on.file(f"06_models/{name}_round0.safetensors").stat().st_mtime > began
         assert checkpoint_hash(goes_on, f"{name}_round0") == checkpoint_hash(finished_project, f"{name}_round0")
@@ -107,16 +88,16 @@ def test_ray_gives_the_same_bits(goes_on: Project, finished_project: Project, mo
 def test_a_target_trains_on_two_devices(goes_on: Project) -> None:
     nodes = ["target_distillation.distil_vgg19_round1", "evaluation.measure_device_use"]
     before = checkpoint_hash(goes_on, "vgg19_round1")
-    run_again(goes_on, DeviceRunner(processes=2), nodes, target={"devices": 2})
+    params = {**EVERY_ARM, "target": {"devices": 2}}
+    goes_on.run(params, runner=DeviceRunner(processes=2), tracked=True, node_names=nodes)
     assert checkpoint_hash(goes_on, "vgg19_round1") != before, "two sum in another order than one"
-    timeline = json.loads(goes_on.file("08_reporting/timeline.json").read_text())
+    timeline = goes_on.report("timeline")
     assert timeline["places"] == ["cpu:0", "cpu:1"]
     (fit,) = [each for each in timeline["nodes"] if each["model"] == "vgg19"]
     assert (fit["places"], fit["status"], fit["attempt"]) == (["cpu:0", "cpu:1"], "finished", 1)
-    client = MlflowClient(f"sqlite:///{goes_on.path / 'mlflow.db'}")
-    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
-    assert [run.data.tags["device"] for run in runs if run.info.run_name == "vgg19"] == ["cpu:0, cpu:1"]
-    assert {run.info.status for run in runs} == {"FINISHED"}
+    _, parents, children = goes_on.mlflow_runs("bidirectional")
+    assert children["vgg19"].data.tags["device"] == "cpu:0, cpu:1"
+    assert {run.info.status for run in (*parents, *children.values())} == {"FINISHED"}
 
 
 class KillOnce:
@@ -197,10 +178,9 @@ def test_an_interruption_ends_every_process_and_mlflow_run(
     while any(map(is_working, below)) and time.monotonic() - sent < 20:
         time.sleep(0.1)  # Ray's own follow its driver
     assert not [pid for pid in below if is_working(pid)]
-    client = MlflowClient(f"sqlite:///{project.path / 'mlflow.db'}")
-    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
-    assert {run.info.status for run in runs} == {"KILLED"}
-    assert len(runs) >= 2
+    _, parents, children = project.mlflow_runs("bidirectional")
+    assert {run.info.status for run in (*parents, *children.values())} == {"KILLED"}
+    assert children
 
 
 def interrupt(started: subprocess.Popen[str], name: str) -> set[int]:

@@ -398,6 +398,7 @@ def halfway(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "exit_code"), [("SIGINT", -signal.SIGINT), ("SIGTERM", 143)])
 def test_an_interrupted_run_ends_as_killed(halfway: dict[str, Interrupted], name: str, exit_code: int) -> None:
     project, process = halfway[name]
@@ -407,6 +408,7 @@ def test_an_interrupted_run_ends_as_killed(halfway: dict[str, Interrupted], name
     assert statuses(project) == ["KILLED", "KILLED"]
 
 
+@pytest.mark.slow
 def test_the_next_run_ends_those_without_a_process(halfway: dict[str, Interrupted]) -> None:
     project, process = halfway["SIGKILL"]
     before = [run.info.run_id for run in (tracked(project)[0], *tracked(project)[1].values())]

@@ -33,13 +33,7 @@ TINY = Architecture(kind="resnet8", width=0.5)
 
 def trained(images: ImageSet, recipe: Recipe = RECIPE, seed: int = 0) -> Checkpoint:
     own = Normalisation(mean=(0.5,), deviation=(0.3,))
-    return learn(
-        "a",
-        TINY,
-        FitData(images, images, own),
-        recipe,
-        LearnOptions(seed=seed, device=CPU),
-    )
+    return learn("a", TINY, FitData(images, images, own), recipe, LearnOptions(seed=seed, device=CPU))
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 1000])

@@ -60,13 +60,17 @@ class File:
         beside.replace(self.path)
 
 
-@pytest.fixture(autouse=True)
-def ranks_that_warn_fail(monkeypatch):
-    monkeypatch.setenv("PYTHONWARNINGS", "error")
+@pytest.fixture(scope="module", autouse=True)
+def ranks_that_warn_fail():
+    """Processes of these tests alone come from a server that takes warnings for errors."""
+    process.forkserver._forkserver._stop()
+    with process.changed_environment(PYTHONWARNINGS="error"):
+        yield
+    process.forkserver._forkserver._stop()
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_left():
+def no_process_is_left():
     yield
     assert multiprocessing.active_children() == []
 
@@ -126,6 +130,7 @@ def test_two_devices_learn_what_one_learns(images):
     assert events_again[1:] == together.history
 
 
+@pytest.mark.slow
 def test_two_devices_with_muon_learn_the_same(images):
     recipe = RECIPE.override({"optimizer": "muon", "learning_rate": 0.005})
     (alone, _), (together, _) = train(images, recipe), train(images, recipe, replicas=2)
@@ -133,6 +138,7 @@ def test_two_devices_with_muon_learn_the_same(images):
     assert_same(alone, together, tolerance=1e-4)
 
 
+@pytest.mark.slow
 def test_three_devices_compute_a_loss_over_whole_batches():
     """Shares of 7, 7 and 6 images; `dist` correlates over the batch, within each domain, and domains are uneven."""
     mixed = mix(two_domains())
@@ -143,6 +149,7 @@ def test_three_devices_compute_a_loss_over_whole_batches():
     )
 
 
+@pytest.mark.slow
 def test_float32_losses_agree_within_a_thousandth(images, monkeypatch):
     started, start = [], process.start
     monkeypatch.setattr(process, "start", lambda *what, name: started.append(name) or start(*what, name=name))
@@ -159,6 +166,7 @@ def test_float32_losses_agree_within_a_thousandth(images, monkeypatch):
     assert started == ["rank 0 of vgg19", "rank 1 of vgg19"]
 
 
+@pytest.mark.slow
 def test_two_devices_resume_to_the_same_result(images, tmp_path):
     def enough(event):
         if isinstance(event, events.EpochEnded) and event.epoch == 2:

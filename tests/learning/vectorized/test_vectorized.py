@@ -80,13 +80,7 @@ def test_views_of_their_own(images):
 @pytest.mark.parametrize("loss", TEMPERATURES)
 def test_each_network_learns_from_its_own_batch(images, loss):
     """`dist` compares the images of a batch: it must not see those of another member."""
-    teacher = learn(
-        "teacher",
-        tiny(),
-        FitData(images, images, NORMALISATION),
-        QUICK,
-        LearnOptions(seed=1, device=CPU),
-    )
+    teacher = learn("teacher", tiny(), FitData(images, images, NORMALISATION), QUICK, LearnOptions(seed=1, device=CPU))
     recipe = QUICK.override({"views": 1})
     labels = label([teacher], images, views=1, view_seed=9, augmentation=recipe.augmentation, device=CPU)
     config = DistillationConfig(alpha=0.7, temperature=TEMPERATURES[loss], loss=loss)
