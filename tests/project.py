@@ -105,13 +105,13 @@ class Project:
         """Return the content of a JSON file of the reports."""
         return json.loads(self.file(f"08_reporting/{name}.json").read_text())
 
-    def mlflow_runs(self, name: str) -> tuple[MlflowClient, list[Run], dict[str, Run]]:
-        """Return the client, the runs of the pipeline, and those of its models by name."""
+    def mlflow_runs(self, name: str) -> tuple[MlflowClient, list[Run], list[Run]]:
+        """Return the client, the runs of the pipeline, and those of its models."""
         client = MlflowClient(f"sqlite:///{self.path / 'mlflow.db'}")
         (experiment,) = [each for each in client.search_experiments() if each.name == name]
         runs = client.search_runs([experiment.experiment_id])
-        children = {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
-        return client, [run for run in runs if run not in children.values()], children
+        children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+        return client, [run for run in runs if run not in children], children
 
     def run_notebook(self, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[str]]:
         """Run the cells of a notebook in this process; return the number of figures, and what is shown as HTML."""

@@ -119,7 +119,7 @@ def test_age_where_seconds_are_whole_or_unknown(
         *((same, same) for same in ("hdfs://host/a.json", "sftp://host/a.json", "unheard-of://b/a.json")),
     ],
 )
-def test_every_dataset_takes_an_address_for_the_same_file(given: str, meant: str) -> None:
+def test_every_dataset_reads_addresses_alike(given: str, meant: str) -> None:
     assert whole_address(given) == meant
     if given.startswith(("memory", "bucket")):
         theirs, ours = Store.of(JSONDataset(filepath=meant)), Store.at(given)

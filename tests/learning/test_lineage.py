@@ -4,26 +4,13 @@ import torch
 from knowledge_transfer.learning.checkpoint import Facts, require_one_lineage, require_present_images
 from knowledge_transfer.learning.data.domain_mix import mix
 from knowledge_transfer.learning.data.splits import split
-from knowledge_transfer.learning.models.architecture import Architecture
+from tests import models
 from tests.conftest import two_domains
 
 
 def facts(name: str, round_: int, sha256: str, **parents: str) -> Facts:
-    return Facts(
-        name=name,
-        round=round_,
-        architecture=Architecture(kind="resnet8"),
-        class_names=("a", "b"),
-        channels=1,
-        image_size=32,
-        mean=(0.5,),
-        deviation=(0.5,),
-        parameters=1,
-        seed=0,
-        images_sha256="i",
-        recipe={},
-        parents={f"{key}@0": value for key, value in parents.items()},
-        sha256=sha256,
+    return models.facts(
+        name=name, round=round_, sha256=sha256, parents={f"{key}@0": value for key, value in parents.items()}
     )
 
 
@@ -36,7 +23,7 @@ def test_another_parent_is_refused_by_both_names():
         require_one_lineage([facts("vgg19", 1, "v", cnn="old"), facts("cnn", 0, "new")])
 
 
-def test_parents_that_are_not_here_are_not_judged():
+def test_absent_parents_are_not_checked():
     require_one_lineage([facts("vgg19", 1, "v", cnn="gone")])
 
 
@@ -49,7 +36,7 @@ def learned(name: str, round_: int, domain: str, images_sha256: str) -> Facts:
     return facts(name, round_, "w").model_copy(update={"domain": domain, "images_sha256": images_sha256})
 
 
-def test_each_model_is_held_to_the_images_of_its_domain():
+def test_models_learned_from_images_of_their_domain():
     ours, transfer = split(mix(two_domains()), 0.5, seed=0)
     for domain in ("digits", "signs", "all"):
         own, through = ours.of(domain), transfer.of(domain)
@@ -65,7 +52,7 @@ def test_each_model_is_held_to_the_images_of_its_domain():
                     require_present_images([models[0], model.model_copy(update=wrong)], ours, transfer)
 
 
-def test_one_domain_cut_anew_is_noticed_by_its_own_models_alone():
+def test_another_cut_of_one_domain_concerns_its_models():
     domains = two_domains()
     ours, transfer = split(mix(domains), 0.5, seed=0)
     models = [learned(domain, 0, domain, ours.of(domain).sha256) for domain in domains]

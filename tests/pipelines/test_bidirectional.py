@@ -54,8 +54,7 @@ def test_parents_are_students_then_the_target(project):
 
 
 def test_every_fit_is_a_child_run(project):
-    client, (parent,), every = project.mlflow_runs("bidirectional")
-    children = every.values()
+    client, (parent,), children = project.mlflow_runs("bidirectional")
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert len(children) == 3 + 1 + 3 + 4 + 3
@@ -165,21 +164,17 @@ def test_the_roster_is_configuration(tmp_path):
         ({"student_training": {"recipe": {"lerning_rate": 1}}}, "did you mean 'learning_rate'"),
         ({"devices": "cudaa"}, "'cudaa' is no device"),
         ({"data": {"source": "cifar01"}}, "unknown source 'cifar01'; did you mean 'cifar10'"),
+        ({"data": {"source": "folder", "path": "nowhere"}}, r"no folder .*nowhere"),
     ],
 )
-def test_bad_parameters_are_refused_with_the_session(tmp_path, params, message):
-    with Project(tmp_path).session(params) as session, pytest.raises(RunError, match=message):
-        session.load_context()
-
-
-def test_bad_input_stops_before_the_first_fit(tmp_path):
+def test_bad_input_stops_before_the_first_fit(tmp_path, params, message):
     project = Project(tmp_path)
-    with pytest.raises(RunError, match=r"no folder .*nowhere"):
-        project.run({"data": {"source": "folder", "path": "nowhere"}})
+    with pytest.raises(RunError, match=message):
+        project.run(params)
     assert not list(project.path.rglob("*.safetensors"))
 
 
-def test_a_stage_alone_and_a_start_in_the_middle(project, tmp_path):
+def test_a_stage_alone_and_a_later_start(project, tmp_path):
     copy = project.copy(tmp_path / "copy")
     weights, report = copy.file("06_models/vgg19_round1.safetensors"), copy.file("08_reporting/report.html")
     weights.unlink()

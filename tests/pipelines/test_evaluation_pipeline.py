@@ -86,7 +86,7 @@ def test_the_arm_of_teachers_reads_no_label():
     assert weights[0] == weights[1]
 
 
-def test_a_loss_that_reads_labels_has_no_arm_without_them():
+def test_no_arm_withholds_labels_that_a_loss_reads():
     dkd = distillation(loss="dkd", alpha=0.5)
     assert "train_big_no_labels" not in trained(stage(target_distillation=dkd))
     with pytest.raises(ValueError, match="no_labels withholds the labels that loss 'dkd' reads"):

@@ -157,7 +157,7 @@ def test_a_model_of_other_images_is_refused(study):
         predict_images({model.facts.name: 0.5}, images, images, 0, "cpu", model)
 
 
-def test_a_part_has_every_class_and_its_own_images():
+def test_a_part_has_every_class_its_own_images():
     images = stripes(60)
     one, other = (part_of(images, 0.5, name, 0) for name in ("a", "b"))
     assert torch.bincount(one.labels).tolist() == [10, 10, 10]

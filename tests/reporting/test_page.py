@@ -67,7 +67,7 @@ def test_a_page_holds_its_sentences_tables_and_figures():
     assert "training set 1,200, validation set 20, test set 30 images" in " ".join(text.split())
 
 
-def test_names_in_a_page_are_escaped_and_nothing_is_fetched():
+def test_pages_escape_names_and_fetch_nothing():
     table = Table(pd.DataFrame({"a": ["<b>"]}), [Column("a", "<i>")])
     text = page(Section("<script>alert(1)</script>", tables=[table]))
     assert "<script" not in text
@@ -88,7 +88,7 @@ def test_figures_of_one_page_share_no_ids():
     assert not set(ids[0]) & set(ids[1])
 
 
-def test_parameters_are_spelt_as_the_command_line_takes_them():
+def test_parameters_are_spelt_as_on_the_command_line():
     nested = {"alpha_study": {"sets": {"digits": {"recipe": Recipe(views=2)}}, "alphas": [0, 1]}, "empty": {}}
     leaves = dict(flat(nested))
     assert leaves["alpha_study.sets.digits.recipe.views"] == "2"

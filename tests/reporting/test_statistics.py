@@ -18,7 +18,7 @@ def test_the_standard_error_is_that_of_the_mean():
     assert math.isnan(found.loc["b", "accuracy_error"]), "one seed has no error"
 
 
-def test_groups_keep_their_order_and_may_be_of_several_keys():
+def test_groups_of_several_keys_keep_their_order():
     table = pd.DataFrame({"data": ["z", "a", "z"], "arm": [1, 1, 2], "accuracy": [0.1, 0.2, 0.3]})
     found = over_seeds(table, ["data", "arm"], ["accuracy"])
     assert found[["data", "arm"]].to_numpy().tolist() == [["z", 1], ["a", 1], ["z", 2]]
@@ -53,7 +53,7 @@ def test_verdicts(ours, theirs, verdict):
     assert paired(series(*ours), series(*theirs))["verdict"] == verdict
 
 
-def test_seeds_are_paired_by_their_number_not_their_place():
+def test_seeds_are_paired_by_number_not_place():
     ours, theirs = pd.Series({0: 0.5, 1: 0.75}), pd.Series({1: 0.5, 0: 0.25})
     assert paired(ours, theirs)["standard_error"] == 0
     assert paired(ours, pd.Series({1: 0.5, 7: 0.1}))["verdict"] == "one seed"

@@ -58,7 +58,7 @@ def drawn(which):
     return bars, names, places
 
 
-def test_a_device_is_in_use_while_a_node_runs():
+def test_devices_are_in_use_while_nodes_run():
     assert used(SIDE_BY_SIDE) == {
         "cuda:0": [2, 150, 0.75],  # a killed attempt used the device, too
         "cuda:1": [3, 160, 0.8],
@@ -72,7 +72,7 @@ def test_a_running_node_is_left_out():
     assert [attempt.name for attempt in attempts_of(ONE_BY_ONE)][-1] == "distil_big_round1"
 
 
-def test_before_any_node_has_ended_nothing_is_in_use():
+def test_nothing_is_in_use_before_nodes_end():
     assert used(EMPTY) == {"cpu": [0, 0, 0]}
     assert measure_device_use(EMPTY).columns.tolist() == ["place", "nodes", "busy_seconds", "share"]
     assert sentences(EMPTY) == gantt.sections(EMPTY) == []

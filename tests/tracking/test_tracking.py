@@ -29,16 +29,13 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from knowledge_transfer.experiment.current import training_tags
-from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
+from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
-from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.tracking import MlflowHooks
 from knowledge_transfer.tracking.server import Server
+from tests.models import checkpoint
 
-MEAN, DEVIATION = (0.5,), (0.25,)
 PARAMETERS = {
     "students": {"resnet8": {"width": 0.25}},
     "long": "x" * 9000,
@@ -48,25 +45,8 @@ SUMMARY_ROW = {"round": 1, "parameters": 1, "macs": None, "images_per_second": N
 
 
 def make_checkpoint(name: str, **facts: Any) -> Checkpoint:
-    architecture = Architecture(kind="simple_cnn", width=0.25)
-    network = build(architecture, classes=2, channels=1, image_size=32, mean=MEAN, deviation=DEVIATION)
-    state = cpu_state(network)
-    known = {
-        "name": name,
-        "round": 0,
-        "architecture": architecture,
-        "class_names": ("a", "b"),
-        "channels": 1,
-        "image_size": 32,
-        "mean": MEAN,
-        "deviation": DEVIATION,
-        "parameters": 1,
-        "seed": 0,
-        "images_sha256": "0" * 64,
-        "recipe": {"epochs": 2, "augmentation": {"crop": 4}},
-        "sha256": weights_sha256(state),
-    }
-    return Checkpoint(Facts(**{**known, **facts}), state)
+    recipe = {"epochs": 2, "augmentation": {"crop": 4}}
+    return checkpoint(name=name, class_names=("a", "b"), recipe=recipe, **facts)
 
 
 def emit_epoch(name: str, epoch: int, epochs: int = 2) -> None:
@@ -242,8 +222,8 @@ def test_only_training_nodes_have_runs(project: Path) -> None:
         made.append(make_checkpoint("resnet8"))
         return made[0]
 
-    def look(checkpoint: Checkpoint) -> None:
-        assert checkpoint.sha256 == made[0].facts.sha256
+    def look(found: Checkpoint) -> None:
+        assert found.sha256 == made[0].facts.sha256
 
     final = training_node("resnet8", fit, "final")
     kedro_run(project, Pipeline([final, node(look, "resnet8_round0_checkpoint", None, name="look")]))

@@ -16,37 +16,17 @@ from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.datasets.storage.store import Store
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.checkpoint_file import load
-from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
-from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
-
-NAMES = ("cat", "dog", "bird")
-ARCHITECTURE = Architecture(kind="resnet8", width=0.25)
+from knowledge_transfer.learning.models.weights import weights_sha256
+from tests import models
 
 
-def checkpoint(seed: int = 0, **facts: Any) -> Checkpoint:
-    torch.manual_seed(seed)
-    network = build(ARCHITECTURE, classes=3, channels=1, image_size=32, mean=(0.5,), deviation=(0.3,))
-    state = cpu_state(network)
+def checkpoint(seed: int = 0, **changes: Any) -> Checkpoint:
     known = {
-        "name": "resnet8",
-        "round": 1,
-        "architecture": ARCHITECTURE,
-        "class_names": NAMES,
-        "channels": 1,
-        "image_size": 32,
-        "mean": (0.1307,),
-        "deviation": (0.3081,),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "seed": seed,
-        "images_sha256": "abc",
+        "round": 1, "mean": (0.1307,), "distillation": {"alpha": 0.9}, "parents": {"vgg19@0": "def"},
         "recipe": {"learning_rate": 0.1, "augmentation": {"crop": 3}, "milestones": (1, 2)},
-        "distillation": {"alpha": 0.9},
-        "parents": {"vgg19@0": "def"},
         "metrics": {"validation_accuracy": 1 / 3},
-        "sha256": weights_sha256(state),
-    }
-    return Checkpoint(Facts(**{**known, **facts}), state, ({"epoch": 1, "loss": 0.625},))
+    }  # fmt: skip
+    return models.checkpoint(seed, ({"epoch": 1, "loss": 0.625},), **{**known, **changes})
 
 
 @pytest.fixture

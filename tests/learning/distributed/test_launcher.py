@@ -19,25 +19,19 @@ from knowledge_transfer.learning.distributed.worker import Failure, RankKilledEr
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.resume import snapshot_to
 from knowledge_transfer.learning.training.sharding import Shard
 from knowledge_transfer.learning.training.trainer import FitOptions, TrainingDivergedError
+from tests import models
 from tests.conftest import two_domains
 
 RECIPE = Recipe(
-    epochs=3,
-    batch_size=20,
-    learning_rate=0.02,
-    ema=0.8,
-    keep="best",
-    gradient_clip=1.0,
-    precision="fp32",
+    epochs=3, batch_size=20, learning_rate=0.02, ema=0.8, keep="best", gradient_clip=1.0, precision="fp32",
     augmentation={"crop": 3, "mixup": 0.5},
-)
+)  # fmt: skip
 HOW = {"seed": 0, "device": torch.device("cpu"), "name": "vgg19"}
 
 
@@ -76,15 +70,7 @@ def no_process_is_left():
 
 
 def network(images, kind="resnet8"):
-    torch.manual_seed(0)
-    return build(
-        Architecture(kind=kind, width=0.25),
-        classes=len(images.class_names),
-        channels=images.images.shape[1],
-        image_size=32,
-        mean=(0.5,),
-        deviation=(0.3,),
-    ).double()
+    return models.network(kind, classes=len(images.class_names), channels=images.images.shape[1]).double()
 
 
 def train(images, recipe=RECIPE, *, replicas=1, kind="resnet8", objective=None, receive=lambda event: None):

@@ -38,7 +38,7 @@ def test_how_it_ended(exitcode, words):
     assert process.how_it_ended(exitcode) == words
 
 
-def test_a_child_is_stopped_at_once_if_it_lets_itself_be_stopped():
+def test_a_willing_child_is_stopped_at_once():
     willing, _ = started("import time; pipe.send(0); time.sleep(60)")
     over, _ = started("pipe.send(0)")
     over.join()
@@ -48,7 +48,7 @@ def test_a_child_is_stopped_at_once_if_it_lets_itself_be_stopped():
     assert [over.exitcode, willing.exitcode] == [0, -signal.SIGTERM]
 
 
-def test_a_child_that_does_not_is_killed():
+def test_a_stubborn_child_is_killed():
     stubborn, _ = started(STUBBORN)
     process.stop([stubborn], grace=0.2)
     assert stubborn.exitcode == -signal.SIGKILL
@@ -69,7 +69,7 @@ def test_ctrl_c_is_left_to_the_parent(ensure_running, monkeypatch):
     child.join()
 
 
-def test_a_child_ends_with_its_parent_whatever_both_are_doing():
+def test_a_child_ends_with_its_parent():
     program = """
 import time
 from tests.learning.distributed.test_process import STUBBORN, started

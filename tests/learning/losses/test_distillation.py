@@ -56,7 +56,7 @@ def test_soft_cross_entropy_worked_number() -> None:
     assert value.item() == pytest.approx(-0.5 * math.log(0.8 * 0.2), rel=1e-5)
 
 
-def test_soft_cross_entropy_lacks_only_t_squared_in_gradient() -> None:
+def test_soft_cross_entropy_lacks_t_squared_in_gradient() -> None:
     student, teacher = random_pair()
     soft = losses.soft_cross_entropy(student, teacher, LABELS, temperature=3)
     kl = losses.kl(student, teacher, LABELS, temperature=3)

@@ -9,19 +9,16 @@ import pytest
 import torch
 
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Network, build
+from knowledge_transfer.learning.models.network import Network
 from knowledge_transfer.learning.training.optimizer import Muon, optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
+from tests import models
 
 MUON = Recipe(optimizer="muon", learning_rate=0.01, weight_decay=0.0, momentum=0.9)
 
 
 def network(*, channels_last: bool = True) -> Network:
-    torch.manual_seed(0)
-    net = build(
-        Architecture(kind="simple_cnn", width=0.25), classes=3, channels=1, image_size=32, mean=(0,), deviation=(1,)
-    )
+    net = models.network("simple_cnn")
     return net.to(memory_format=torch.channels_last) if channels_last else net
 
 
@@ -100,8 +97,7 @@ def test_a_fused_optimizer_equals_the_plain_one(optimizer: str) -> None:
 @pytest.mark.parametrize("kind", ["simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet"])
 def test_gradients_lie_in_memory_like_their_weights(kind: str, precision: Literal["bf16", "fp32"]) -> None:
     """A fused optimizer reads both as they lie, and takes the wrong pairs where they lie differently."""
-    net = build(Architecture(kind=kind, width=0.25), classes=3, channels=1, image_size=32, mean=(0,), deviation=(1,))
-    net = net.to(memory_format=torch.channels_last).train()
+    net = models.network(kind).to(memory_format=torch.channels_last).train()
     with autocast(torch.device("cpu"), precision):
         net(torch.zeros(4, 1, 32, 32, dtype=torch.uint8)).float().sum().backward()
     for name, parameter in net.named_parameters():

@@ -8,25 +8,19 @@ import torch
 
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
-from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.resume import snapshot_to
 from knowledge_transfer.learning.training.trainer import FitOptions
+from tests import models
 from tests.conftest import stripes
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
-    epochs=4,
-    batch_size=20,
-    learning_rate=0.05,
-    ema=0.8,
-    keep="best",
-    precision="fp32",
+    epochs=4, batch_size=20, learning_rate=0.05, ema=0.8, keep="best", precision="fp32",
     augmentation={"crop": 3, "mixup": 0.5},
-)
+)  # fmt: skip
 OBJECTIVE = DistillationObjective(
     torch.randn(60, 4, 3, generator=torch.Generator().manual_seed(0)),
     losses.resolve("kl", {"temperature": 2.0}),
@@ -54,7 +48,6 @@ class KilledError(Exception):
 
 def train(images, recipe=RECIPE, *, store=None, stop_in=None, every=0.0, initial=0, **how):
     """Return the fitted network and the events; `stop_in` the epoch whose end is not survived."""
-    torch.manual_seed(initial)
     received = []
 
     def receive(event):
@@ -62,14 +55,7 @@ def train(images, recipe=RECIPE, *, store=None, stop_in=None, every=0.0, initial
         if isinstance(event, events.EpochEnded) and event.epoch == stop_in:
             raise KilledError
 
-    network = build(
-        Architecture(kind="squeezenet", width=0.25),  # it draws dropout
-        classes=len(images.class_names),
-        channels=1,
-        image_size=32,
-        mean=(0.5,),
-        deviation=(0.3,),
-    )
+    network = models.network("squeezenet", classes=len(images.class_names), seed=initial)  # it draws dropout
     validation = how.pop("validation", images)
     options = FitOptions(**{"name": "a", "seed": 0, "device": CPU, "distillation": OBJECTIVE, **how})
     events.subscribe(receive)

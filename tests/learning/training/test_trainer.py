@@ -11,13 +11,13 @@ from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
 from knowledge_transfer.learning.models.weights import cpu_state
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training import events, trainer
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions, TrainingDivergedError
+from tests import models
 from tests.conftest import stripes, two_domains
 
 CPU = torch.device("cpu")
@@ -26,16 +26,8 @@ TINY = Architecture(kind="resnet8", width=0.5)
 SEEDED = LearnOptions(seed=1, device=CPU)
 
 
-def network(images, seed=0, kind="resnet8"):
-    torch.manual_seed(seed)
-    return build(
-        Architecture(kind=kind, width=0.5),
-        classes=len(images.class_names),
-        channels=images.images.shape[1],
-        image_size=32,
-        mean=(0.5,),
-        deviation=(0.3,),
-    )
+def network(images, kind="resnet8"):
+    return models.network(kind, 0.5, classes=len(images.class_names), channels=images.images.shape[1])
 
 
 def train(images, recipe=QUICK, seed=0, kind="resnet8", **options):
