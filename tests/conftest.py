@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -13,6 +15,7 @@ import torch
 from filelock import FileLock
 
 from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.tracking.server import Server
 from tests.project import EVERY_ARM, Project
 
 torch.set_num_threads(1)
@@ -40,21 +43,43 @@ def images() -> ImageSet:
 
 
 @pytest.fixture(scope="session")
-def run_once(tmp_path_factory) -> Callable[[str, Callable[[Project], None]], Project]:
-    """What runs a project called `name` in one of the test processes, and waits for it in the others."""
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """What makes a folder of that name in one of the test processes, and waits for it in the others."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    def once(name: str, run: Callable[[Project], None]) -> Project:
+    def once(name: str, make: Callable[[Path], None]) -> Path:
         folder = shared / name
         with FileLock(f"{folder}.lock"):
-            if (folder / "done").exists():
-                return Project.at(folder)
-            folder.mkdir()
-            project = Project(folder)
-            run(project)
-            (folder / "done").touch()
-        return project
+            if not (shared / f"{name}.done").exists():
+                folder.mkdir()
+                make(folder)
+                (shared / f"{name}.done").touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def empty_store(make_once) -> Path:
+    """A database that a first run has made: MLflow takes seconds for that."""
+
+    def create(folder: Path) -> None:
+        Server(f"sqlite:///{folder}/mlflow.db").send("create the tables", lambda client: None)
+
+    return make_once("store", create) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def run_once(make_once, empty_store: Path) -> Callable[[str, Callable[[Project], None]], Project]:
+    """What runs a project called `name` in one of the test processes, and waits for it in the others."""
+
+    def once(name: str, run: Callable[[Project], None]) -> Project:
+        def make(folder: Path) -> None:
+            shutil.copy(empty_store, folder)
+            run(Project(folder))
+
+        return Project.at(make_once(name, make))
 
     return once
 

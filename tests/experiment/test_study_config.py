@@ -153,17 +153,9 @@ REFUSED = [
     ),
 ]
 OF_SETS = {
-    "learnr",
-    "teacher",
-    "learner",
-    "suspects",
-    "failure_mode",
-    "failure_modes",
-    "small_cnn",
-    "grid",
-    "student",
+    "learnr", "teacher", "learner", "suspects", "failure_mode", "failure_modes", "small_cnn", "grid", "student",
     "sweep",
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "changes", "message"), REFUSED)

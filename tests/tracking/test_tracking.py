@@ -1,4 +1,4 @@
-"""What stands in MLflow after a run, however the run ends. Started as a script, this file is a run to interrupt."""
+"""What stands in MLflow after a run, however the run ends. As a program, this module is a run to interrupt."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from knowledge_transfer.learning.training import events
 from knowledge_transfer.tracking import MlflowHooks
 from knowledge_transfer.tracking.server import Server
 from tests.models import checkpoint
+from tests.project import ROOT
 
 PARAMETERS = {
     "students": {"resnet8": {"width": 0.25}},
@@ -65,13 +66,9 @@ def train(name: str, meanwhile: Callable[[], None] = lambda: None, **facts: Any)
 
 
 def training_node(name: str, function: Callable[..., Checkpoint], *tags: str) -> Any:
+    inputs, stage = ["student_images", "validation_images"], {"namespace": "student_training"}
     return node(
-        function,
-        ["student_images", "validation_images"],
-        f"{name}_round0_checkpoint",
-        name=f"train_{name}",
-        namespace="student_training",
-        tags=training_tags(name, *tags),
+        function, inputs, f"{name}_round0_checkpoint", name=f"train_{name}", tags=training_tags(name, *tags), **stage
     )
 
 
@@ -103,6 +100,10 @@ def kedro_run(project: Path, pipeline: Pipeline, hooks: MlflowHooks | None = Non
     manager.hook.after_pipeline_run(run_result=result, **arguments)
 
 
+def fit_one(project: Path, meanwhile: Callable[[], None] = lambda: None, hooks: MlflowHooks | None = None) -> None:
+    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", meanwhile))]), hooks)
+
+
 def run_params(project: Path) -> dict[str, Any]:
     return {"project_path": str(project), "env": "base", "pipeline_names": ["student_training"]}
 
@@ -127,14 +128,6 @@ def statuses(project: Path) -> list[str]:
     return [parent.info.status, *(child.info.status for child in children.values())]
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that a first run has made: MLflow takes seconds for that."""
-    folder = tmp_path_factory.mktemp("store")
-    Server(f"sqlite:///{folder}/mlflow.db").send("create the tables", lambda client: None)
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -156,12 +149,8 @@ def warnings_in(log: pytest.LogCaptureFixture) -> list[str]:
 
 def test_every_model_has_a_run_of_one_shape(project: Path, mlflow_log: pytest.LogCaptureFixture) -> None:
     taught = {"distillation": {"alpha": 0.9}, "parents": {"vgg19@0": "f" * 64}}
-    kedro_run(
-        project,
-        Pipeline(
-            [training_node("resnet8", train("resnet8")), training_node("squeezenet", train("squeezenet", **taught))]
-        ),
-    )
+    fits = {"resnet8": train("resnet8"), "squeezenet": train("squeezenet", **taught)}
+    kedro_run(project, Pipeline([training_node(*each) for each in fits.items()]))
     parent, children = tracked(project)
     assert parent.info.run_name == "student_training base"
     assert parent.data.tags["environment"] == "base"
@@ -173,15 +162,8 @@ def test_every_model_has_a_run_of_one_shape(project: Path, mlflow_log: pytest.Lo
     plain, other = children["resnet8"].data, children["squeezenet"].data
     assert plain.metrics.keys() == other.metrics.keys()
     assert plain.metrics["validation_accuracy"] == 0.6
-    assert {
-        "architecture",
-        "width",
-        "stage",
-        "round",
-        "recipe.augmentation.crop",
-        "parameters",
-        "seed",
-    } <= plain.params.keys()
+    known = {"architecture", "width", "stage", "round", "recipe.augmentation.crop", "parameters", "seed"}
+    assert known <= plain.params.keys()
     assert {key for key in plain.params if "." not in key} == {key for key in other.params if "." not in key}
     assert plain.params["distillation.alpha"] == "None"
     assert other.params["distillation.alpha"] == "0.9"
@@ -191,7 +173,7 @@ def test_every_model_has_a_run_of_one_shape(project: Path, mlflow_log: pytest.Lo
 
 
 def test_image_sets_are_a_models_inputs(project: Path) -> None:
-    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8"))]))
+    fit_one(project)
     inputs = tracked(project)[1]["resnet8"].inputs.dataset_inputs
     found = {one.dataset.name: (one.dataset.digest, one.tags[0].value) for one in inputs}
     assert found == {
@@ -207,7 +189,7 @@ def test_an_epoch_is_there_while_the_node_runs(project: Path) -> None:
         run = tracked(project)[1]["resnet8"]
         seen.append((run.info.status, run.data.metrics["loss"]))
 
-    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", look))]))
+    fit_one(project, look)
     assert seen == [("RUNNING", 1.0)]
     run = tracked(project)[1]["resnet8"]
     curve = store(project).get_metric_history(run.info.run_id, "loss")
@@ -235,7 +217,7 @@ def test_a_node_error_fails_model_and_pipeline(project: Path) -> None:
         raise RuntimeError("the loss is nan at step 7")
 
     with pytest.raises(RuntimeError, match="step 7"):
-        kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", diverge))]))
+        fit_one(project, diverge)
     parent, children = tracked(project)
     assert statuses(project) == ["FAILED", "FAILED"]
     assert children["resnet8"].data.tags["error"] == "RuntimeError: the loss is nan at step 7"
@@ -368,8 +350,8 @@ def halfway(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for name in ("SIGINT", "SIGTERM", "SIGKILL"):
             project = tmp_path_factory.mktemp(name)
             shutil.copy(empty_store, project)
-            command = [sys.executable, __file__, str(project)]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            command = [sys.executable, "-m", "tests.tracking.test_tracking", str(project)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
             process = stack.enter_context(subprocess.Popen(command, env=environment, **pipes))
             stack.callback(process.kill)
             runs[name] = project, process
@@ -394,7 +376,7 @@ def test_the_next_run_ends_those_without_a_process(halfway: dict[str, Interrupte
     before = [run.info.run_id for run in (tracked(project)[0], *tracked(project)[1].values())]
 
     def found_by_the_next_run() -> list[str]:
-        kedro_run(project, Pipeline([training_node("resnet8", train("resnet8"))]))
+        fit_one(project)
         return [store(project).get_run(run_id).info.status for run_id in before]
 
     assert found_by_the_next_run() == ["RUNNING", "RUNNING"]
@@ -410,7 +392,7 @@ def test_a_killed_worker_does_not_end_the_run(project: Path) -> None:
         hooks.on_node_ended(status="killed")
         seen.append(tracked(project)[0].info.status)
 
-    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", lose_a_worker))]), hooks)
+    fit_one(project, lose_a_worker, hooks)
     assert seen[0] == "RUNNING"
 
 
@@ -421,9 +403,9 @@ def test_the_next_run_ends_one_abandoned_in_notebooks(project: Path, reloaded: b
 
     hooks = MlflowHooks()
     with pytest.raises(KeyboardInterrupt):
-        kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", interrupt))]), hooks)
+        fit_one(project, interrupt, hooks)
     abandoned = [run.info.run_id for run in (tracked(project)[0], *tracked(project)[1].values())]
-    kedro_run(project, Pipeline([training_node("resnet8", train("resnet8"))]), MlflowHooks() if reloaded else hooks)
+    fit_one(project, hooks=MlflowHooks() if reloaded else hooks)
     assert statuses(project) == ["FINISHED", "FINISHED"]
     client = store(project)
     assert [client.get_run(run_id).info.status for run_id in abandoned] == ["KILLED", "KILLED"]
@@ -440,7 +422,7 @@ def test_sigterm_keeps_its_handler(project: Path) -> None:
         before = signal.signal(signal.SIGTERM, handler)
         try:
             look = lambda: seen.append(signal.getsignal(signal.SIGTERM))  # noqa: B023, E731
-            kedro_run(project, Pipeline([training_node("resnet8", train("resnet8", look))]))
+            fit_one(project, look)
             assert signal.getsignal(signal.SIGTERM) is handler
         finally:
             signal.signal(signal.SIGTERM, before)
@@ -521,4 +503,4 @@ def _wait_for_a_signal() -> None:
 
 
 if __name__ == "__main__":
-    kedro_run(Path(sys.argv[1]), Pipeline([training_node("resnet8", train("resnet8", _wait_for_a_signal))]))
+    fit_one(Path(sys.argv[1]), _wait_for_a_signal)
