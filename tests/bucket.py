@@ -1,7 +1,5 @@
 """An object store in memory, where it differs from a disk: buckets first, a key to enter, whole seconds."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What several tests need: one thread, and image sets small enough to look at."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable

@@ -1,17 +1,22 @@
-"""Networks, and checkpoints whose facts a test may change."""
-
-from __future__ import annotations
+"""Networks, fits of a moment, and checkpoints whose facts a test may change."""
 
 from typing import Any
 
 import torch
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
+from knowledge_transfer.learning.training.recipe import Recipe
 
+CPU = torch.device("cpu")
 MEAN, DEVIATION = (0.5,), (0.3,)
+NORMALISATION = Normalisation(mean=MEAN, deviation=DEVIATION)
+NARROW = Architecture(kind="resnet8", width=0.5)
+QUICK = Recipe(epochs=1, batch_size=10, precision="fp32")
 
 
 def network(
@@ -39,3 +44,11 @@ def checkpoint(seed: int = 0, curve: tuple[dict[str, Any], ...] = (), **changes:
     shape = {"classes": len(known.class_names), "channels": known.channels}
     state = cpu_state(network(known.architecture.kind, known.architecture.width, seed=seed, **shape))
     return Checkpoint(known.model_copy(update={"sha256": known.sha256 or weights_sha256(state)}), state, curve)
+
+
+def fit(
+    name: str, images: ImageSet, architecture: Architecture = NARROW, recipe: Recipe = QUICK, seed: int = 0, **how: Any
+) -> Checkpoint:
+    """Return a network trained on the images for a moment, by default a narrow resnet8 for one epoch."""
+    data = FitData(images, images, NORMALISATION)
+    return learn(name, architecture, data, recipe, LearnOptions(seed, CPU), **how)

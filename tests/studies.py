@@ -1,7 +1,5 @@
 """A study that was run once on tiny data, and what it left."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The experiment where everything that stages exchange lies at an address that is no local path."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from datetime import datetime, timezone

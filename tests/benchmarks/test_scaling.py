@@ -1,7 +1,5 @@
 """The other benchmarks at the smallest size: the form of what they return, never how long it takes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """What a run shows: a live table on a terminal, line by line elsewhere."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

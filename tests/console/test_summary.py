@@ -1,7 +1,5 @@
 """The end of a run on the console: a table of the models, and where the results are."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

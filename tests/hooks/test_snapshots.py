@@ -1,7 +1,5 @@
 """A fit whose process is killed goes on from its last epoch, and an older run's snapshot is forgotten."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The timeline of a run, however its nodes end."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

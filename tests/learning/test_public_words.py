@@ -8,23 +8,14 @@ from knowledge_transfer import learning
 from knowledge_transfer.learning import label, learn, load, predict
 from knowledge_transfer.learning.checkpoint_file import dump
 from knowledge_transfer.learning.data.augmentation import Augmentation
-from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation
-from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.learning.train import FitData, LearnOptions
 from tests.conftest import stripes
-
-CPU = torch.device("cpu")
+from tests.models import CPU, NARROW, NORMALISATION, QUICK
 
 
 def test_learn_load_predict_and_label_work_together(tmp_path):
     images = stripes(30)
-    checkpoint = learn(
-        "resnet8",
-        Architecture(kind="resnet8", width=0.5),
-        FitData(images, images, Normalisation(mean=(0.5,), deviation=(0.3,))),
-        Recipe(epochs=1, batch_size=10, precision="fp32"),
-        LearnOptions(seed=0, device=CPU),
-    )
+    checkpoint = learn("resnet8", NARROW, FitData(images, images, NORMALISATION), QUICK, LearnOptions(0, CPU))
     (tmp_path / "resnet8.safetensors").write_bytes(dump([checkpoint], single=True))
     loaded = load(tmp_path / "resnet8.safetensors")
     logits = predict(loaded.build(), images, device=CPU, precision="fp32")

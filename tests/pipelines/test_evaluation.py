@@ -19,12 +19,11 @@ from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, VOTING_RU
 from knowledge_transfer.learning.evaluation import metrics as metrics_of_learning
 from knowledge_transfer.learning.evaluation.metrics import Paired
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
-from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.pipelines.evaluation import comparisons as questions
 from knowledge_transfer.pipelines.evaluation import nodes, predictions, tables
 from tests.conftest import stripes
 from tests.datasets.catalog.test_checkpoint import checkpoint
+from tests.models import fit
 
 STUDENTS = {"strong": {}, "weak": {}, "odd": {}}
 TARGET = Target(name="big", architecture=Architecture(kind="vgg19", width=0.25))
@@ -274,14 +273,12 @@ CUT = stripes(20), stripes(10, seed=1)  # student set, transfer set
 def trained():
     """Two fits of one network, the second a child of the first, and one of another."""
 
-    def fit(name, kind, round_=0, start=None):
-        recipe = Recipe(epochs=1, batch_size=10, precision="fp32")
-        data = FitData(CUT[round_], stripes(20), Normalisation(mean=(0.5,), deviation=(0.3,)))
-        options = LearnOptions(round_, torch.device("cpu"))
-        return learn(name, Architecture(kind=kind, width=0.25), data, recipe, options, round_=round_, start=start)
+    def fitted(name, kind, round_=0, start=None):
+        architecture = Architecture(kind=kind, width=0.25)
+        return fit(name, CUT[round_], architecture, round_=round_, start=start)
 
-    first = fit("weak", "simple_cnn")
-    return [first, fit("weak", "simple_cnn", 1, first), fit("odd", "resnet8")]
+    first = fitted("weak", "simple_cnn")
+    return [first, fitted("weak", "simple_cnn", 1, first), fitted("odd", "resnet8")]
 
 
 def test_models_predict_images_as_they_are(trained):

@@ -1,7 +1,5 @@
 """What nodes do in these tests: they report where they are, and wait until the test lets them go on."""
 
-from __future__ import annotations
-
 import os
 import select
 import signal

@@ -1,7 +1,5 @@
 """What starts first: the longest chain of expected work."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import random

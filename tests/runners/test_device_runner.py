@@ -1,7 +1,5 @@
 """Nodes side by side on devices: who runs where, what comes back, what happens when one fails."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

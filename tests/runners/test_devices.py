@@ -1,7 +1,5 @@
 """Which devices a run may use: of those configured, those of the machine that others have not taken."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The processes of one machine, one task after another."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Nodes as tasks of a Ray cluster: two machines with two GPUs each, all of them pretended."""
 
-from __future__ import annotations
-
 import gc
 import signal
 import socket

@@ -1,7 +1,5 @@
 """The scheduler with a pool that runs nothing: which node starts when, whatever happens to the others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 `python -m tests.runners.test_whole_run FOLDER DeviceRunner` runs a long one in the project there, to be interrupted.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What stands in MLflow after a run, however the run ends. As a program, this module is a run to interrupt."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

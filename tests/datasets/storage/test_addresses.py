@@ -1,7 +1,5 @@
 """Every dataset of the project at addresses that are no local paths."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Image sets of which a window at a time is on the device."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -18,14 +18,11 @@ from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.by_domain import soft_loss_to
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build, folded, mean_of_heads
-from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
-from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes
+from tests.models import CPU, QUICK, fit
 
-CPU = torch.device("cpu")
+CNN = Architecture(kind="simple_cnn", width=0.25)
 KINDS = ("simple_cnn", "resnet8", "resnet50", "squeezenet", "vgg19", "alexnet")
-NORMALISATION = Normalisation(mean=(0.5,), deviation=(0.3,))
-RECIPE = Recipe(epochs=1, batch_size=10, precision="fp32")
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -114,7 +111,7 @@ def test_an_architecture_says_how_many_heads_it_has() -> None:
 
 @pytest.fixture(scope="module")
 def teachers() -> list[Checkpoint]:
-    return [fitted(name, Architecture(kind="simple_cnn", width=0.25), seed=seed) for seed, name in enumerate("ab")]
+    return [fit(name, stripes(30), CNN, seed=seed) for seed, name in enumerate("ab")]
 
 
 @pytest.fixture(scope="module")
@@ -122,23 +119,12 @@ def labels(teachers: list[Checkpoint]) -> SoftLabels:
     return label(teachers, stripes(30), views=1, view_seed=4, augmentation=Augmentation(), device=CPU)
 
 
-def fitted(
-    name: str,
-    architecture: Architecture,
-    *,
-    seed: int = 0,
-    recipe: Recipe = RECIPE,
-    distillation: Distillation | None = None,
-) -> Checkpoint:
-    data = FitData(stripes(30), stripes(30), NORMALISATION)
-    return learn(name, architecture, data, recipe, LearnOptions(seed, CPU), distillation=distillation)
-
-
 def test_each_head_learns_from_its_teacher(teachers: list[Checkpoint], labels: SoftLabels) -> None:
-    student = fitted(
+    student = fit(
         "student",
+        stripes(30),
         Architecture(kind="simple_cnn", width=0.5, heads=2),
-        recipe=RECIPE.override({"epochs": 30, "learning_rate": 0.05, "views": 1}),
+        QUICK.override({"epochs": 30, "learning_rate": 0.05, "views": 1}),
         distillation=Distillation(labels, DistillationConfig(fusion="separate", alpha=1, temperature=1)),
     )
     network = student.build()
@@ -154,16 +140,12 @@ def test_each_head_learns_from_its_teacher(teachers: list[Checkpoint], labels: S
 
 
 def test_as_many_heads_as_teachers(labels: SoftLabels) -> None:
+    three, separate = Architecture(kind="simple_cnn", width=0.25, heads=3), DistillationConfig(fusion="separate")
     with pytest.raises(ValueError, match="2 separate teachers, but 3 heads: set heads to 2 or 1"):
-        fitted(
-            "student",
-            Architecture(kind="simple_cnn", width=0.25, heads=3),
-            distillation=Distillation(labels, DistillationConfig(fusion="separate")),
-        )
+        fit("student", stripes(30), three, distillation=Distillation(labels, separate))
 
 
 def test_heads_learn_from_labels_alone() -> None:
-    student = fitted(
-        "student", Architecture(kind="simple_cnn", width=0.25, heads=2), recipe=RECIPE.override({"epochs": 3})
-    )
+    heads = Architecture(kind="simple_cnn", width=0.25, heads=2)
+    student = fit("student", stripes(30), heads, QUICK.override({"epochs": 3}))
     assert student.facts.metrics["accuracy"] > 1 / 3

@@ -17,28 +17,16 @@ from knowledge_transfer.learning.ensembles.fusion import fuse
 from knowledge_transfer.learning.ensembles.fusion_weights import FITS
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
-from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes, two_domains
+from tests.models import CPU, QUICK, fit
 
-CPU = torch.device("cpu")
 CROP = Augmentation(crop=3, flip=True)
 
 
 @pytest.fixture(scope="module")
 def teachers():
-    images = stripes(30)
-    normalisation = Normalisation(mean=(0.5,), deviation=(0.3,))
-    return [
-        learn(
-            name,
-            Architecture(kind=kind, width=0.25),
-            FitData(images, images, normalisation),
-            Recipe(epochs=1, batch_size=10, precision="fp32"),
-            LearnOptions(seed=1, device=CPU),
-        )
-        for name, kind in (("a", "simple_cnn"), ("b", "squeezenet"))
-    ]
+    kinds = {"a": "simple_cnn", "b": "squeezenet"}
+    return [fit(name, stripes(30), Architecture(kind=kind, width=0.25), seed=1) for name, kind in kinds.items()]
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +134,9 @@ def test_an_objective_reads_the_fitted_weights(labels):
     # As nodes store them.
     scores = {key: ValidationScore(**json.loads(each.model_dump_json())) for key, each in scores.items()}
     logits_of_views = labels.logits.float().flatten(1, 2)
-    for rule, fit in FITS.items():
+    for rule, fitting in FITS.items():
         objective = objective_of(labels, stripes(30), scores, fusion=rule, temperature=2)
-        fused = fuse(logits_of_views, rule, temperature=2, weights=fit(logits, validation.labels).flip(0))
+        fused = fuse(logits_of_views, rule, temperature=2, weights=fitting(logits, validation.labels).flip(0))
         torch.testing.assert_close((objective.teacher_logits / 2).softmax(-1).flatten(0, 1), fused)
         with pytest.raises(ValueError, match=f"{rule} fusion need the members' validation scores"):
             objective_of(labels, stripes(30), fusion=rule)
@@ -212,13 +200,7 @@ MIXUP = Augmentation(mixup=1.0)  # another partner or share would show
 def roster():
     """Two students of the digits, one of the signs between them, and a target of both domains."""
     return {
-        name: learn(
-            name,
-            Architecture(kind="resnet8", width=0.5),
-            FitData(MIX.of(domain), MIX.of(domain), Normalisation(mean=(0.5,), deviation=(0.3,))),
-            Recipe(epochs=2, batch_size=10, precision="fp32"),
-            LearnOptions(seed=seed, device=CPU),
-        )
+        name: fit(name, MIX.of(domain), recipe=QUICK.override({"epochs": 2}), seed=seed)
         for seed, (name, domain) in enumerate({"a": "digits", "c": "signs", "b": "digits", "t": "all"}.items())
     }
 
