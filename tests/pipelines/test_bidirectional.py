@@ -199,3 +199,13 @@ def test_an_environment_has_its_own_folder(project):
     with project.session(env="full") as session:
         catalog = session.load_context().catalog
         assert "data/full/06_models" in str(catalog["vgg19_round1_checkpoint"]._describe()["filepath"])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Matplotlib beside torch's tensors
+def test_the_notebook_runs(project, monkeypatch, capsys):
+    models = project.file("06_models")
+    before = {path: path.stat().st_mtime_ns for path in models.iterdir()}
+    figures, displayed = project.run_notebook("bidirectional", monkeypatch)
+    assert (figures, len(displayed)) == (3, 3)
+    assert "bidirectional in base" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in models.iterdir()} == before
