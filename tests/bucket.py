@@ -10,7 +10,7 @@ KEY = {"key": "mine"}
 
 
 class Bucket(MemoryFileSystem):
-    """`bucket://name/file`, for whoever has the key."""
+    """`bucket://name/file`, for a user with the key."""
 
     protocol = "bucket"
     root_marker = ""

@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 
 def stripes(count: int, *, classes: int = 3, size: int = 32, channels: int = 1, seed: int = 0) -> ImageSet:
-    """Noisy images whose brightness tells the class: learnable in a few steps, all different."""
+    """Noisy images, all different, whose brightness depends on the class: learnable in a few steps."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % classes
     noise = torch.randint(0, 40, (count, channels, size, size), generator=generator)
@@ -29,7 +29,7 @@ def stripes(count: int, *, classes: int = 3, size: int = 32, channels: int = 1, 
 
 
 def two_domains(digits: int = 30, signs: int = 20) -> dict[str, ImageSet]:
-    """Two domains of unequal size that nobody takes for one another: grey stripes, and coloured ones behind bars."""
+    """Two domains of unequal size that are easy to tell apart: grey stripes, and coloured ones behind bars."""
     barred = stripes(signs, classes=2, channels=3, seed=1)
     barred.images[..., ::2] = 255
     return {"digits": stripes(digits), "signs": barred}

@@ -66,7 +66,7 @@ def test_the_whole_experiment(memory: AbstractFileSystem, tmp_path: Path, capsys
 
 
 def what_lies_in(memory: AbstractFileSystem) -> dict[str, datetime]:
-    """Return every file and when it was written; what a run says of itself it writes whatever it makes."""
+    """Return every file and when it was written; without the files that every run writes about itself."""
     files = {file: memory.modified(file) for file in memory.find("/experiment")}
     return {file: moment for file, moment in files.items() if not file.endswith(("run_info.json", "timeline.json"))}
 
@@ -94,8 +94,8 @@ def forgotten(folder: str, age: float | None, monkeypatch: pytest.MonkeyPatch) -
             began + age, tz=timezone.utc
         )
     making = Pipeline([node(lambda: None, None, "a_images", name="make")])
-    told = {"run_params": {"only_missing_outputs": True}, "pipeline": making, "catalog": catalog}
-    ResumeHooks().before_pipeline_run(**told)
+    arguments = {"run_params": {"only_missing_outputs": True}, "pipeline": making, "catalog": catalog}
+    ResumeHooks().before_pipeline_run(**arguments)
     return not catalog.exists("a_images")
 
 
@@ -103,7 +103,7 @@ def forgotten(folder: str, age: float | None, monkeypatch: pytest.MonkeyPatch) -
 def test_age_where_seconds_are_whole_or_unknown(
     age: float | None, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A result of the run's first second is not older than the run, though its time says so."""
+    """A result of the run's first second is not older than the run, though its time stamp is."""
     assert forgotten("bucket:///ages", age, monkeypatch) is expected
 
 

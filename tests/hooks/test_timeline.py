@@ -76,7 +76,7 @@ def test_a_reader_meanwhile_finds_a_whole_timeline(tmp_path: Path) -> None:
     handles: list[Any] = []
     first = node(look, "timeline", "first", name="first")
     run(tmp_path, Pipeline([first, node(look, ["first", "timeline"], "second", name="second")]))
-    assert len(set(inodes)) == 2, "a new file in the place of the old one"
+    assert len(set(inodes)) == 2, "a new file replaces the old one"
     assert [each["node"] for each in json.load(handles[0])["nodes"]] == ["first"]
     for handle in handles:
         handle.close()

@@ -1,4 +1,4 @@
-"""What nodes do in these tests: they report where they are, and wait until the test lets them go on."""
+"""Functions of the nodes in these tests: they report where they run, and wait for the test."""
 
 import os
 import select
@@ -39,7 +39,7 @@ def threads() -> tuple[int, str]:
 
 
 def meet(door: Any, *_: Any) -> str:
-    """Go through the test's door: send which devices are visible, wait, do what it answers."""
+    """Connect to the test: send which devices are visible, wait, do what it replies."""
     with Client(door) as test:
         test.send((os.getpid(), visible()))
         what = test.recv()
@@ -109,7 +109,7 @@ def run(pipeline: Pipeline, catalog: DataCatalog, runner: AbstractRunner | None 
 
 
 class Door:
-    """Where nodes come through: `accept` waits for the next one, in a test that runs the pipeline in a thread."""
+    """Where nodes connect: `accept` waits for the next one, in a test that runs the pipeline in a thread."""
 
     def __init__(self) -> None:
         self.listener = Listener(("127.0.0.1", 0))

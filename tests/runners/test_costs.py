@@ -59,10 +59,10 @@ def test_what_others_wait_for_goes_first() -> None:
 def test_a_target_needs_several_devices_only_in_training() -> None:
     target = Target(name="vgg19", architecture={"kind": "vgg19"}, devices=4)
     catalog = DataCatalog({"params:target": MemoryDataset(target)})
-    asked = node(print, "params:target", "answers", name="answer", tags=["gpu"])
-    table = node(print, "answers", "table", name="table")
-    pipeline = Pipeline([fit("distil", "params:target"), asked, table])
-    assert devices_of(pipeline, catalog) == {"distil": 4, "answer": 1}
+    predicting = node(print, "params:target", "logits", name="predict", tags=["gpu"])
+    table = node(print, "logits", "table", name="table")
+    pipeline = Pipeline([fit("distil", "params:target"), predicting, table])
+    assert devices_of(pipeline, catalog) == {"distil": 4, "predict": 1}
 
 
 def makespan(costs: list[float], devices: int) -> float:

@@ -73,7 +73,7 @@ def test_a_process_has_its_environment_and_threads(
 
 
 def test_the_server_uses_no_device_and_no_thread() -> None:
-    """CUDA reads CUDA_VISIBLE_DEVICES when it is first asked, also how many devices there are: a fork is too late."""
+    """CUDA reads CUDA_VISIBLE_DEVICES on its first call: after a fork it is too late."""
     program = """
 import os, threading, torch
 asked = []

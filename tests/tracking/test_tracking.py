@@ -38,7 +38,7 @@ from tests.project import ROOT
 PARAMETERS = {
     "students": {"resnet8": {"width": 0.25}},
     "long": "x" * 9000,
-    "many": {f"knob{number}": number for number in range(150)},
+    "many": {f"setting{number}": number for number in range(150)},
 }
 SUMMARY_ROW = {"round": 1, "parameters": 1, "macs": None, "images_per_second": None}
 
@@ -154,7 +154,7 @@ def test_every_model_has_a_run_of_one_shape(project: Path, mlflow_log: pytest.Lo
     assert parent.data.tags["environment"] == "base"
     assert parent.data.params["students.resnet8.width"] == "0.25"
     assert parent.data.params["long"] == "x" * 6000
-    assert parent.data.params["many.knob149"] == "149"
+    assert parent.data.params["many.setting149"] == "149"
     assert statuses(project) == ["FINISHED"] * 3
 
     plain, other = children["resnet8"].data, children["squeezenet"].data

@@ -62,7 +62,7 @@ def with_facts(content: bytes, old: str, new: str) -> bytes:
     return content.replace(*sha256)
 
 
-# What befalls the file, and what is said of it when it is read, or when its weights are.
+# The damage, and the message when the file is read or the network is built.
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "is missing or empty: run the node"),
     "cut in the header": (lambda content: content[:90], "is damaged, delete it and run"),

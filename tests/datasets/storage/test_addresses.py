@@ -12,7 +12,7 @@ from tests.conftest import stripes
 from tests.datasets.catalog.test_checkpoint import checkpoint
 from tests.datasets.catalog.test_soft_labels import soft_labels
 
-# What is saved first, what over it, and what tells them apart.
+# What is saved first, what is saved over it, and what distinguishes them.
 DATASETS: dict[str, tuple[Any, Any, Any]] = {
     "ImageSetDataset": (stripes(6), stripes(9), lambda images: images.sha256),
     "CheckpointDataset": (checkpoint(0), checkpoint(1), lambda loaded: loaded.facts.sha256),

@@ -142,6 +142,6 @@ def test_wrong_blocks_and_unknown_domains_are_refused():
     with pytest.raises(ValueError, match=r"blocks \['a', 'b'\] do not hold the classes \('class 0'"):
         ImageSet(images.images, images.labels, images.class_names, blocks=blocks)
     mixed = ImageSet(images.images, images.labels, ("a/0", "b/0", "b/1"), blocks=blocks)
-    for ask in (mixed.of, mixed.block):
+    for method in (mixed.of, mixed.block):
         with pytest.raises(ValueError, match="no domain 'c' among a, b"):
-            ask("c")
+            method("c")

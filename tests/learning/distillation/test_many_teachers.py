@@ -64,7 +64,7 @@ def test_mimic_all_is_the_mean_over_heads() -> None:
         for k in range(2)
     ]
     assert value == pytest.approx(float(sum(expected) / 2))
-    # A head hears of its own teacher alone.
+    # A head learns from its own teacher alone.
     changed = members.clone()
     changed[:, 1] = draw(8, 3, seed=2)
     other = gradient(heads, changed, "kl", 2.0)[1]
@@ -99,12 +99,12 @@ def test_every_network_can_have_heads(kind: str) -> None:
     network = build(Architecture(kind=kind, width=0.25, heads=3), **facts)
     pixels = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
     assert network.train()(pixels).shape == (2, 3, 4)
-    answer = network.eval()(pixels)
-    torch.testing.assert_close(answer.exp().sum(1), torch.ones(2))
-    torch.testing.assert_close(folded(network)(pixels), answer, atol=1e-4, rtol=1e-4)
+    logits = network.eval()(pixels)
+    torch.testing.assert_close(logits.exp().sum(1), torch.ones(2))
+    torch.testing.assert_close(folded(network)(pixels), logits, atol=1e-4, rtol=1e-4)
 
 
-def test_an_architecture_says_how_many_heads_it_has() -> None:
+def test_an_architecture_names_its_heads() -> None:
     assert str(Architecture(kind="resnet8", width=0.5, heads=3)) == "resnet8 (width 0.5), 3 heads"
     assert str(Architecture(kind="resnet8")) == "resnet8"
 
@@ -135,8 +135,8 @@ def test_each_head_learns_from_its_teacher(teachers: list[Checkpoint], labels: S
         for p in (labels.logits[:, :, 0].float().movedim(0, 1), labels.logits[:, :, 0].float().flip(0).movedim(0, 1))
     )
     assert own < 0.5 * other
-    answer = predict(network, stripes(30), device=CPU, precision="fp32")
-    torch.testing.assert_close(answer.exp(), logits.softmax(2).mean(1), atol=1e-4, rtol=1e-3)
+    predicted = predict(network, stripes(30), device=CPU, precision="fp32")
+    torch.testing.assert_close(predicted.exp(), logits.softmax(2).mean(1), atol=1e-4, rtol=1e-3)
 
 
 def test_as_many_heads_as_teachers(labels: SoftLabels) -> None:

@@ -1,7 +1,7 @@
-"""Several devices, here processes on the CPU, do what one does, and an end of one is the end of all.
+"""Several devices, here processes on the CPU, compute what one computes; when one ends, all end.
 
-The networks are of float64, in which rounding is too small for training to make anything of it: in float32 a change of
-the weights by 1e-6 grows, within a few epochs, to a difference that says nothing about who is right.
+The networks are of float64, in which rounding stays small: in float32 a change of the weights by 1e-6 grows within a
+few epochs to a visible difference.
 """
 
 import multiprocessing

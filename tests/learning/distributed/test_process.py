@@ -15,7 +15,7 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 def started(program):
-    """Return a child that has begun to run `program`, which says so, and the pipe to it."""
+    """Return a child in which `program` has started and sent something, and the pipe to it."""
     ours, theirs = multiprocessing.Pipe()
     with theirs:
         child = process.start(exec, program, {"pipe": theirs}, name="child")

@@ -23,7 +23,7 @@ def test_score_worked_numbers() -> None:
     result = metrics.score(probabilities, torch.tensor([0, 1, 1, 1]))
     assert result.accuracy == 0.75
     assert result.nll == pytest.approx(-math.log(0.9 * 0.1 * 0.7 * 0.9) / 4, rel=1e-6)
-    # Three answers of confidence .9 are right twice, one of .7 is right.
+    # Three predictions of confidence .9 are right twice, one of .7 is right.
     assert result.ece == pytest.approx(0.75 * (0.9 - 2 / 3) + 0.25 * (1 - 0.7), rel=1e-5)
 
 

@@ -137,7 +137,7 @@ def test_adaptive_confidence_worked_numbers() -> None:
 def test_adaptive_confidence_sends_no_gradient_through_b() -> None:
     student, teacher = logits((0.8, 0.2)).requires_grad_(), logits((0.3, 0.7))
     got = gradient(losses.adaptive_confidence(student, teacher, LABELS[:1], temperature=1, sharpness=1), student)
-    # KL pulls with q - p, the student's own answer with q - onehot; b is 0.2.
+    # KL pulls with q - p, the student's own labels with q - onehot; b is 0.2.
     expected = 0.8 * torch.tensor([[0.5, -0.5]]) + 0.2 * torch.tensor([[-0.2, 0.2]])
     torch.testing.assert_close(got, expected)
 
@@ -182,8 +182,8 @@ def test_logits_of_other_than_two_dimensions_are_refused() -> None:
 def test_every_loss_stays_finite_for_extreme_logits(name: str, scale: float) -> None:
     student, teacher = random_pair()
     flat_or_extreme = (student.detach() * scale).requires_grad_()
-    for answer in (teacher, teacher * scale):
-        value = losses.resolve(name, {"temperature": 1.0})(flat_or_extreme, answer, LABELS)
+    for target in (teacher, teacher * scale):
+        value = losses.resolve(name, {"temperature": 1.0})(flat_or_extreme, target, LABELS)
         assert value.isfinite()
         assert gradient(value, flat_or_extreme).isfinite().all()
 

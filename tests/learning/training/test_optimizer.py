@@ -101,7 +101,7 @@ def test_gradients_lie_in_memory_like_their_weights(kind: str, precision: Litera
     with autocast(torch.device("cpu"), precision):
         net(torch.zeros(4, 1, 32, 32, dtype=torch.uint8)).float().sum().backward()
     for name, parameter in net.named_parameters():
-        # Where a side is 1 its stride says nothing.
+        # The stride of a side of 1 has no meaning.
         used = [size > 1 for size in parameter.shape]
         strides = zip(used, parameter.stride(), parameter.grad.stride(), strict=True)
         assert all(own == of_gradient for is_used, own, of_gradient in strides if is_used), name

@@ -113,7 +113,7 @@ def test_an_interrupted_fit_ends_with_the_same_bits(images, changes):
 
 
 def test_the_best_epoch_before_the_interruption_stays_best(images):
-    """At this rate the first epochs answer better than the last, so what is kept comes out of the snapshot."""
+    """At this rate an early epoch is better than the last, so the kept weights come from the snapshot."""
     recipe = RECIPE.override({"schedule": "constant", "learning_rate": 3.0, "ema": None, "warmup": 0})
     whole, _ = train(images, recipe)
     assert whole.kept.epoch < 3
@@ -207,9 +207,9 @@ def test_the_time_left_counts_this_process_alone(images, snapshot, monkeypatch):
 
 
 def test_without_a_store_nothing_is_computed_for_snapshots(images, monkeypatch):
-    asked = []
-    monkeypatch.setattr("knowledge_transfer.learning.training.loop.identity", lambda *_: asked.append(1) or "")
+    called = []
+    monkeypatch.setattr("knowledge_transfer.learning.training.loop.identity", lambda *_: called.append(1) or "")
     train(images, RECIPE.override({"epochs": 1}))
-    assert not asked
+    assert not called
     train(images, RECIPE.override({"epochs": 1}), store=Memory())
-    assert asked
+    assert called
