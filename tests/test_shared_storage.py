@@ -42,7 +42,7 @@ def memory() -> Iterator[AbstractFileSystem]:
 def test_the_whole_experiment(memory: AbstractFileSystem, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     project = Project(tmp_path / "project")
     (project.path / "conf" / "local" / "globals.yml").write_text("folder: memory://experiment")
-    project.run(ONE_STUDENT)
+    project.run(ONE_STUDENT, tracked=True)
     assert b"<html" in memory.cat_file("/experiment/08_reporting/report.html")
     rows = json.loads(memory.cat_file("/experiment/08_reporting/summary.json"))["rows"]
     assert {row["stage"] for row in rows} == {"before", "after", "ensemble", "target"}
