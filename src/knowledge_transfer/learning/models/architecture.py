@@ -9,10 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from knowledge_transfer.learning.config import Config, did_you_mean
-from knowledge_transfer.learning.models.cnn import Layers, cnn, simple_cnn
-from knowledge_transfer.learning.models.resnet import IMAGENET_SIZE, imagenet_resnet50, resnet8, resnet50
-from knowledge_transfer.learning.models.squeezenet import squeezenet
-from knowledge_transfer.learning.models.vgg import alexnet, vgg19
+from knowledge_transfer.learning.models import networks
+from knowledge_transfer.learning.models.cnn import Layers, cnn
 
 
 class Builtin(NamedTuple):
@@ -26,14 +24,14 @@ class Builtin(NamedTuple):
 
 
 NETWORKS = {
-    "simple_cnn": Builtin(simple_cnn),
-    "resnet8": Builtin(resnet8),
-    "resnet50": Builtin(resnet50),
-    "squeezenet": Builtin(squeezenet),
-    "vgg19": Builtin(vgg19),
-    "alexnet": Builtin(alexnet),
+    "simple_cnn": Builtin(networks.simple_cnn),
+    "resnet8": Builtin(networks.resnet8),
+    "resnet50": Builtin(networks.resnet50),
+    "squeezenet": Builtin(networks.squeezenet),
+    "vgg19": Builtin(networks.vgg19),
+    "alexnet": Builtin(networks.alexnet),
     "cnn": Builtin(cnn, ("channels", "image_size", "layers")),
-    "imagenet_resnet50": Builtin(imagenet_resnet50, ("width", "enlarge_to")),
+    "imagenet_resnet50": Builtin(networks.imagenet_resnet50, ("width", "enlarge_to")),
 }
 
 
@@ -64,7 +62,7 @@ class Architecture(Config):
         if ("layers" in options) != (self.layers is not None):
             raise ValueError("kind 'cnn' needs layers, and no other has them: layers: {convolutions: [[8], [8]]}")
         if "width" not in options and self.width != 1:
-            raise ValueError(f"a '{self.kind}' has the channels that its layers say: leave width out")
+            raise ValueError(f"a '{self.kind}' has the channels of its layers: leave width out")
         if "enlarge_to" not in options and self.enlarge_to is not None:
             raise ValueError(f"a '{self.kind}' takes images as they are: leave enlarge_to out")
         return self
@@ -80,5 +78,5 @@ class Architecture(Config):
         if self.layers is not None:
             return f"{self.kind} ({self.layers}){heads}"
         if "enlarge_to" in NETWORKS[self.kind].options:
-            return f"{self.kind} at {self.enlarge_to or IMAGENET_SIZE} pixels (width {self.width:g}){heads}"
+            return f"{self.kind} at {self.enlarge_to or networks.IMAGENET_SIZE} pixels (width {self.width:g}){heads}"
         return f"{self.kind}{'' if self.width == 1 else f' (width {self.width:g})'}{heads}"
