@@ -10,9 +10,8 @@ from knowledge_transfer.experiment.config import DistillationStage, Student, Tar
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device

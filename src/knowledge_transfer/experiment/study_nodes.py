@@ -14,9 +14,8 @@ from knowledge_transfer.learning.data.domain_mix import counts_of, thin
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device

@@ -13,8 +13,8 @@ from torch import Tensor
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import DistillationConfig
-from knowledge_transfer.learning.distillation.objective import Distillation, require_heads
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
+from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
 from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
@@ -79,9 +79,7 @@ def learn(
     Raises ValueError when `start` has another architecture, classes or domain; when soft labels, teachers and heads do
     not match; and when there are too few devices or images in a batch for the replicas.
     """
-    objective = None if distillation is None else distillation.objective(data.images)
-    if objective is not None:
-        require_heads(architecture, objective)
+    objective = None if distillation is None else distillation.objective(data.images, architecture.heads)
     # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 
 from knowledge_transfer.learning.data.augmentation import Augmentation, render
 from knowledge_transfer.learning.data.domain_mix import mix
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members, rank, score_members
 from knowledge_transfer.learning.ensembles import fusion

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from knowledge_transfer.learning.data.domain_mix import mix
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.data.augmentation import Augmentation, Places, render
-from knowledge_transfer.learning.data.domains import Block
+from knowledge_transfer.learning.data.augmentation import Augmentation, render
+from knowledge_transfer.learning.data.domains import Block, DomainIndex
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window
 from knowledge_transfer.learning.distillation.soft_labels import LARGEST_LOGIT, LabellingFacts, SoftLabels
@@ -36,17 +36,22 @@ def label(
     """
     logits = torch.full((len(teachers), len(images), views, len(images.class_names)), -torch.inf, dtype=torch.float16)
     pixels = images.images.to(device) if window is None else Window(images.images, device, window)
-    places = None if len(images.blocks) == 1 else Places.of(images.domains.to(device))
+    domain_index = None if len(images.blocks) == 1 else DomainIndex.of(images.domains.to(device))
     for position, teacher in enumerate(teachers):
         block = teacher.block_in(images)
         rows = torch.arange(len(images)) if every_domain else _rows(images, block)
         network = folded(teacher.build()).to(device).to(memory_format=torch.channels_last)
         for view in range(views):
             for batch in _batches(pixels, rows, prediction_batch_size(device)):
-                seen = render(
-                    pixels, batch.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
-                ).pixels
-                logits[position, batch, view, block.classes] = _logits(network, seen, teacher.facts.key)
+                rendered = render(
+                    pixels,
+                    batch.to(device),
+                    view=view,
+                    seed=view_seed,
+                    augmentation=augmentation,
+                    domain_index=domain_index,
+                )
+                logits[position, batch, view, block.classes] = _logits(network, rendered.pixels, teacher.facts.key)
     facts = LabellingFacts(
         teachers={teacher.facts.key: teacher.sha256 for teacher in teachers},
         domains={teacher.facts.key: teacher.facts.domain for teacher in teachers},

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.data.augmentation import Places, render
-from knowledge_transfer.learning.data.domains import Parts, parts_of
+from knowledge_transfer.learning.data.augmentation import render
+from knowledge_transfer.learning.data.domains import DomainIndex, DomainSlices, domain_slices
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.evaluation.predict import predict
@@ -74,7 +74,7 @@ class Trainer:
         self.steps_per_epoch = len(images) // self.batch_size
         self.pixels = images.images.to(device) if recipe.window is None else self._window(images, recipe.window)
         self.blocks, self.domains = images.blocks, images.domains
-        self.places = Places.of(images.domains.to(device)) if len(images.blocks) > 1 else None
+        self.domain_index = DomainIndex.of(images.domains.to(device)) if len(images.blocks) > 1 else None
         self.objective = Objective(images, recipe.label_smoothing, device, options.distillation, options.image_weights)
         self.shard, self.rows = shard, shard.rows(self.batch_size)
         self.forward = shard.wrap(self.network, self.batch_size)
@@ -100,7 +100,7 @@ class Trainer:
         self.network.train()
         began = time.perf_counter()
         losses, correct = run_steps(
-            self.step(indices, parts_of(self.domains[batch], self.blocks, self.device), epoch, number)
+            self.step(indices, domain_slices(self.domains[batch], self.blocks, self.device), epoch, number)
             for number, (batch, indices) in enumerate(self._batches(), epoch * self.steps_per_epoch)
         )
         seen = self.steps_per_epoch * self.batch_size
@@ -119,10 +119,10 @@ class Trainer:
         for part in parts:
             yield from zip(part.split(self.batch_size), part.to(self.device).split(self.batch_size), strict=True)
 
-    def step(self, indices: Tensor, parts: Parts, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+    def step(self, indices: Tensor, slices: DomainSlices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take one step on the images at `indices`; return the loss and the number of correct predictions.
 
-        `indices` int64 [batch_size] on the device; `parts` the images and classes of each domain among them; `epoch`
+        `indices` int64 [batch_size] on the device; `slices` those of its domains; `epoch`
         chooses the view, `step` (of the whole fit, from 0) the learning rate. Both results are scalars on the device.
         Raises ValueError where the objective refuses the shapes, IndexError for images outside the window.
         """
@@ -133,14 +133,14 @@ class Trainer:
             view=number,
             seed=self.options.seed_of_views,
             augmentation=self.recipe.augmentation,
-            places=self.places,
+            domain_index=self.domain_index,
         )
         with autocast(self.device, self.recipe.precision):
             logits = self.forward(view.pixels.to(memory_format=torch.channels_last)).float()
         # From here on the whole batch: not every loss is a mean over its images.
         logits = self.shard.gather(logits, len(indices))
         targets = self.shard.gather(self.objective.targets(view, own), len(indices))
-        loss = self.objective.loss(logits, targets, indices, number, parts)
+        loss = self.objective.loss(logits, targets, indices, number, slices)
         self.updater.update(loss, step)
         return loss.detach(), (mean_of_heads(logits.detach()).argmax(1) == targets.argmax(1)).sum()
 

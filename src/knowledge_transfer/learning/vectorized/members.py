@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.distillation.objective import Distillation
+from knowledge_transfer.learning.distillation.config import Distillation
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import GENERATOR, FitData, LearnOptions, Lineage, learn, network_of, record
 from knowledge_transfer.learning.training import events
