@@ -38,10 +38,10 @@ def dump(checkpoints: Sequence[Checkpoint], *, single: bool) -> bytes:
 
 
 def parse(read: Read, where: str) -> list[Checkpoint]:
-    """Return the checkpoints of a file called `where`. Weights are read and checked when they are first asked for.
+    """Return the checkpoints of a file called `where`. Weights are read and checked when they are first used.
 
-    Raises ValueError unless the header is as it was written. Looking at the weights raises ValueError, naming the file,
-    unless they are those that the facts name.
+    Raises ValueError, naming the file, unless the header is as it was written, and at the first use of weights that are
+    not those that the facts name.
     """
     try:
         (length,) = struct.unpack("<Q", read(0, 8))
@@ -70,9 +70,8 @@ def load(path: str | Path) -> Checkpoint:
     checkpoints = parse(lambda start, end: content[start:end], str(path))
     if len(checkpoints) != 1:
         raise ValueError(f"{path} holds {len(checkpoints)} checkpoints, not one")
-    (checkpoint,) = checkpoints
-    len(checkpoint.state)  # reads and checks them now
-    return checkpoint
+    len(checkpoints[0].state)  # reads and checks them now
+    return checkpoints[0]
 
 
 class _Tensors:

@@ -22,11 +22,11 @@ from knowledge_transfer.learning.training.loop import FitState, fit
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
 
-GENERATOR = threading.Lock()  # of torch's random generator: one fit at a time draws from it in a process
+GENERATOR = threading.Lock()  # of torch's generator, from which initial weights, order and dropout are drawn
 
 
 class Normalisation(Config):
-    """Channel means and deviations of the student set, pixels scaled to [0, 1]."""
+    """Means and deviations of the student set's channels, pixels scaled to [0, 1]."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
@@ -72,15 +72,13 @@ def learn(
 ) -> Checkpoint:
     """Return the checkpoint of `name` after `round_`, with its learning curve.
 
-    The model starts with the weights of `start`: all but the last layer if they are pretrained, fresh ones if there is
-    none. It learns from labels, with `distillation` also from soft labels. Fits in threads of one process wait for each
-    other.
+    The model starts with the weights of `start`, without the last layer of pretrained ones (none: fresh weights). It
+    learns from labels, with `distillation` also from soft labels. Fits in threads of one process wait for each other.
 
     Raises ValueError when `start` has another architecture, classes or domain; when soft labels, teachers and heads do
     not match; and when there are too few devices or images in a batch for the replicas.
     """
     objective = None if distillation is None else distillation.objective(data.images, architecture.heads)
-    # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)
         given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)

@@ -103,7 +103,7 @@ def test_stale_labels_are_refused(labels, changes, message):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (stripes(30, classes=2), "a@0 answers with the classes"),
+        (stripes(30, classes=2), "a@0 predicts the classes"),
         (stripes(30, channels=3), r"a@0 takes images of \[1, 32, 32\], these are \[3, 32, 32\]"),
     ],
 )
@@ -303,10 +303,10 @@ def test_a_target_teaches_one_domain_within_its_block(roster, mix_labels, domain
     [
         (
             "signs",
-            r"a@0 answers with the classes \['class 0', .*, the block of domain 'signs' has \['class 0', 'class 1'",
+            r"a@0 predicts the classes \['class 0', .*, images of domain 'signs' have \['class 0', 'class 1'",
         ),
-        ("letters", "@0 answers for domain 'letters', the images are of digits, signs"),
-        ("all", "a@0 answers with the classes .*, the block of domain 'all' has"),
+        ("letters", "@0 predicts domain 'letters', the images are of digits, signs"),
+        ("all", "a@0 predicts the classes .*, images of domain 'all' have"),
     ],
 )
 def test_a_student_of_another_label_space_is_refused(roster, domain, message):

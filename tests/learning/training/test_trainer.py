@@ -199,7 +199,7 @@ def test_a_start_that_does_not_fit_is_refused(images):
     with pytest.raises(ValueError, match=r"a@0 is a resnet8 \(width 0.5\), not a simple_cnn"):
         learn("a", Architecture(kind="simple_cnn"), data(images), QUICK, SEEDED, start=start)
     renamed = type(images)(images.images, images.labels, ("x", "y", "z"))
-    with pytest.raises(ValueError, match=r"answers with the classes \['class 0'.*the images have \['x'"):
+    with pytest.raises(ValueError, match=r"predicts the classes \['class 0'.*images of domain 'all' have \['x'"):
         learn("a", TINY, data(renamed), QUICK, SEEDED, start=start)
 
 

@@ -13,8 +13,9 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from knowledge_transfer.learning.ensembles.fusion_weights import member_weight
+
 _Member = TypeVar("_Member")
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,6 @@ class Boosted(Generic[_Member]):
     members: list[_Member]
     errors: list[float]
     weights: list[float]
-
-
-def member_weight(error: float, classes: int, images: int) -> float:
-    """Return log((1 - e) / e) + log(K - 1), at least 0, for a member of weighted error e in [0, 1] among K classes.
-
-    A guess errs with 1 - 1/K and weighs 0; the formula gives less to a worse member. An error below half an image among
-    `images`, all of one weight, counts as half an image: at 0 the formula has no value.
-    """
-    bounded = min(max(error, 0.5 / images), 1 - 0.5 / images)
-    weight = math.log((1 - bounded) / bounded) + math.log(classes - 1)
-    return weight if weight > _ROUNDING else 0.0
 
 
 def reweighted(image_weights: Tensor, wrong: Tensor, weight: float) -> Tensor:

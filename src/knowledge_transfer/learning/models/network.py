@@ -17,7 +17,7 @@ _MIN_SIZE = 32  # VGG19 halves the image five times
 
 
 class Network(nn.Module):
-    """A body behind its normalisation: takes pixels as they are stored, so no caller can forget to normalise."""
+    """A body behind its normalisation: it takes pixels as they are stored."""
 
     mean: Tensor
     deviation: Tensor
@@ -70,8 +70,8 @@ def build(
 def folded(network: Network) -> Network:
     """Return a copy of `network` in eval mode, for prediction only; equal to it up to rounding.
 
-    It folds each batch normalisation that is registered right after a convolution, and so must follow it in the forward
-    pass too: in torchvision's blocks it does, and in new networks it has to. Others stay as they are.
+    It folds each batch normalisation that is registered right after a convolution; in the forward pass it must follow
+    the convolution too, as in torchvision's blocks.
     """
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
@@ -83,10 +83,7 @@ def folded(network: Network) -> Network:
 
 
 def mean_of_heads(logits: Tensor) -> Tensor:
-    """Return the logits [B, C] of the mean over heads of their distributions, from the heads' logits [B, heads, C].
-
-    They are the logs of its probabilities. Logits [B, C], of a network of one head, are returned as they are.
-    """
+    """Return the log [B, C] of the mean distribution of the heads' logits [B, heads, C]; logits [B, C] as they are."""
     if logits.ndim == 2:
         return logits
     return logits.float().log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])

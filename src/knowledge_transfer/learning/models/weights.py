@@ -38,28 +38,25 @@ class Pretrained:
 
         Raises ValueError that names what is missing or of another shape.
         """
-        own = network.body.state_dict()
         last = next(reversed(dict(network.body.named_children())))
-        wanted = {name: tensor for name, tensor in own.items() if not name.startswith(f"{last}.")}
-        missing = [name for name in wanted if name not in self.state and not name.endswith(_COUNTER)]
-        if missing:
+        own = {name: each for name, each in network.body.state_dict().items() if not name.startswith(f"{last}.")}
+        if missing := [name for name in own if name not in self.state and not name.endswith(_COUNTER)]:
             raise ValueError(
-                f"the weights {self.origin} are not of this network: '{missing[0]}' is missing{self._and(missing)}"
+                f"the weights {self.origin} are not of this network: '{missing[0]}' is missing{_and_others(missing)}"
             )
-        present = {name: tensor for name, tensor in wanted.items() if name in self.state}
-        unfit = [name for name, tensor in present.items() if tensor.shape != self.state[name].shape]
-        if unfit:
+        present = {name: each for name, each in own.items() if name in self.state}
+        if unfit := [name for name, each in present.items() if each.shape != self.state[name].shape]:
             theirs, ours = list(self.state[unfit[0]].shape), list(present[unfit[0]].shape)
             raise ValueError(
                 f"the weights {self.origin} are not of a network of this width: '{unfit[0]}' is {theirs}, here {ours}"
-                f"{self._and(unfit)}"
+                f"{_and_others(unfit)}"
             )
         for name, tensor in present.items():
             tensor.copy_(self.state[name])
 
-    @staticmethod
-    def _and(names: list[str]) -> str:
-        return f", and so are {len(names) - 1} others" if len(names) > 1 else ""
+
+def _and_others(names: list[str]) -> str:
+    return f", and so are {len(names) - 1} others" if len(names) > 1 else ""
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
