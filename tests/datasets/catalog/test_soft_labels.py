@@ -46,8 +46,8 @@ def test_everything_survives(file: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        (soft_labels().facts.model_copy(update={"views": 3}).model_dump_json(), "their facts say"),
-        (soft_labels().facts.model_copy(update={"teachers": {"a@0": "2"}}).model_dump_json(), "their facts say"),
+        (soft_labels().facts.model_copy(update={"views": 3}).model_dump_json(), "by their facts"),
+        (soft_labels().facts.model_copy(update={"teachers": {"a@0": "2"}}).model_dump_json(), "by their facts"),
         (soft_labels().facts.model_dump_json().replace("view_seed", "view_sead"), "did you mean 'view_seed'"),
         ("[]", "must be a mapping"),
     ],

@@ -19,10 +19,7 @@ Weight = float | tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
 class ValidationScore(Config):
-    """Validation accuracy of one member, and by rule its weight in the fusions fitted to its domain.
-
-    A weight is what `fusion_weights.FITS` returns for the member: a number, or the numbers of a layer.
-    """
+    """Validation accuracy of one member, and its weight in each rule of `fusion_weights.FITS` fitted to its domain."""
 
     domain: str = ALL
     accuracy: float = Field(ge=0, le=1)

@@ -15,11 +15,11 @@ from knowledge_transfer.learning.training.recipe import Recipe
 
 
 class Muon:
-    """Muon for the weights of convolutions and hidden linear layers, AdamW at the same rate for everything else.
+    """Muon for the weights of convolutions and hidden linear layers, AdamW at the same rate for all others.
 
     The momentum of a weight, as a matrix of a row per output, is replaced by the nearest orthogonal one (Jordan 2024,
-    kellerjordan.github.io/posts/muon), and its steps are scaled to the size of AdamW's, 0.2 sqrt(max(rows, columns))
-    (Liu 2025, arXiv 2502.16982), so that one learning rate and one decoupled weight decay serve both.
+    kellerjordan.github.io/posts/muon). Steps are scaled to the size of AdamW's, 0.2 sqrt(max(rows, columns)) (Liu 2025,
+    arXiv 2502.16982): one learning rate and one decoupled weight decay serve both.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
@@ -86,7 +86,7 @@ def _decayed(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, A
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | Muon:
-    """Return the recipe's optimizer; biases and normalisation are not decayed."""
+    """Return the recipe's optimizer."""
     if recipe.optimizer == "muon":
         return Muon(network, recipe)
     groups, rate = _decayed(list(network.parameters()), recipe), recipe.learning_rate
@@ -115,7 +115,7 @@ def rate_factor(step: int, steps: int, schedule: Literal["linear", "cosine", "co
 
 
 class Updater:
-    """Changes the weights of a network by the gradients of its loss, as the recipe says, over so many `steps`.
+    """Changes the weights of a network by the gradients of its loss, over `steps` steps of the recipe.
 
     `clip` scales the gradients to a largest norm (none: that of the whole network).
     """
@@ -156,7 +156,7 @@ class Updater:
             self.average.update_parameters(self.network)
 
     def state(self) -> dict[str, Any]:
-        """Return what the next update depends on, beside the network's own weights."""
+        """Return what the next update depends on, without the network's weights."""
         average = None if self.average is None else self.average.state_dict()
         return {"optimizer": self.optimizer.state_dict(), "average": average}
 

@@ -28,10 +28,10 @@ _FORMAT = 3  # raise it whenever the content of a snapshot, or what a step makes
 
 
 class Store(Protocol):
-    """A place for one snapshot; picklable, because the ranks of a fit on several devices read it too.
+    """The store of one snapshot; picklable, because the ranks of a fit on several devices read it too.
 
     An interrupted `write` should leave the former snapshot whole. Its errors are logged once and the fit continues. The
-    snapshot of a completed fit stays: its owner deletes it once the result is safe.
+    owner deletes the snapshot of a completed fit once the result is safe.
     """
 
     def read(self) -> bytes | None:
@@ -111,10 +111,7 @@ class Snapshots:
 
 
 def identity(trainer: Trainer, images: ImageSet, validation: ImageSet) -> str:
-    """Return the hex digest of all that decides the result of a fit that has not taken a step yet.
-
-    The number of devices is not part of it: another number changes the result by rounding alone.
-    """
+    """Return the hex digest of all that decides the result of a fit before its first step, up to rounding."""
     options, weights = trainer.options, trainer.objective.image_weights
     soft = options.distillation
     facts = (
@@ -129,7 +126,7 @@ def identity(trainer: Trainer, images: ImageSet, validation: ImageSet) -> str:
 
 
 def _named(loss: LossFunction) -> str:
-    """Return the name of a loss with its options; the variables of a closure are not part of it."""
+    """Return the name of a loss with its options, without the variables of a closure."""
     if isinstance(loss, SoftLoss):
         return repr((_named(loss.function), sorted(loss.options.items())))
     return f"{loss.__module__}.{getattr(loss, '__qualname__', type(loss).__qualname__)}"

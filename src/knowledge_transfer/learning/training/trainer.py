@@ -32,8 +32,8 @@ class TrainingDivergedError(RuntimeError):
 class FitOptions:
     """What a fit needs beside its network, images and recipe.
 
-    `name` stands in events and messages. `seed` decides the order of the images and dropout. The views follow the
-    seed of the `distillation`, else `view_seed`, else `seed`. `image_weights` float [N] multiply each image's loss.
+    Events and messages carry `name`. `seed` decides the order of the images and dropout. The views follow the seed of
+    the `distillation`, else `view_seed`, else `seed`. `image_weights` float [N] multiply each image's loss.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Trainer:
         return Window(images.images, self.device, -(-size // self.batch_size) * self.batch_size)
 
     def state(self) -> dict[str, Any]:
-        """Return all that the next epoch depends on and that steps change; `load_state` takes it."""
+        """Return all that steps change and that the next epoch depends on."""
         return {"network": self.network.state_dict(), **self.updater.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -110,14 +110,14 @@ class Trainer:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images of each step, int64 [batch_size], on the CPU and on the device."""
-        used = self.steps_per_epoch * self.batch_size
-        parts: Iterable[Tensor]
+        used, size = self.steps_per_epoch * self.batch_size, self.batch_size
+        windows: Iterable[Tensor]
         if isinstance(self.pixels, Window):
-            parts = self.pixels.over(windowed_order(len(self.domains), self.pixels.size)[:used])
+            windows = self.pixels.over(windowed_order(len(self.domains), self.pixels.size)[:used])
         else:
-            parts = [torch.randperm(len(self.domains))[:used]]
-        for part in parts:
-            yield from zip(part.split(self.batch_size), part.to(self.device).split(self.batch_size), strict=True)
+            windows = [torch.randperm(len(self.domains))[:used]]
+        for window in windows:
+            yield from zip(window.split(size), window.to(self.device).split(size), strict=True)
 
     def step(self, indices: Tensor, slices: DomainSlices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take one step on the images at `indices`; return the loss and the number of correct predictions.

@@ -37,8 +37,8 @@ def fit_stacked(
 ) -> list[FitState]:
     """Train `networks`, of kind `cnn` and one shape, in one pass; return what `loop.fit` would for each, in order.
 
-    The options of the networks share one device and one `distillation`, and have no image weights. Weights and losses
-    are those of single fits up to rounding; dropout draws other masks. `report` receives all rows of an epoch.
+    All options have the same device and `distillation`, and no image weights. Weights and losses are those of single
+    fits up to rounding; dropout draws other masks. `report` receives all rows of an epoch.
 
     Raises ValueError for a recipe that cannot be stacked, and TrainingDivergedError, naming the network, at the end of
     the epoch in which a loss is not a finite number.
@@ -101,12 +101,12 @@ class StackedTrainer:
 
     def _view(self, indices: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Return pixels [M, B, C, H, W] and targets [M, B, classes] of that view."""
-        parts = indices.flatten().tensor_split(len(self.view_seeds))
+        batches = indices.flatten().tensor_split(len(self.view_seeds))
         views = [
-            render(self.pixels, part, view=number, seed=seed, augmentation=self.recipe.augmentation)
-            for part, seed in zip(parts, self.view_seeds, strict=True)
+            render(self.pixels, batch, view=number, seed=seed, augmentation=self.recipe.augmentation)
+            for batch, seed in zip(batches, self.view_seeds, strict=True)
         ]
-        targets = torch.cat([self.objective.targets(view, part) for view, part in zip(views, parts, strict=True)])
+        targets = torch.cat([self.objective.targets(view, batch) for view, batch in zip(views, batches, strict=True)])
         pixels = torch.cat([view.pixels for view in views])
         return pixels.unflatten(0, indices.shape), targets.unflatten(0, indices.shape)
 
