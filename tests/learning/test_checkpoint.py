@@ -8,7 +8,7 @@ from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.data.domain_mix import mix
 from knowledge_transfer.learning.data.domains import ALL, Block
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
+from knowledge_transfer.learning.models.network import cpu_state, weights_sha256
 from tests.conftest import stripes, two_domains
 from tests.learning.models.test_network import make
 

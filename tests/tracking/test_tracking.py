@@ -32,8 +32,7 @@ from knowledge_transfer.experiment.current import training_tags
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
-from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
+from knowledge_transfer.learning.models.network import build, cpu_state, weights_sha256
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.tracking import MlflowHooks
 from knowledge_transfer.tracking.server import Server

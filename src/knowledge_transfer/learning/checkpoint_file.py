@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
-from knowledge_transfer.learning.models.weights import weights_sha256
+from knowledge_transfer.learning.models.network import weights_sha256
 
 Read = Callable[[int, int | None], bytes]  # the bytes of a file from a position to another, None for its end
 _LONGEST_HEADER = 100 * 2**20  # bytes; the library refuses a longer one

@@ -16,9 +16,8 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Network, build
-from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
-from knowledge_transfer.learning.training.loop import FitState, fit
+from knowledge_transfer.learning.models.network import Network, Pretrained, build, weights_sha256
+from knowledge_transfer.learning.training.loop import FitState
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
 
@@ -34,10 +33,7 @@ class Normalisation(Config):
 
 @dataclass(frozen=True, eq=False)
 class FitData:
-    """The images that a model learns from, those that validate it, and its normalisation.
-
-    `image_weights` float [N], of mean 1, multiply the loss of each image (none: all alike).
-    """
+    """What a model learns from; `image_weights` float [N], of mean 1, multiply each image's loss (none: all alike)."""
 
     images: ImageSet
     validation: ImageSet
@@ -97,7 +93,7 @@ def _on_replicas(count: int) -> Callable[..., FitState]:
 
 @dataclass(frozen=True, eq=False)
 class Lineage:
-    """What a model descends from: the round, the weights that it started with, and its teachers."""
+    """What a model descends from: its round, the weights that it started with, and its teachers."""
 
     round_: int = 0
     start: Checkpoint | Pretrained | None = None
@@ -152,7 +148,7 @@ def network_of(
     seed: int,
     start: Checkpoint | Pretrained | None = None,
 ) -> Network:
-    """Return the network that a fit starts with: that of `start`, or one with weights drawn by `seed`.
+    """Return the network that a fit starts with, its weights those of `start` or drawn by `seed`.
 
     Raises ValueError when `start` does not fit the architecture or the images.
     """
@@ -180,5 +176,5 @@ def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distil
 
 
 def teachers_hashes(teachers: Iterable[Checkpoint]) -> dict[str, str]:
-    """Return the weights' hash of each teacher by key; no weights are read."""
+    """Return the weights' hash of each teacher by key, without reading weights."""
     return {teacher.facts.key: teacher.facts.sha256 for teacher in teachers}

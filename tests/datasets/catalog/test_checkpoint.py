@@ -17,8 +17,7 @@ from knowledge_transfer.datasets.storage.store import Store
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.checkpoint_file import load
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
-from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
+from knowledge_transfer.learning.models.network import build, cpu_state, weights_sha256
 
 NAMES = ("cat", "dog", "bird")
 ARCHITECTURE = Architecture(kind="resnet8", width=0.25)

@@ -361,7 +361,7 @@ def test_separate_members_are_as_many_per_domain(student_labels):
     assert torch.equal(apart[ROWS["digits"]][:, :, 0, :3], student_labels.logits[2].float()[ROWS["digits"]][..., :3])
     assert torch.equal(apart[ROWS["signs"]][:, :, 0, 3:], student_labels.logits[1].float()[ROWS["signs"]][..., 3:])
     assert (apart[ROWS["signs"]][..., :3] == -torch.inf).all()
-    with pytest.raises(ValueError, match=r"as many: here are \{'digits': 2, 'signs': 1\}"):
+    with pytest.raises(ValueError, match=r"as many separate teachers: here are \{'digits': 2, 'signs': 1\}"):
         student_labels.member_logits(MIX)
 
 

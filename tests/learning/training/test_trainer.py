@@ -10,8 +10,7 @@ from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
-from knowledge_transfer.learning.models.weights import cpu_state
+from knowledge_transfer.learning.models.network import build, cpu_state
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training import events, trainer
 from knowledge_transfer.learning.training.loop import fit

@@ -17,7 +17,7 @@ from torchvision.models import ResNet50_Weights
 
 from knowledge_transfer.datasets.storage.download import fetch_weights
 from knowledge_transfer.datasets.storage.store import Store
-from knowledge_transfer.learning.models.weights import Pretrained
+from knowledge_transfer.learning.models.network import Pretrained
 
 # The first ones, which `pretrained=True` meant when the studies that are repeated here were made.
 _IMAGENET = ResNet50_Weights.IMAGENET1K_V1

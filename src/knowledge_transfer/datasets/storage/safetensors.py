@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.models.weights import weights_sha256
+from knowledge_transfer.learning.models.network import weights_sha256
 
 _TYPES = {"U8": torch.uint8, "I64": torch.int64, "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 # A file larger than memory may be mapped although no memory is set aside for it; other systems set none aside.

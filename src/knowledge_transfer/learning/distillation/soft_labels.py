@@ -134,7 +134,7 @@ class SoftLabels:
         blocks = list(self._by_block(images, members))
         counts = {block.domain: len(keys) for block, _, keys, _ in blocks}
         if len(set(counts.values())) > 1:
-            raise ValueError(f"separate teachers must be equally many in every domain, here are {counts}")
+            raise ValueError(f"every domain needs as many separate teachers: here are {counts}")
         _, count, views, classes = self.logits.shape
         result = torch.full((count, views, counts[blocks[0][0].domain], classes), -torch.inf)
         for block, rows, _, logits in blocks:

@@ -40,11 +40,10 @@ def boost(
     train: Callable[[int, Tensor | None], _Member],
     predict: Callable[[_Member], Tensor],
 ) -> Boosted[_Member]:
-    """Return `count` members, the first trained on equal image weights, each later one on those of hard images raised.
+    """Return `count` members, each trained on images weighted by the errors of those before it.
 
     `train` makes member number i from image weights float64 [N] of mean 1 (none: all equal). `predict` returns its
-    class for each training image, int64 [N]. A member that is no better than a guess weighs 0, and the images weigh
-    the same again.
+    class for each training image, int64 [N]. After a member that is no better than a guess the weights are equal again.
     """
     boosted: Boosted[_Member] = Boosted([], [], [])
     weights = torch.ones(len(labels), dtype=torch.float64)

@@ -1,8 +1,7 @@
 """Weights of the fusion rules that are fitted on validation.
 
 Each fit takes the members' `logits` [M, N, C] on validation images and their `labels` int64 [N]. It returns a tensor
-[M, ...]: a weight or a layer for each member. Raises ValueError when the shapes do not fit. The same logits give the
-same bits.
+[M, ...]: a weight or a layer for each member. Raises ValueError when the shapes do not fit.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def stacking_layers(logits: Tensor, labels: Tensor) -> Tensor:
 
     `stacked_logits` applies it. The layer minimises NLL plus half the sum of (w - w0)² / (N `_SPREAD`²), w0 the layer
     that takes the mean of the logits: the maximum a posteriori under normal weights about that mean. The penalty makes
-    the optimum unique, and keeps it near the mean where images are few. Found by L-BFGS in float64.
+    the optimum unique. Found by L-BFGS in float64.
     """
     _check(logits, labels)
     members, images, classes = logits.shape

@@ -29,15 +29,10 @@ class Layers(Config):
     normalise: bool = True
     softmax: bool = False
 
-    @field_validator("convolutions")
-    @classmethod
-    def _no_block_is_empty(cls, blocks: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        if not all(blocks):
-            raise ValueError("every block needs a convolution: [[8], [8]] are two blocks of one each")
-        return blocks
-
     @model_validator(mode="after")
-    def _no_dropout_too_many(self) -> Layers:
+    def _blocks_and_dropouts_fit(self) -> Layers:
+        if not all(self.convolutions):
+            raise ValueError("every block needs a convolution: [[8], [8]] are two blocks of one each")
         if len(self.dropout) > (most := len(self.convolutions) + len(self.hidden)):
             raise ValueError(f"{len(self.dropout)} dropouts, {most} blocks and hidden layers: leave some out")
         return self

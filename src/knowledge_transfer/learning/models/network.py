@@ -1,9 +1,13 @@
-"""The network of an architecture behind its normalisation, its folding, and the mean of its heads."""
+"""The network of an architecture behind its normalisation, its folding, and its weights."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -14,6 +18,7 @@ from torchvision.models.resnet import Bottleneck
 from knowledge_transfer.learning.models.architecture import Architecture
 
 _MIN_SIZE = 32  # VGG19 halves the image five times
+_COUNTER = "num_batches_tracked"  # which older files lack, and on which no prediction depends
 
 
 class Network(nn.Module):
@@ -87,3 +92,62 @@ def mean_of_heads(logits: Tensor) -> Tensor:
     if logits.ndim == 2:
         return logits
     return logits.float().log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """Weights trained elsewhere on other classes: a state dict by the body's own names, on the CPU, and its origin.
+
+    `mean` and `deviation` are the channel statistics, of pixels in [0, 1], that it was trained with.
+    """
+
+    origin: str
+    state: dict[str, Tensor]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of the weights."""
+        return weights_sha256(self.state)
+
+    @torch.no_grad()
+    def put_into(self, network: Network) -> None:
+        """Copy these weights into `network`, except into its last layer, which predicts other classes.
+
+        Raises ValueError that names what is missing or of another shape.
+        """
+        last = next(reversed(dict(network.body.named_children())))
+        own = {name: each for name, each in network.body.state_dict().items() if not name.startswith(f"{last}.")}
+        if missing := [name for name in own if name not in self.state and not name.endswith(_COUNTER)]:
+            raise ValueError(
+                f"the weights {self.origin} are not of this network: '{missing[0]}' is missing{_and_others(missing)}"
+            )
+        present = {name: each for name, each in own.items() if name in self.state}
+        if unfit := [name for name, each in present.items() if each.shape != self.state[name].shape]:
+            theirs, ours = list(self.state[unfit[0]].shape), list(present[unfit[0]].shape)
+            raise ValueError(
+                f"the weights {self.origin} are not of a network of this width: '{unfit[0]}' is {theirs}, here {ours}"
+                f"{_and_others(unfit)}"
+            )
+        for name, tensor in present.items():
+            tensor.copy_(self.state[name])
+
+
+def _and_others(names: list[str]) -> str:
+    return f", and so are {len(names) - 1} others" if len(names) > 1 else ""
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """Return the hex digest of names, shapes, types and bytes of `state`, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def cpu_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return a detached, contiguous copy of the network's state on the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()}

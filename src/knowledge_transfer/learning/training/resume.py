@@ -19,7 +19,7 @@ import torch
 
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.losses.soft_loss import LossFunction, SoftLoss
-from knowledge_transfer.learning.models.weights import weights_sha256
+from knowledge_transfer.learning.models.network import weights_sha256
 from knowledge_transfer.learning.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)

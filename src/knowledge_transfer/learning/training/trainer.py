@@ -17,8 +17,7 @@ from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective
-from knowledge_transfer.learning.models.network import Network, mean_of_heads
-from knowledge_transfer.learning.models.weights import cpu_state
+from knowledge_transfer.learning.models.network import Network, cpu_state, mean_of_heads
 from knowledge_transfer.learning.training.optimizer import Updater
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.sharding import WHOLE, Shard
