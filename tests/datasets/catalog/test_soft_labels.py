@@ -8,7 +8,7 @@ import torch
 from kedro.io.core import DatasetError
 
 from knowledge_transfer.datasets import SoftLabelsDataset
-from knowledge_transfer.datasets.storage.safetensors import save
+from knowledge_transfer.datasets.storage.checked_file import save
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
 

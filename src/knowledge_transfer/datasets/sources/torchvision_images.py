@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +18,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 _IDX_NAMES = {"train": "train", "test": "t10k"}
 
 
-@dataclass(frozen=True)
-class _Idx:
+class _Idx(NamedTuple):
     """torchvision's name of a set of IDX files, and the MD5 of its unpacked (images, labels) in each part."""
 
     name: str
@@ -46,6 +44,14 @@ _IDX = {
     ),
 }
 _CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+
+
+def names_in_folder(source: str) -> tuple[str, ...]:
+    """Return the names of torchvision's folder and archive of `source`."""
+    if source in _IDX:
+        return (_IDX[source].name,)
+    cifar = getattr(published, _CIFAR[source])
+    return cifar.base_folder, Path(cifar.filename).name
 
 
 def read(source: str, root: Path, part: Literal["train", "test"], size: int, *, download: bool = True) -> ImageSet:
