@@ -98,8 +98,7 @@ class Checkpoint:
     def block_in(self, images: ImageSet) -> Block:
         """Return the block of the images' classes that it predicts.
 
-        Raises ValueError, naming both sides, when its domain is not among the images, has other classes there, or the
-        images are of another shape.
+        Raises ValueError, naming both sides, for images of other domains, classes or shape.
         """
         facts = self.facts
         domains = [block.domain for block in images.blocks]
@@ -118,10 +117,7 @@ class Checkpoint:
 
 
 def require_one_lineage(models: Sequence[Facts]) -> None:
-    """Raise ValueError, naming both, when a model descends from another version of one of the `models`.
-
-    Raises it, too, for two different models of one key.
-    """
+    """Raise ValueError, naming both, for models of one key that differ, or a parent here that is another version."""
     present: dict[str, str] = {}
     for model in models:
         if present.setdefault(model.key, model.sha256) != model.sha256:

@@ -40,8 +40,7 @@ def dump(checkpoints: Sequence[Checkpoint], *, single: bool) -> bytes:
 def parse(read: Read, where: str) -> list[Checkpoint]:
     """Return the checkpoints of a file called `where`. Weights are read and checked when they are first used.
 
-    Raises ValueError, naming the file, unless the header is as it was written, and at the first use of weights that are
-    not those that the facts name.
+    Raises ValueError, naming the file, for a damaged header, and at that first use for other weights than facts name.
     """
     try:
         (length,) = struct.unpack("<Q", read(0, 8))

@@ -148,10 +148,7 @@ def network_of(
     seed: int,
     start: Checkpoint | Pretrained | None = None,
 ) -> Network:
-    """Return the network that a fit starts with, its weights those of `start` or drawn by `seed`.
-
-    Raises ValueError when `start` does not fit the architecture or the images.
-    """
+    """Return the network that a fit starts with, its weights drawn by `seed` or those of `start`, if they fit."""
     if isinstance(start, Checkpoint):
         start.require(architecture, images)
         return start.build()

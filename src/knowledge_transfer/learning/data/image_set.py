@@ -71,10 +71,7 @@ class ImageSet:
         raise ValueError(f"no domain '{domain}' among {', '.join(block.domain for block in self.blocks)}")
 
     def of(self, domain: str) -> ImageSet:
-        """Return the images of one domain, with its own class names and labels from 0 on; for `all` every image.
-
-        Raises ValueError when there is no such domain.
-        """
+        """Return the images of one domain, with its own class names and labels from 0 on; for `all` every image."""
         if domain == ALL:
             return self
         block = self.block(domain)
@@ -89,10 +86,7 @@ class ImageSet:
         return (self.domains == self.blocks.index(self.block(domain))).nonzero().flatten()
 
     def subset(self, indices: Tensor) -> ImageSet:
-        """Return the images at `indices`: int64 [n], in that order, or bool [N], in their own.
-
-        Raises IndexError for an index that is not below N, and for a bool tensor of another length.
-        """
+        """Return the images at `indices`: int64 [n], in that order, or bool [N]. Raises IndexError for others."""
         groups = None if self.groups is None else self.groups[indices]
         return replace(self, images=self.images[indices], labels=self.labels[indices], groups=groups)
 

@@ -23,10 +23,10 @@ class DistillationConfig(Config):
     """How soft labels enter the loss `alpha * soft + (1 - alpha) * cross-entropy`.
 
     `fusion` makes one teacher of several. `separate` instead takes the mean of the soft losses to each teacher; where
-    the learner has heads, each head learns from one teacher. In a mix of domains the soft loss is taken within each
-    image's block; `gamma` weights the domain loss that is added to it (-log of the block's probability). `top_k` keeps
-    the k members of each domain that are best on validation (none: all). `student_set` adds the student set to the
-    transfer set. `start` says which weights a learner starts from.
+    the learner has heads, each head learns from one teacher. `gamma` weights the domain loss of a mix, -log of the
+    probability of the image's block, within which the soft loss is taken. `top_k` keeps the k members of each domain
+    that are best on validation (none: all). `student_set` adds the student set to the transfer set. `start` chooses the
+    weights that a learner starts from.
     """
 
     alpha: float = Field(default=0.9, ge=0, le=1)
@@ -77,8 +77,7 @@ class Distillation:
     def objective(self, images: ImageSet, heads: int = 1) -> DistillationObjective:
         """Return what the soft labels add to the loss on `images`, the set that was labelled, fused for all epochs.
 
-        Raises ValueError for other images, when scores are missing that a fitted rule or `top_k` needs, and for several
-        heads that are not as many as separate teachers.
+        Raises ValueError for other images, missing scores, and several heads not as many as separate teachers.
         """
         teacher_logits = self._teacher_logits(images)
         members = teacher_logits.shape[2] if teacher_logits.ndim == 4 else None

@@ -36,7 +36,7 @@ def label(
     """
     logits = torch.full((len(teachers), len(images), views, len(images.class_names)), -torch.inf, dtype=torch.float16)
     pixels = images.images.to(device) if window is None else Window(images.images, device, window)
-    domain_index = None if len(images.blocks) == 1 else DomainIndex.of(images.domains.to(device))
+    index = None if len(images.blocks) == 1 else DomainIndex.of(images.domains.to(device))
     for position, teacher in enumerate(teachers):
         block = teacher.block_in(images)
         predicts_all = every_domain or block not in images.blocks
@@ -45,12 +45,7 @@ def label(
         for view in range(views):
             for batch in _batches(pixels, rows, prediction_batch_size(device)):
                 rendered = render(
-                    pixels,
-                    batch.to(device),
-                    view=view,
-                    seed=view_seed,
-                    augmentation=augmentation,
-                    domain_index=domain_index,
+                    pixels, batch.to(device), view=view, seed=view_seed, augmentation=augmentation, domain_index=index
                 )
                 logits[position, batch, view, block.classes] = _logits(network, rendered.pixels, teacher.facts.key)
     facts = LabellingFacts(

@@ -144,10 +144,7 @@ class SoftLabels:
     def _by_block(
         self, images: ImageSet, members: Sequence[str] | None
     ) -> Iterator[tuple[Block, Tensor, list[str], Tensor]]:
-        """Yield each block, its images' rows, the keys of its chosen teachers and their logits within it.
-
-        The logits are float32 [members, rows, views, classes of the block].
-        """
+        """Yield each block, its rows, its chosen teachers' keys and their logits, float32 [M, rows, views, classes]."""
         for block in images.blocks:
             keys = [key for key in self.teachers_of(block.domain) if members is None or key in members]
             if not keys:
@@ -158,10 +155,7 @@ class SoftLabels:
 
 
 def _joined(rule: str, weights: Sequence[Any]) -> Tensor:
-    """Return the chosen members' weights as one float32 tensor [M, ...], scaled to sum to 1 where the rule needs it.
-
-    Weights that are all 0 become equal ones.
-    """
+    """Return the chosen members' weights as one float32 tensor [M, ...], scaled to sum to 1, if the rule needs it."""
     given = torch.tensor(weights)
     if rule not in RESCALED_RULES:
         return given

@@ -46,10 +46,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Failure:
-    """The error of a rank, with its traceback and its time on the machine's clock.
-
-    A rank that died without an error has an exit code instead of a traceback.
-    """
+    """The error of a rank, and its time on the machine's clock; of a killed rank the exit code, without a traceback."""
 
     error: Exception
     trace: str

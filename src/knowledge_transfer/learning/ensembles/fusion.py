@@ -69,10 +69,7 @@ def _weighted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
 
 
 def _by_confidence(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor:
-    """Return the mean of softmax(z/T) under weights that follow, for each image, 1 - H(softmax(z)) / log C.
-
-    The weights are equal where no member leans to any class.
-    """
+    """Return the mean of softmax(z/T) under weights that follow, for each image, 1 - H(softmax(z)) / log C."""
     log_probabilities = logits.log_softmax(dim=2)
     entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=2)
     confidence = (1 - entropy / math.log(logits.shape[2])).clamp(min=0)

@@ -22,10 +22,7 @@ _CHUNK_ELEMENTS = 2**22
 
 @torch.no_grad()
 def vote(logits: Tensor, rule: str) -> Tensor:
-    """Return the class elected by `rule` for each image, int64 [B], from the members' logits [M, B, C].
-
-    Raises ValueError for an unknown rule.
-    """
+    """Return the class that `rule` elects for each image, int64 [B], from the members' logits [M, B, C]."""
     if rule not in _RULES:
         raise ValueError(f"unknown vote '{rule}'{did_you_mean(rule, _RULES)}")
     members, _, classes = logits.shape
@@ -87,10 +84,7 @@ def simpson(positions: Tensor, support: Tensor) -> Tensor:
 
 
 def baldwin(positions: Tensor, support: Tensor) -> Tensor:
-    """Strike the class of lowest Borda score, count again among the rest, until one is left.
-
-    Of several lowest, the one of lowest support is struck, alone.
-    """
+    """Strike the class of lowest Borda score, ties by support, count again among the rest, until one is left."""
     beats = _beats(positions)
     running = torch.ones_like(support, dtype=torch.bool)
     for _ in range(support.shape[1] - 1):
@@ -115,10 +109,7 @@ def nanson(positions: Tensor, support: Tensor) -> Tensor:
 
 
 def bucklin(positions: Tensor, support: Tensor) -> Tensor:
-    """Count first positions, then first and second, and so on, until a class is on more than half of the ballots.
-
-    The class on most ballots at that depth is elected.
-    """
+    """Elect the class on most ballots at the first depth at which a class is on more than half of them."""
     classes = positions.shape[2]
     at_position = torch.stack([(positions == position).sum(dim=0) for position in range(classes)])
     reached = at_position.cumsum(dim=0)

@@ -125,10 +125,7 @@ def agreement(predicted: Tensor) -> Tensor:
 
 
 def standard_error(accuracy: float, n: int) -> float:
-    """Return the binomial standard error sqrt(a (1 - a) / n) of an accuracy on `n` images.
-
-    Raises ValueError for an accuracy outside [0, 1] and for `n` below 1.
-    """
+    """Return sqrt(a (1 - a) / n). Raises ValueError for an accuracy outside [0, 1] and for `n` images below 1."""
     if not 0 <= accuracy <= 1 or n < 1:
         raise ValueError(f"accuracy must be in [0, 1] and n positive, got {accuracy} and {n}")
     return math.sqrt(accuracy * (1 - accuracy) / n)

@@ -44,10 +44,7 @@ class Layers(Config):
 
 
 def cnn(classes: int, *, channels: int, image_size: int, layers: Layers) -> nn.Module:
-    """Return blocks of convolutions, each block ended by a pooling that halves the image, then linear layers.
-
-    Raises ValueError for more blocks than the image can be halved.
-    """
+    """Return blocks of convolutions, each ended by a pooling that halves the image, then linear layers."""
     side = image_size // 2 ** len(layers.convolutions)
     if side < 1:
         blocks = len(layers.convolutions)
@@ -85,10 +82,7 @@ def _dropout(probability: float) -> list[nn.Module]:
 
 
 class Builtin(NamedTuple):
-    """A builder, called as `build(classes, **options)`, and the options that it takes.
-
-    These are fields of `Architecture`, and `channels` and `image_size` of the images.
-    """
+    """A builder, called as `build(classes, **options)`, and its options among those that `Architecture.body` gives."""
 
     build: Callable[..., nn.Module]
     options: tuple[str, ...] = ("channels", "width")

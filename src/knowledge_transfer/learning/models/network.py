@@ -54,10 +54,7 @@ def build(
     mean: tuple[float, ...],
     deviation: tuple[float, ...],
 ) -> Network:
-    """Return the network with fresh weights (He initialisation) drawn from torch's global generator.
-
-    Raises ValueError for images smaller than 32 pixels, which VGG19 would halve away.
-    """
+    """Return the network with fresh weights (He initialisation) drawn from torch's global generator."""
     if image_size < _MIN_SIZE:
         raise ValueError(f"images of {image_size} pixels are too small: set image_size to {_MIN_SIZE} or more")
     body = architecture.body(classes=classes, channels=channels, image_size=image_size)

@@ -56,10 +56,7 @@ def alexnet(classes: int, channels: int, width: float) -> nn.Module:
 
 
 def squeezenet(classes: int, channels: int, width: float) -> nn.Module:
-    """Return SqueezeNet 1.1 with batch normalisation, stride 1 in the stem and one pooling less (Iandola 2016).
-
-    It has 0.7 million parameters at width 1 and ten classes.
-    """
+    """Return SqueezeNet 1.1 with batch normalisation and a pooling less (Iandola 2016; 0.7 million parameters)."""
     (before,) = _scaled((64,), width)
     layers: list[nn.Module] = [_convolution(channels, before, 3), nn.ReLU(True), nn.MaxPool2d(2)]
     for number, sizes in enumerate([(16, 64), (16, 64), (32, 128), (32, 128), *[(48, 192)] * 2, *[(64, 256)] * 2]):
@@ -131,10 +128,7 @@ def _resnet(
 
 
 def _stages(block: type[BasicBlock | Bottleneck], depths: Sequence[int], sizes: Sequence[int]) -> list[list[nn.Module]]:
-    """Return the blocks of each stage, `depths` of them with `sizes` channels, behind a stem of `sizes[0]` channels.
-
-    Every stage but the first halves the image.
-    """
+    """Return the blocks of each stage, behind a stem of `sizes[0]` channels; all but the first halve the image."""
     stages: list[list[nn.Module]] = []
     before = sizes[0]
     for stage, (depth, size) in enumerate(zip(depths, sizes, strict=True)):

@@ -69,10 +69,7 @@ class Muon:
 
 
 def _matrix(values: Tensor, weight: Tensor) -> Tensor:
-    """Return a weight's values as [outputs, all else], its columns in the order of the weight's memory.
-
-    Of the weight itself, contiguous or channels_last, that is a view.
-    """
+    """Return a weight's values as [outputs, all else] in the order of its memory: of the weight itself, a view."""
     last = weight.movedim(1, -1)
     return (values.movedim(1, -1) if last.is_contiguous() else values).flatten(1)
 
@@ -115,10 +112,7 @@ def rate_factor(step: int, steps: int, schedule: Literal["linear", "cosine", "co
 
 
 class Updater:
-    """Changes the weights of a network by the gradients of its loss, over `steps` steps of the recipe.
-
-    `clip` scales the gradients to a largest norm (none: that of the whole network).
-    """
+    """Changes a network's weights by the gradients of its loss; `clip` scales these to a largest norm."""
 
     def __init__(
         self, network: nn.Module, recipe: Recipe, steps: int, clip: Callable[[float], object] | None = None

@@ -1,7 +1,4 @@
-"""Snapshots: the state of a running fit, so that an interrupted one continues instead of starting again.
-
-A fit does not choose where they are stored: its caller does, with `snapshot_to(store)`.
-"""
+"""Snapshots: the state of a running fit, from which an interrupted one continues; `snapshot_to` chooses the store."""
 
 from __future__ import annotations
 
@@ -30,8 +27,7 @@ _FORMAT = 3  # raise it whenever the content of a snapshot, or what a step makes
 class Store(Protocol):
     """The store of one snapshot; picklable, because the ranks of a fit on several devices read it too.
 
-    An interrupted `write` should leave the former snapshot whole. Its errors are logged once and the fit continues. The
-    owner deletes the snapshot of a completed fit once the result is safe.
+    An interrupted `write` should leave the former snapshot whole. The owner deletes that of a completed fit.
     """
 
     def read(self) -> bytes | None:

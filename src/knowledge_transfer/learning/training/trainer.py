@@ -121,18 +121,14 @@ class Trainer:
     def step(self, indices: Tensor, slices: DomainSlices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take one step on the images at `indices`; return the loss and the number of correct predictions.
 
-        `indices` int64 [batch_size] on the device; `slices` those of its domains; `epoch`
-        chooses the view, `step` (of the whole fit, from 0) the learning rate. Both results are scalars on the device.
-        Raises ValueError where the objective refuses the shapes, IndexError for images outside the window.
+        `indices` int64 [batch_size] on the device; `slices` of its domains; `epoch` chooses the view, `step` (of the
+        whole fit, from 0) the learning rate. Both results are scalars on the device. Raises ValueError where the
+        objective refuses the shapes, IndexError for images outside the window.
         """
         number, own = epoch % self.recipe.view_count, indices[self.rows]
+        seed, augmentation = self.options.seed_of_views, self.recipe.augmentation
         view = render(
-            self.pixels,
-            own,
-            view=number,
-            seed=self.options.seed_of_views,
-            augmentation=self.recipe.augmentation,
-            domain_index=self.domain_index,
+            self.pixels, own, view=number, seed=seed, augmentation=augmentation, domain_index=self.domain_index
         )
         with autocast(self.device, self.recipe.precision):
             logits = self.forward(view.pixels.to(memory_format=torch.channels_last)).float()

@@ -49,10 +49,7 @@ def learn_members(
 
 
 def in_succession(group: str, position: int, count: int, began: float) -> Callable[[Event], Event | None]:
-    """Return a function that turns the events of fit `position` of `count` equal ones into those of one fit of `group`.
-
-    The first fit began at `began`, by `time.perf_counter`.
-    """
+    """Return a function that reports fit `position` of `count`, the first begun at `began`, as progress of one `group`."""
 
     def change(event: Event) -> Event | None:
         if isinstance(event, FitStarted):

@@ -86,10 +86,7 @@ class StackedTrainer:
         return EpochResult(losses.mean(0).tolist(), (correct / seen).tolist(), speed)
 
     def step(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Take one step, each of the M networks on its row of `indices` [M, B]; return losses and correct counts [M].
-
-        `epoch` chooses the view, `step` (of the whole fit, from 0) the learning rate.
-        """
+        """Take one step, each network on its row of `indices` [M, B]; return losses and correct counts [M]."""
         number = epoch % self.recipe.view_count
         pixels, targets = self._view(indices, number)
         with autocast(self.device, self.recipe.precision):
