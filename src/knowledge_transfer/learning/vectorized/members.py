@@ -49,7 +49,7 @@ def learn_members(
 
 
 def in_succession(group: str, position: int, count: int, began: float) -> Callable[[Event], Event | None]:
-    """Return a function that reports fit `position` of `count`, the first begun at `began`, as progress of one `group`."""
+    """Return a function that reports fit `position` of `count`, the first begun at `began`, as one fit of `group`."""
 
     def change(event: Event) -> Event | None:
         if isinstance(event, FitStarted):
