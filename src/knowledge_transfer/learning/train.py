@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,10 +13,9 @@ from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
-from knowledge_transfer.learning.distributed import launcher
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, Pretrained, build, weights_sha256
-from knowledge_transfer.learning.training.loop import FitState
+from knowledge_transfer.learning.training.loop import FitState, fit
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
 
@@ -78,17 +76,14 @@ def learn(
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)
         given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)
-        fit_on = fit if options.replicas == 1 else _on_replicas(options.replicas)
-        fitted = fit_on(network, data.images, recipe, given, data.validation)
+        if options.replicas == 1:
+            fitted = fit(network, data.images, recipe, given, data.validation)
+        else:
+            from knowledge_transfer.learning.distributed import launcher  # which one device does not need
+
+            fitted = launcher.fit(network, data.images, recipe, given, data.validation, options.replicas)
     lineage = Lineage(round_, start, distillation)
     return record(name, network, architecture, data, recipe, fitted, options.seed, lineage)
-
-
-def _on_replicas(count: int) -> Callable[..., FitState]:
-    # Only here: one device needs no other processes.
-    from knowledge_transfer.learning.distributed import launcher
-
-    return partial(launcher.fit, replicas=count)
 
 
 @dataclass(frozen=True, eq=False)

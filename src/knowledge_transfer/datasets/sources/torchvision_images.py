@@ -46,14 +46,6 @@ _IDX = {
 _CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
 
-def names_in_folder(source: str) -> tuple[str, ...]:
-    """Return the names of torchvision's folder and archive of `source`."""
-    if source in _IDX:
-        return (_IDX[source].name,)
-    cifar = getattr(published, _CIFAR[source])
-    return cifar.base_folder, Path(cifar.filename).name
-
-
 def read(source: str, root: Path, part: Literal["train", "test"], size: int, *, download: bool = True) -> ImageSet:
     """Return one part of `source`, whole, in the published order, as uint8 [N, 1 or 3, size, size].
 
