@@ -68,7 +68,6 @@ def learn(
 
     The model starts with the weights of `start`, without the last layer of pretrained ones (none: fresh weights). It
     learns from labels, with `distillation` also from soft labels. Fits in threads of one process wait for each other.
-
     Raises ValueError when `start` has another architecture, classes or domain; when soft labels, teachers and heads do
     not match; and when there are too few devices or images in a batch for the replicas.
     """

@@ -1,4 +1,4 @@
-"""Splits of an image set into disjoint parts, and subsets that keep the proportions of its classes."""
+"""Splits of an image set in two, and subsets that keep the proportions of its classes."""
 
 from __future__ import annotations
 

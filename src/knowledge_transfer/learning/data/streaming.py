@@ -28,7 +28,7 @@ def windowed_order(count: int, window: int) -> Tensor:
     starts = torch.randperm(-(-count // block)) * block
     order = (starts[:, None] + torch.arange(block)).flatten()
     order = order[order < count]
-    return torch.cat([part[torch.randperm(len(part))] for part in order.split(window)])
+    return torch.cat([each[torch.randperm(len(each))] for each in order.split(window)])
 
 
 class Window:
@@ -72,11 +72,11 @@ class Window:
         read = _Read.of(window)
         # Pinned, so that the copy to a GPU does not wait for the steps in its queue.
         pinned = self.device.type == "cuda"
-        room = torch.empty(len(window), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
-        return read.rows, reader.submit(read.of_images, self.images, room)
+        buffer = torch.empty(len(window), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
+        return read.rows, reader.submit(read.of_images, self.images, buffer)
 
     def _hold(self, rows: Tensor, read: Tensor) -> None:
-        self._held = self.images[:0]  # first: the device need not have room for two
+        self._held = self.images[:0]  # first: the device may lack memory for two
         self._held = read.to(self.device, non_blocking=True)
         self._position[rows.to(self.device)] = torch.arange(len(rows), dtype=torch.int32, device=self.device)
 
@@ -95,15 +95,15 @@ class _Read:
         ends = [*((rows.diff() != 1).nonzero().flatten() + 1).tolist(), len(rows)]
         return _Read(rows, rows[[0, *ends[:-1]]].tolist(), ends)
 
-    def of_images(self, images: Tensor, room: Tensor) -> Tensor:
-        """Copy the images to `room` and return it."""
+    def of_images(self, images: Tensor, buffer: Tensor) -> Tensor:
+        """Copy the images to `buffer` and return it."""
         # By numpy: torch would start threads for this thread, and more threads than processors slow all steps.
-        into, kept, begin = room.numpy(), images.numpy(), 0
+        into, kept, begin = buffer.numpy(), images.numpy(), 0
         self._announce(images)
         for first, end in zip(self.firsts, self.ends, strict=True):
             into[begin:end] = kept[first : first + end - begin]
             begin = end
-        return room
+        return buffer
 
     def _announce(self, images: Tensor) -> None:
         """Announce all blocks to the system before the first is read: it then reads many of a file at once."""

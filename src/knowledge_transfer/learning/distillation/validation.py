@@ -43,12 +43,8 @@ def score_members(
     accuracies = (logits.argmax(2) == labels).float().mean(1).tolist()
     fitted = {rule: fit(logits, labels).tolist() for rule, fit in FITS.items()}
     return {
-        key: ValidationScore(
-            domain=domain,
-            accuracy=accuracies[member],
-            fitted={rule: weights[member] for rule, weights in fitted.items()},
-        )
-        for member, key in enumerate(keys)
+        key: ValidationScore(domain=domain, accuracy=accuracy, fitted=dict(zip(fitted, weights, strict=True)))
+        for key, accuracy, *weights in zip(keys, accuracies, *fitted.values(), strict=True)
     }
 
 

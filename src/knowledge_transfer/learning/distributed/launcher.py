@@ -43,8 +43,7 @@ def fit(
 
     On CUDA these are cuda:0 and on; on the CPU they are processes that divide the threads. Batch statistics, losses
     and, on the CPU, dropout masks are those of the whole batch: the result equals one device's up to rounding (after
-    three epochs within 1e-5 in float64, within 1e-3 for the losses of a ResNet8 in float32). `network` itself is not
-    changed.
+    three epochs within 1e-5 in float64, within 1e-3 in float32 for a ResNet8). `network` itself is not changed.
 
     Raises ValueError, before any process starts, for too few devices or images in a batch, and for a `window`. Raises
     the error of a rank with its traceback as the cause, and RankKilledError, naming the rank, when one is killed.

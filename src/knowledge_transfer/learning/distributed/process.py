@@ -82,12 +82,7 @@ def changed_environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C, which a terminal sends to every process of a group, to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def exit_with_parent() -> None:
+def _exit_with_parent() -> None:
     """End this process as soon as its parent is gone, even by SIGKILL."""
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -127,8 +122,9 @@ def how_it_ended(exitcode: int | None) -> str:
 
 
 def _enter(function: bytes, arguments: tuple[Any, ...], environment: Mapping[str, str]) -> None:
-    ignore_interrupts()
-    exit_with_parent()
+    # A terminal sends Ctrl-C to every process of a group: the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _exit_with_parent()
     # Before CUDA reads its variables, once.
     os.environ.clear()
     os.environ.update(environment)

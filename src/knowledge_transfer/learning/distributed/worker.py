@@ -32,7 +32,7 @@ _PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Work:
-    """What every rank receives: the arguments of the fit, the snapshots, the folder where ranks meet, threads."""
+    """What every rank receives: the arguments of the fit, the snapshots, the folder of the ranks' store, threads."""
 
     network: Network
     images: ImageSet
@@ -79,7 +79,7 @@ def distance_to_cause(failure: Failure) -> tuple[int, float]:
 
 
 def run_rank(connection: Connection, shard: Shard) -> None:
-    """Do the shard's part of the work that arrives; rank 0 sends events and the result, any rank its failure."""
+    """Train the shard of the work that arrives; rank 0 sends events and the result, any rank its failure."""
     try:
         work: Work = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the process that started this one
         torch.set_num_threads(work.threads)

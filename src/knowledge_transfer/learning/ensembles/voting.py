@@ -27,8 +27,8 @@ def vote(logits: Tensor, rule: str) -> Tensor:
         raise ValueError(f"unknown vote '{rule}'{did_you_mean(rule, _RULES)}")
     members, _, classes = logits.shape
     # The largest intermediates are M·B·C and B·C² integers; images are independent, so memory is bounded by chunks.
-    chunk = max(1, _CHUNK_ELEMENTS // (classes * max(members, classes)))
-    return torch.cat([_RULES[rule](*_ballots(part)) for part in torch.split(logits, chunk, dim=1)])
+    size = max(1, _CHUNK_ELEMENTS // (classes * max(members, classes)))
+    return torch.cat([_RULES[rule](*_ballots(chunk)) for chunk in torch.split(logits, size, dim=1)])
 
 
 def _ballots(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -122,10 +122,8 @@ def fit(
 
     The same seed gives the same bits on one CPU thread. Emits FitStarted, and EpochEnded after each epoch. Inside
     `resume.snapshot_to` an interrupted fit continues from its last snapshot after FitResumed, and ends with the same
-    bits. Every rank of a `shard` must call this; rank 0 alone validates, reports and saves.
-
-    Raises TrainingDivergedError at the end of the epoch whose loss is not a finite number, naming the step, and
-    ValueError for image weights that do not fit.
+    bits. Every rank of a `shard` must call this; rank 0 alone validates, reports and saves. Raises
+    TrainingDivergedError, naming the step, at the end of an epoch whose loss is not finite.
     """
     parameters = sum(parameter.numel() for parameter in network.parameters())
     events.emit(events.FitStarted(options.name, recipe.epochs, len(images), parameters))

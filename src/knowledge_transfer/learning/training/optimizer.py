@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from knowledge_transfer.learning.training.recipe import Recipe
 
 
-class Muon:
+class _Muon:
     """Muon for the weights of convolutions and hidden linear layers, AdamW at the same rate for all others.
 
     The momentum of a weight, as a matrix of a row per output, is replaced by the nearest orthogonal one (Jordan 2024,
@@ -40,17 +40,14 @@ class Muon:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The groups of both."""
         return [*self._muon.param_groups, *self._adam.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Discard the gradients of both."""
         for weight in self._weights:
             weight.grad = None
         self._adam.zero_grad(set_to_none)
 
     def step(self) -> None:
-        """Change the parameters of both by their gradients."""
         for matrix, weight in zip(self._matrices, self._weights, strict=True):
             # Taken anew from the weight: its memory changes when the network is moved between steps.
             matrix.data = _matrix(weight.data, weight)
@@ -59,11 +56,9 @@ class Muon:
         self._adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the next step of both depends on."""
         return {"muon": self._muon.state_dict(), "adam": self._adam.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Load a state returned by `state_dict()`."""
         self._muon.load_state_dict(state_dict["muon"])
         self._adam.load_state_dict(state_dict["adam"])
 
@@ -82,10 +77,10 @@ def _decayed(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, A
     ]
 
 
-def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | Muon:
+def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | _Muon:
     """Return the recipe's optimizer."""
     if recipe.optimizer == "muon":
-        return Muon(network, recipe)
+        return _Muon(network, recipe)
     groups, rate = _decayed(list(network.parameters()), recipe), recipe.learning_rate
     # Fused: one pass over the weights instead of four or more, which shows in networks of millions of them.
     if recipe.optimizer == "adamw":

@@ -24,7 +24,7 @@ _DIGEST = 32  # bytes of a sha256
 _FORMAT = 3  # raise it whenever the content of a snapshot, or what a step makes of it, changes
 
 
-class Store(Protocol):
+class SnapshotStore(Protocol):
     """The store of one snapshot; picklable, because the ranks of a fit on several devices read it too.
 
     An interrupted `write` should leave the former snapshot whole. The owner deletes that of a completed fit.
@@ -41,7 +41,7 @@ class Store(Protocol):
 class SnapshotTarget:
     """Where the fits of a context save their snapshots, and the least number of seconds between two of them."""
 
-    store: Store
+    store: SnapshotStore
     every: float
 
 
@@ -50,7 +50,7 @@ _target: ContextVar[SnapshotTarget | None] = ContextVar("snapshot target", defau
 
 
 @contextmanager
-def snapshot_to(store: Store, *, every: float = 30.0) -> Iterator[None]:
+def snapshot_to(store: SnapshotStore, *, every: float = 30.0) -> Iterator[None]:
     """Let the fit within the block save snapshots to `store`, at least `every` seconds apart (0: after each epoch)."""
     token = _target.set(SnapshotTarget(store, every))
     try:

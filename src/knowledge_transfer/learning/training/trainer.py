@@ -1,4 +1,4 @@
-"""Trainer: the steps of a fit; the order of this page is the life of a batch."""
+"""Trainer: the steps of a fit, from the order of the images to the change of the weights."""
 
 from __future__ import annotations
 
@@ -71,17 +71,15 @@ class Trainer:
         self.batch_size = min(recipe.batch_size, len(images))
         # A short last batch would have its own noise and batch statistics; which images it drops changes each epoch.
         self.steps_per_epoch = len(images) // self.batch_size
-        self.pixels = images.images.to(device) if recipe.window is None else self._window(images, recipe.window)
+        # Whole batches: the images of one are all on the device at once.
+        window = recipe.window and -(-recipe.window // self.batch_size) * self.batch_size
+        self.pixels = Window(images.images, device, window) if window else images.images.to(device)
         self.blocks, self.domains = images.blocks, images.domains
         self.domain_index = DomainIndex.of(images.domains.to(device)) if len(images.blocks) > 1 else None
         self.objective = Objective(images, recipe.label_smoothing, device, options.distillation, options.image_weights)
         self.shard, self.rows = shard, shard.rows(self.batch_size)
         self.forward = shard.wrap(self.network, self.batch_size)
         self.updater = Updater(self.network, recipe, recipe.epochs * self.steps_per_epoch)
-
-    def _window(self, images: ImageSet, size: int) -> Window:
-        # Whole batches: the images of one are all on the device at once.
-        return Window(images.images, self.device, -(-size // self.batch_size) * self.batch_size)
 
     def state(self) -> dict[str, Any]:
         """Return all that steps change and that the next epoch depends on."""

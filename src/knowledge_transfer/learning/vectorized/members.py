@@ -32,8 +32,7 @@ def learn_members(
     """Return the checkpoint of each of the `members`, given by name, in that order, all on one device.
 
     Each is the result of `learn` with its options, up to rounding where they are stacked: if `stack` is true (none:
-    where the recipe allows it and it `is_faster`). Events report `group` as one fit, with the means over stacked
-    members.
+    where the recipe allows it and it `is_faster`). Events report `group` as one fit, stacked members by their means.
     """
     if stack is None:
         device = next(iter(members.values())).device

@@ -38,10 +38,8 @@ def fit_stacked(
     """Train `networks`, of kind `cnn` and one shape, in one pass; return what `loop.fit` would for each, in order.
 
     All options have the same device and `distillation`, and no image weights. Weights and losses are those of single
-    fits up to rounding; dropout draws other masks. `report` receives all rows of an epoch.
-
-    Raises ValueError for a recipe that cannot be stacked, and TrainingDivergedError, naming the network, at the end of
-    the epoch in which a loss is not a finite number.
+    fits up to rounding; dropout draws other masks. `report` receives all rows of an epoch. Raises ValueError for a
+    recipe that cannot be stacked, and TrainingDivergedError, naming the network, for a loss that is not finite.
     """
     if not allows_stacking(recipe):
         raise ValueError("networks with muon or a window of images cannot be stacked: train them one after another")
