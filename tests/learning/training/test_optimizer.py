@@ -11,7 +11,7 @@ import torch
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, build
-from knowledge_transfer.learning.training.optimizer import Muon, optimizer_of, rate_factor
+from knowledge_transfer.learning.training.optimizer import optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
 
 MUON = Recipe(optimizer="muon", learning_rate=0.01, weight_decay=0.0, momentum=0.9)
@@ -75,7 +75,7 @@ def test_an_optimizer_continues_from_its_state(optimizer: str) -> None:
 
 def test_muon_follows_a_network_moved_in_memory() -> None:
     net = with_gradients(network())
-    optimizer = Muon(net, MUON)
+    optimizer = optimizer_of(net, MUON)
     for parameter in net.parameters():
         parameter.data = parameter.data.clone()
     before = [parameter.detach().clone() for parameter in net.parameters()]
