@@ -32,10 +32,7 @@ def windowed_order(count: int, window: int) -> Tensor:
 
 
 class Window:
-    """Images [N, C, H, W] of which `size` at a time are on `device`; indexed like the tensor, by images of that window.
-
-    `images` may be memory-mapped: only windows are read.
-    """
+    """Images [N, C, H, W], of a file or in memory, `size` of them at a time on `device`; indexed by those images."""
 
     def __init__(self, images: Tensor, device: torch.device, size: int) -> None:
         self.images, self.device, self.size = images, device, size

@@ -1,7 +1,4 @@
-"""Boosting: members trained one after another, each on images weighted by the errors of those before it.
-
-SAMME, the form of AdaBoost for several classes (Zhu, Zou, Rosset, Hastie 2009, "Multi-class AdaBoost").
-"""
+"""Boosting by SAMME, AdaBoost for several classes (Zhu, Zou, Rosset, Hastie 2009, "Multi-class AdaBoost")."""
 
 from __future__ import annotations
 

@@ -93,10 +93,7 @@ def baldwin(positions: Tensor, support: Tensor) -> Tensor:
 
 
 def nanson(positions: Tensor, support: Tensor) -> Tensor:
-    """Strike every class whose Borda score is average or below, count again among the rest, until one is left.
-
-    When all that are left are exactly average, support decides among them.
-    """
+    """Strike all classes of average Borda score or below, count again; where all are average, support decides."""
     beats = _beats(positions)
     running = torch.ones_like(support, dtype=torch.bool)
     while True:

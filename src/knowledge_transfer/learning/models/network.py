@@ -34,10 +34,7 @@ class Network(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1) * 255)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits [B, classes] of uint8 (or 0 … 255 float) pixels [B, C, H, W].
-
-        In training a network of several heads returns the logits of each, [B, heads, classes].
-        """
+        """Return logits [B, classes] of pixels 0 … 255 [B, C, H, W]; training several heads, [B, heads, classes]."""
         logits: Tensor = self.body((pixels.float() - self.mean) / self.deviation)
         if self.heads == 1:
             return logits

@@ -19,7 +19,7 @@ _SIMPLE_GRID, _ALEXNET_GRID = 4, 2  # images of any size end in the same grid
 
 def simple_cnn(classes: int, channels: int, width: float) -> nn.Module:
     """Return three convolutions and two linear layers (0.6 million parameters at width 1 and ten classes)."""
-    first, second, third, hidden = _scaled((32, 64, 128, 256), width)
+    first, second, third, hidden = scaled((32, 64, 128, 256), width)
     return nn.Sequential(
         _pooled(channels, first, nn.MaxPool2d(2)),
         _pooled(first, second, nn.MaxPool2d(2)),
@@ -33,7 +33,7 @@ def simple_cnn(classes: int, channels: int, width: float) -> nn.Module:
 
 def vgg19(classes: int, channels: int, width: float) -> nn.Module:
     """Return VGG19 with batch normalisation and one linear layer (Simonyan 2015; 20 million parameters at width 1)."""
-    sizes = [size if size == "M" else _scaled((int(size),), width)[0] for size in cfgs["E"]]
+    sizes = [size if size == "M" else scaled((int(size),), width)[0] for size in cfgs["E"]]
     features = make_layers(sizes, batch_norm=True)
     features[0] = nn.Conv2d(channels, int(sizes[0]), 3, padding=1)
     last = int([size for size in sizes if size != "M"][-1])
@@ -42,7 +42,7 @@ def vgg19(classes: int, channels: int, width: float) -> nn.Module:
 
 def alexnet(classes: int, channels: int, width: float) -> nn.Module:
     """Return five convolutions and three linear layers (23 million parameters at width 1 and ten classes)."""
-    first, second, third, last, hidden = _scaled((64, 192, 384, 256, 4096), width)
+    first, second, third, last, hidden = scaled((64, 192, 384, 256, 4096), width)
     return nn.Sequential(
         *(nn.Conv2d(channels, first, 3, stride=2, padding=1), nn.ReLU(True), nn.MaxPool2d(2)),
         *(nn.Conv2d(first, second, 3, padding=1), nn.ReLU(True), nn.MaxPool2d(2)),
@@ -57,10 +57,10 @@ def alexnet(classes: int, channels: int, width: float) -> nn.Module:
 
 def squeezenet(classes: int, channels: int, width: float) -> nn.Module:
     """Return SqueezeNet 1.1 with batch normalisation and a pooling less (Iandola 2016; 0.7 million parameters)."""
-    (before,) = _scaled((64,), width)
+    (before,) = scaled((64,), width)
     layers: list[nn.Module] = [_convolution(channels, before, 3), nn.ReLU(True), nn.MaxPool2d(2)]
     for number, sizes in enumerate([(16, 64), (16, 64), (32, 128), (32, 128), *[(48, 192)] * 2, *[(64, 256)] * 2]):
-        squeeze, expand = _scaled(sizes, width)
+        squeeze, expand = scaled(sizes, width)
         # Without normalised convolutions torchvision's module does not learn at these rates.
         fire = Fire(before, squeeze, expand, expand)
         fire.squeeze = _convolution(before, squeeze, 1)
@@ -75,12 +75,12 @@ def squeezenet(classes: int, channels: int, width: float) -> nn.Module:
 
 def resnet8(classes: int, channels: int, width: float) -> nn.Module:
     """Return three stages of one basic block (He 2016; 0.08 million parameters at width 1)."""
-    return _resnet(BasicBlock, (1, 1, 1), _scaled((16, 32, 64), width), classes, channels)
+    return _resnet(BasicBlock, (1, 1, 1), scaled((16, 32, 64), width), classes, channels)
 
 
 def resnet50(classes: int, channels: int, width: float) -> nn.Module:
     """Return four stages of 3, 4, 6, 3 bottlenecks (23.5 million parameters at width 1)."""
-    return _resnet(Bottleneck, _RESNET50_DEPTHS, _scaled(_RESNET50_SIZES, width), classes, channels)
+    return _resnet(Bottleneck, _RESNET50_DEPTHS, scaled(_RESNET50_SIZES, width), classes, channels)
 
 
 def imagenet_resnet50(classes: int, *, width: float, enlarge_to: int | None) -> nn.Module:
@@ -88,7 +88,7 @@ def imagenet_resnet50(classes: int, *, width: float, enlarge_to: int | None) -> 
 
     At width 1 its weights have the names and shapes of `torchvision.models.resnet50`, so it can start from those.
     """
-    sizes = _scaled(_RESNET50_SIZES, width)
+    sizes = scaled(_RESNET50_SIZES, width)
     stages = _stages(Bottleneck, _RESNET50_DEPTHS, sizes)
     layers: dict[str, nn.Module] = {
         "enlarge": Enlarge(enlarge_to or IMAGENET_SIZE),
@@ -157,6 +157,6 @@ def _convolution(before: int, after: int, kernel: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after))
 
 
-def _scaled(sizes: Sequence[int], width: float) -> list[int]:
+def scaled(sizes: Sequence[int], width: float) -> list[int]:
     """Return the channel counts at `width`, multiples of 8 and at least 8: vector units like whole lanes."""
     return [max(8, int(size * width / 8 + 0.5) * 8) for size in sizes]
