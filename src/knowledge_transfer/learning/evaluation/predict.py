@@ -52,7 +52,7 @@ def images_per_second(network: nn.Module, images: ImageSet, *, device: torch.dev
 
 @torch.inference_mode()
 def dead_relu_fraction(network: nn.Module, images: ImageSet, *, device: torch.device) -> float:
-    """Return the largest fraction, in [0, 1], of a ReLU layer's channels that are zero for every image (no ReLU: NaN)."""
+    """Return the largest fraction, 0 to 1, of a ReLU layer's channels that are zero for every image (no ReLU: NaN)."""
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     fired: dict[tuple[nn.Module, int], Tensor] = {}
     calls: Counter[nn.Module] = Counter()
