@@ -82,12 +82,5 @@ def _images(stage: Mapping[str, Any]) -> int:
 @cache
 def _multiply_adds(architecture: Architecture) -> int:
     with torch.device("meta"):
-        network = build(
-            architecture,
-            classes=10,
-            channels=3,
-            image_size=32,
-            mean=(0.5,) * 3,
-            deviation=(0.5,) * 3,
-        )
+        network = build(architecture, classes=10, channels=3, image_size=32, mean=(0.5,) * 3, deviation=(0.5,) * 3)
         return multiply_adds(network, 3, 32)

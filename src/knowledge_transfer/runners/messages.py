@@ -16,16 +16,7 @@ from knowledge_transfer.learning.hardware import numbers_in
 from knowledge_transfer.learning.training.events import Event
 
 # MLflow, our own hooks and shared storage read these from the environment, on other machines too.
-_PASSED_ON = (
-    "MLFLOW_",
-    "KNOWLEDGE_TRANSFER_",
-    "AWS_",
-    "AZURE_",
-    "GOOGLE_",
-    "GCSFS_",
-    "DO_NOT_TRACK",
-    "FSSPEC_",
-)
+_PASSED_ON = ("MLFLOW_", "KNOWLEDGE_TRANSFER_", "AWS_", "AZURE_", "GOOGLE_", "GCSFS_", "DO_NOT_TRACK", "FSSPEC_")
 
 
 @dataclass(frozen=True)

@@ -105,12 +105,7 @@ def _sweeps(names: list[str], methods: pd.DataFrame) -> list[Section]:
     if not found:
         return []
     figures = [
-        Drawn(
-            f"{sweep}_{name}",
-            draw_sweep(_of(name, methods), sweep),
-            f"{name}: {text.SWEEPS[sweep]}",
-            True,
-        )
+        Drawn(f"{sweep}_{name}", draw_sweep(_of(name, methods), sweep), f"{name}: {text.SWEEPS[sweep]}", True)
         for name in names
         for sweep in found
     ]

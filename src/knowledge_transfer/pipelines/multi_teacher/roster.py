@@ -6,14 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from knowledge_transfer.pipelines.multi_teacher.settings import (
-    MAIN,
-    ONE_TEACHER,
-    TEACHER,
-    Arm,
-    Settings,
-    part_name,
-)
+from knowledge_transfer.pipelines.multi_teacher.settings import MAIN, ONE_TEACHER, TEACHER, Arm, Settings, part_name
 
 
 class Role(NamedTuple):
