@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from knowledge_transfer.experiment.config import DistillationStage, Experiment, seed_for
+from knowledge_transfer.experiment.config import Experiment, seed_for
+from knowledge_transfer.experiment.stage_config import DistillationStage
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.data.augmentation import Augmentation, render

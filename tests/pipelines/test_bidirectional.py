@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_counts_as_missing_and_a_stale_one_is_made_again(pr
     with pytest.raises(RunError, match="not from the present resnet8@0: label again"):
         copy.run(different, from_nodes=["target_distillation.distil_vgg19_round1"])
     copy.run(different, only_missing_outputs=True)
-    assert "results of an earlier run are made again" in caplog.text
+    assert "results of an earlier run are recomputed" in caplog.text
     parents = checkpoint(copy, "vgg19_round1").facts.parents
     assert parents == {f"{name}@0": checkpoint(copy, f"{name}_round0").sha256 for name in STUDENTS}
 

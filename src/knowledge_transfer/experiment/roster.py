@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from knowledge_transfer.experiment.config import ReferenceArm
+from knowledge_transfer.experiment.stage_config import ReferenceArm
 
 Stage = Literal["before", "after", "ensemble", "target", "reference"]
 ENSEMBLE = "ensemble"

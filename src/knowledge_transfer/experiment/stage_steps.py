@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from knowledge_transfer.experiment.config import DistillationStage, Student, Target, seed_for
+from knowledge_transfer.experiment.config import seed_for
+from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.experiment.config import Devices
+from knowledge_transfer.experiment.stage_config import Devices
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, SEPARATE

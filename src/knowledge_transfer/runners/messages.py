@@ -1,12 +1,12 @@
-"""What the driver and the processes of nodes send each other: tasks one way, events the other."""
+"""The driver sends tasks to the processes of nodes, they return events; a WorkerPool is the channel."""
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from kedro.framework import project
 from kedro.io import AbstractDataset, CatalogProtocol
@@ -100,6 +100,27 @@ class TaskEvent:
 
     task: TaskSpec
     what: Started | Saved | Done | Failed | Killed | Event
+
+
+class WorkerPool(Protocol):
+    """Processes of one machine or of a cluster that run tasks on the `devices` with these names."""
+
+    devices: tuple[str, ...]
+
+    def has_capacity(self, devices: int) -> bool:
+        """Return whether a node on so many devices (0: on none) can start now."""
+
+    def submit(self, task: TaskSpec) -> tuple[str, ...]:
+        """Send the task to a process; return its devices, () if an event names them later. Raises as pickling does."""
+
+    def next_events(self) -> Sequence[TaskEvent]:
+        """Return the next events; waits until there is one."""
+
+    def fetch(self, kept: Any) -> Any:
+        """Return the data of an output that a task returned."""
+
+    def stop(self) -> None:
+        """End every process within seconds."""
 
 
 def task_of(

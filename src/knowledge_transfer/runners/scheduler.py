@@ -18,8 +18,17 @@ from knowledge_transfer.errors import RunError, is_user_error
 from knowledge_transfer.experiment.current import model_name
 from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
 from knowledge_transfer.runners.hook_specs import add_specs
-from knowledge_transfer.runners.messages import Done, Failed, Killed, Saved, Started, TaskEvent, TaskSpec, task_of
-from knowledge_transfer.runners.worker_pool import WorkerPool
+from knowledge_transfer.runners.messages import (
+    Done,
+    Failed,
+    Killed,
+    Saved,
+    Started,
+    TaskEvent,
+    TaskSpec,
+    WorkerPool,
+    task_of,
+)
 
 if TYPE_CHECKING:
     from pluggy import PluginManager

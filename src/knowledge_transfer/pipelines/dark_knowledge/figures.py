@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.pipelines.dark_knowledge import published
 from knowledge_transfer.pipelines.dark_knowledge.settings import FAILURE_MODE, LEARNERS, TAUGHT, TEACHER
-from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, name_of
+from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, PUBLISHED, name_of
 from knowledge_transfer.reporting.style import BLUE, INK, MUTED, ORANGE, PALETTE, band, sheet
 
 _COLOURS = {"taught": BLUE, "alone": ORANGE}
@@ -28,9 +27,11 @@ def draw_epochs(curves: pd.DataFrame) -> Figure:
             end = curves.loc[curves["learner"] == TEACHER, "validation_accuracy"].iloc[-1]
             axes.axhline(end, color=INK, linestyle=":", linewidth=1, label="our teacher, at its end")
             _dress(axes, NAMES[learner])
-        epochs = range(1, len(published.TAUGHT) + 1)
-        for arm, values in (("taught", published.TAUGHT), ("alone", published.ALONE)):
-            left.plot(epochs, values, color=_COLOURS[arm], linestyle="--", linewidth=1, label=f"{ARMS[arm]}, published")
+        for arm, colour in _COLOURS.items():
+            epochs = range(1, len(PUBLISHED[arm]) + 1)
+            left.plot(
+                epochs, PUBLISHED[arm], color=colour, linestyle="--", linewidth=1, label=f"{ARMS[arm]}, published"
+            )
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from knowledge_transfer.experiment.study_tables import Page, table_of
-from knowledge_transfer.pipelines.dark_knowledge import published
 from knowledge_transfer.pipelines.dark_knowledge import summary_text as text
 from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_failure_modes
 from knowledge_transfer.pipelines.dark_knowledge.settings import ALONE, FAILURE_MODE, LEARNERS, TAUGHT, TEACHER
-from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, name_of
+from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, PUBLISHED, name_of
 from knowledge_transfer.reporting.formats import GAP, percent, plus_minus, points
 from knowledge_transfer.reporting.page import Drawn, Section, Table
 
@@ -62,8 +61,8 @@ def _side_by_side(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return a row an epoch; columns of the smaller CNN begin with `small_`, published ones with `published_`."""
     cnn, small = (epochs[epochs["learner"] == learner].set_index("epoch") for learner in LEARNERS)
     both = cnn.join(small.add_prefix("small_"), how="outer")
-    counted = range(1, len(published.TAUGHT) + 1)
-    known = pd.DataFrame({"published_taught": published.TAUGHT, "published_alone": published.ALONE}, index=counted)
+    known = pd.DataFrame({f"published_{arm}": PUBLISHED[arm] for arm in (TAUGHT, ALONE)})
+    known.index += 1
     return both.join(known, how="outer").rename_axis("epoch").reset_index()
 
 
@@ -74,7 +73,7 @@ def _with_names(table: pd.DataFrame) -> pd.DataFrame:
 
 def _teacher(curves: pd.DataFrame) -> str:
     accuracy = curves[curves["learner"] == TEACHER].sort_values("epoch")["validation_accuracy"]
-    first, last = published.TEACHER
+    first, last = PUBLISHED[TEACHER]
     return (
         f"The teacher is right on {percent(accuracy.iloc[0])}{GAP}% of the validation images after its first epoch and "
         f"on {percent(accuracy.iloc[-1])}{GAP}% after its last, number {len(accuracy)}; the published one, from "

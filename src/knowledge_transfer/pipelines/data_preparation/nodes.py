@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowledge_transfer.experiment.config import DataPreparation, DataSource
+from knowledge_transfer.experiment.stage_config import DataPreparation, DataSource
 from knowledge_transfer.learning.data.domain_mix import counts_of, mix, shared, thin
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet

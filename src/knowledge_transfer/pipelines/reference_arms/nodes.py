@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from knowledge_transfer.experiment.config import DistillationStage, Student, Target
+from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
 from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, train_model
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
