@@ -23,7 +23,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         current.use(Plan(check_parameters(parameters), check_parts(parameters)))
     pipelines = find_pipelines(raise_errors=True)
     for name in PARTS:
-        # Asked for by name, Kedro finds it alone: then its faults are told before nodes are looked for in it.
+        # Kedro finds a pipeline alone when the user names it: its errors must come before a search for its nodes.
         if pipelines.keys() - {"__default__"} == {name}:
             current.plan().require_sound(name)
     if "bidirectional" in pipelines:

@@ -15,17 +15,18 @@ TARGET_ARMS = tuple(arm for arm in get_args(ReferenceArm) if arm != "students_co
 
 @dataclass(frozen=True)
 class Model:
-    """A model or an ensemble after `round`.
-
-    `of` is the student, the target or `ensemble`; `arm` says which variant of it this is: a reference arm, a fusion
-    rule, none for the model itself.
-    """
+    """A model or an ensemble after `round`; `of` is who it is, `arm` its reference arm or fusion rule, if any."""
 
     name: str
     round: int
     stage: Stage
     of: str
     arm: str | None = None
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """Its identity in tables."""
+        return {"model": self.name, "stage": self.stage, "round": self.round, "of": self.of, "arm": self.arm}
 
     @property
     def key(self) -> str:

@@ -66,10 +66,7 @@ def label_stage(
     device: str,
     teachers: Sequence[Checkpoint],
 ) -> SoftLabels:
-    """Return the logits of each teacher on every view that the learners of the stage see of its domain's images.
-
-    Raises ValueError for a teacher that learned from other images than the present sets.
-    """
+    """Return each teacher's logits on every view of its domain's images. Raises ValueError if it saw other images."""
     require_present_images([teacher.facts for teacher in teachers], student_images, transfer_images)
     return label(
         list(teachers),
@@ -94,9 +91,8 @@ def train_model(
 ) -> Checkpoint:
     """Return the checkpoint of `model` after `round_`, trained on the images of its domain.
 
-    `arm` names a reference arm, which has the seed of the model itself and the views of its distillation. So both start
-    from the same weights, see the same pixels in the same order, and differ in the teacher alone. Raises ValueError for
-    soft labels of other teachers, images or views, and as `learn` does.
+    A reference `arm` has the seed of the model itself and the views of its distillation: only the teacher differs.
+    Raises ValueError for soft labels of other teachers, images or views, and as `learn` does.
     """
     domain, view_seed = model.domain if isinstance(model, Student) else ALL, views_of(type(model), data.seed)
     return learn(

@@ -23,10 +23,9 @@ _Inputs = Mapping[str, str] | Sequence[str] | str
 
 @dataclass(frozen=True)
 class SetNodes:
-    """Builds the nodes of the data set `name`, in a namespace of that name.
+    """Builds the nodes of the data set `name`, in a namespace of that name; datasets and nodes are called `<name>_…`.
 
-    Datasets and nodes are called `<name>_…`; models keep the names that they are given. `settings` is where the study
-    has a `Model`, below the block of the data set: `teacher`.
+    `settings` is the path of a `Model` in the settings of the data set: `teacher`.
     """
 
     name: str
@@ -51,11 +50,10 @@ class SetNodes:
         return self.node(study_nodes.split_images, inputs, made, name=f"split_{self.name}")
 
     def train(self, fit: Fit, settings: str, teachers: Sequence[str] = (), labels: str = "", **further: str) -> Node:
-        """Return the node that makes `<model>_checkpoint`, from soft labels of the `teachers` if there are any.
+        """Return the node that makes `<model>_checkpoint`, with `teachers` from `<labels>_soft_labels`.
 
-        Their dataset is `<labels>_soft_labels` (empty: the first teacher's name). Models of one repeat and architecture
-        start with the same weights and see the same images in the same order: their differences are paired. `further`
-        are datasets by argument of `study_nodes.train`.
+        `labels` defaults to the first teacher. Models of one repeat and architecture start alike and see the same
+        batches: their differences are paired. `further` are datasets by argument of `study_nodes.train`.
         """
         inputs = {**self.training_inputs(teachers, labels), "model": f"params:sets.{self.name}.{settings}", **further}
         return self.node(
@@ -143,10 +141,7 @@ class ClosingNodes:
     sets: Sequence[str]
 
     def compare(self, table: str, make: Callable[..., Any], kind: str = "scores", tables: Iterable[str] = ()) -> Node:
-        """Return the node that makes `<table>_table`: of other such `tables`, and one of that kind of each data set.
-
-        Arguments of `make` are the names of the tables and of the data sets.
-        """
+        """Return the node that makes `<table>_table` of other `tables`, and of one of that kind of each data set."""
         inputs = {each: f"{each}_table" for each in tables} | {name: f"{name}_{kind}_table" for name in self.sets}
         return node(make, inputs, f"{table}_table", name=make.__name__)
 
@@ -176,11 +171,7 @@ def build_study(
     nodes_of: Callable[[SetNodes, _Settings], Iterator[Node]],
     closing: Callable[[ClosingNodes, _Settings], Iterator[Node]],
 ) -> Pipeline:
-    """Return the study from `settings` (none: the present run's).
-
-    It has the `nodes_of` each data set; the `closing` nodes, among which are `rows_table` and `report_page`; and the
-    `summary` of these rows.
-    """
+    """Return the study: the `nodes_of` each data set, the `closing` nodes, and the `summary` of their `rows_table`."""
 
     def create(checked: Any) -> Pipeline:
         own = [each for data in checked.sets for each in nodes_of(SetNodes(data), checked)]

@@ -52,7 +52,7 @@ def with_roles(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:
 
 
 def score_models(roles: Roles, parts: Sequence[str], **given: Any) -> pd.DataFrame:
-    """Return accuracy, NLL and ECE of every model on each part of the data, with its role and number of parameters.
+    """Return accuracy, NLL, ECE and parameters of every model on each part of the data, with its role.
 
     `given` are `<part>_predictions` and `<part>_images` of every part, and the models by name.
     """
@@ -73,8 +73,7 @@ def collect_curves(roles: Roles, **models: Checkpoint) -> pd.DataFrame:
 def compare_arms(references: Mapping[str, str], /, **scores: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each learner and arm of each data set: means over seeds, and the difference to `against`.
 
-    `references` maps an arm to the one that it is compared with, of the same learner. Accuracies of every part of the
-    data have standard errors; NLL is that of the test set; differences are of test accuracy, paired by seed.
+    `references` maps an arm to the one that it is compared with, by test accuracy, paired by seed.
     """
     rows: list[dict[str, Any]] = []
     for name, table in scores.items():
@@ -106,11 +105,7 @@ def gather_rows(**scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(rows: pd.DataFrame, run_info: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return the summary of a study for MLflow, the console and other programs, in strict JSON.
-
-    `rows` have a model, its stage (its data set and what it is in the study) and the measures that were taken; the
-    others are null.
-    """
+    """Return the summary of a study for MLflow, the console and other programs, in strict JSON."""
     return summary_of(rows, run_info, seed, is_study=True)
 
 
@@ -121,10 +116,9 @@ def write_report(
     parameters: dict[str, Any],
     **given: Any,
 ) -> str:
-    """Return the study's page as HTML.
+    """Return the study's page as HTML, from what `compose` makes of the tables.
 
-    `compose` takes the tables of the whole study by name, and `sets`: the tables of each data set by their kind.
-    `kinds` names these; `given` has them as `<data set>_<kind>`, and the report of its data as `<data set>_data`.
+    `kinds` names the tables of each data set; `given` has them as `<data set>_<kind>`, and its `<data set>_data`.
     """
     sources = {name: given.pop(f"{name}_data") for name in kinds}
     sets = {name: {kind: given.pop(f"{name}_{kind}") for kind in own} for name, own in kinds.items()}

@@ -29,10 +29,7 @@ class ParametersError(RunError):
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> Experiment:
-    """Return the main experiment of the configuration as one checked model.
-
-    Raises ParametersError that lists every fault: misspelt keys with the nearest known one, values out of range.
-    """
+    """Return the main experiment as one checked model. Raises ParametersError that lists every fault."""
     return _checked(Experiment, {key: value for key, value in parameters.items() if key not in PARTS})
 
 

@@ -99,10 +99,7 @@ def _digest(parameters: dict[str, Any]) -> str:
 
 
 def _forget_before(since: float, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Delete the outputs whose files are older than `since`: an interrupted run had not yet replaced them.
-
-    A file of unknown age is kept: hashes of the teachers protect checkpoints and soft labels anyway.
-    """
+    """Delete the outputs older than `since`, which an interrupted run had not replaced; not those of unknown age."""
     files = {name: file_of(catalog, name) for name in sorted(pipeline.all_outputs())}
     written = {name: file.modified() for name, file in files.items() if file}
     stale = [name for name, moment in written.items() if moment is not None and _is_before(moment, since)]

@@ -79,10 +79,7 @@ def slowest_nodes(attempts: Sequence[Attempt]) -> Table:
 
 
 def draw_timeline(timeline: Timeline, *_earlier: object) -> Figure:
-    """Return a bar for each attempt to run a node, hatched where it did not finish, in a row for each model and stage.
-
-    Further inputs only order this node after those that make them.
-    """
+    """Return a bar for each attempt to run a node, by model and stage. Further inputs only order this node."""
     attempts = attempts_of(timeline)
     if not attempts:
         return _nothing()

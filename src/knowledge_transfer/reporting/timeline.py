@@ -90,10 +90,7 @@ def unit_of(seconds: float) -> tuple[str, str, float]:
 
 
 def measure_device_use(timeline: Timeline, *_earlier: object) -> pd.DataFrame:
-    """Return for each device how many nodes ran there, and how long and for what share of the run it was in use.
-
-    Two nodes at once are counted once. Further inputs only order this node after those that make them.
-    """
+    """Return for each device its nodes, busy seconds and share of the run. Further inputs only order this node."""
     attempts = attempts_of(timeline)
     rows = [
         {

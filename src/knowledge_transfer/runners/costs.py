@@ -20,8 +20,7 @@ from knowledge_transfer.learning.models.network import build
 def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, float]:
     """Return for each node, by name, its cost and that of the dearest chain of nodes that wait for it.
 
-    To start the highest first is Graham's list scheduling by critical path. Where nodes wait for nothing it is "longest
-    first", which takes at most 4/3 of the best possible time (Graham 1969).
+    To start the highest first is list scheduling by critical path (Graham 1969).
     """
     waiting: dict[Node, set[Node]] = {node: set() for node in pipeline.nodes}
     for node, needs in pipeline.node_dependencies.items():
@@ -34,10 +33,7 @@ def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, floa
 
 
 def expected_costs(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, float]:
-    """Return for each node that trains, by name, multiply-adds x share of the images x epochs; other nodes have none.
-
-    These only compare nodes: the factor common to all is left out.
-    """
+    """Return for each training node, by name, multiply-adds x share of the images x epochs, up to a common factor."""
     costs: dict[str, float] = {}
     for node in pipeline.nodes:
         if "training" in node.tags:

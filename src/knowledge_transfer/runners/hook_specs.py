@@ -19,23 +19,23 @@ class RunnerSpecs:
 
     @hook_spec
     def on_run_started(self, pipeline: Pipeline, devices: tuple[str, ...]) -> None:
-        """Nodes of `pipeline` are about to run in other processes, on the devices with these names."""
+        """Note that nodes of `pipeline` are about to run in other processes, on the devices with these names."""
 
     @hook_spec
     def on_node_started(self, node: Node, devices: tuple[str, ...], attempt: int) -> None:
-        """A process runs a node on these devices, for the first time or (attempt 2) again."""
+        """Note that a process runs a node on these devices, for the first time or (attempt 2) again."""
 
     @hook_spec
     def on_node_event(self, node: Node, event: Event) -> None:
-        """The fit of a running node has an event."""
+        """Note an event of the fit of a running node."""
 
     @hook_spec
     def on_output_saved(self, node: Node, dataset_name: str) -> None:
-        """A running node has saved one of its outputs."""
+        """Note that a running node has saved one of its outputs."""
 
     @hook_spec
     def on_node_ended(self, node: Node, devices: tuple[str, ...], status: str, error: str | None) -> None:
-        """A node has ended; `status` is finished, failed, or killed (it may start again)."""
+        """Note that a node has ended; `status` is finished, failed, or killed (it may start again)."""
 
 
 def add_specs(hooks: PluginManager) -> None:

@@ -36,11 +36,10 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One node with everything that a process needs to run it.
+    """One node with everything that a process needs to run it, on so many `devices` (0: none).
 
-    `stored` are the catalog's datasets that it reads or writes itself, or how they are configured; `memory` the data of
-    those that are only in the driver's memory, `returned` the outputs that go back there. `devices` is on how many
-    devices it computes: 0 for a node that needs none.
+    `stored` are the datasets, or their configuration, that the process reads or writes; `memory` the data that only the
+    driver has; `returned` the outputs that go back there.
     """
 
     node: Node

@@ -73,11 +73,9 @@ def run_nodes(
 
 @dataclass
 class Scheduler:
-    """One run of `pipeline`.
+    """One run of `pipeline`; a ready node with the highest of `priorities` starts first, on its number of `devices`.
 
-    `devices` is on how many devices each node computes. Of the nodes that could start, the one with the highest of
-    `priorities` goes first. A node that raises stops what has not started; what runs is finished and saved. A node
-    whose process is killed is tried once more.
+    After an error no node starts, running ones finish. A node whose process is killed has a second attempt.
     """
 
     pipeline: Pipeline

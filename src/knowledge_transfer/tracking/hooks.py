@@ -43,10 +43,10 @@ for _name, _value in {
 
 
 class MlflowHooks:
-    """Tracks every Kedro run at MLFLOW_TRACKING_URI, by default in the project's own `mlflow.db` and `mlartifacts`.
+    """Tracks every run at MLFLOW_TRACKING_URI, by default in the project's `mlflow.db` and `mlartifacts`.
 
-    Tracking neither stops nor changes a run: a server out of reach costs one warning, and gets the rest once it is
-    back. An interrupted run ends as KILLED; one whose process vanished does so when the next run starts.
+    Tracking never stops or changes a run: an unreachable server costs one warning. An interrupted run ends as KILLED,
+    at the latest when the next run starts.
     """
 
     def __init__(self) -> None:

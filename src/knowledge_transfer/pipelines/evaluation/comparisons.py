@@ -1,4 +1,4 @@
-"""The comparisons of a run: which two models, on the same test images, and the verdict on their difference."""
+"""The comparisons of a run: pairs of models on the same test images, and the verdict on their difference."""
 
 from __future__ import annotations
 
@@ -44,10 +44,7 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which of two models, by key, is right more often: on the images of which domain, by which measure.
-
-    `student` is the student that the comparison is about, if it is about one.
-    """
+    """Which of two models, by key, is right more often on the images of `domain`; `student` is the one at issue."""
 
     question: str
     a: str
@@ -58,7 +55,7 @@ class Comparison:
 
 
 def comparisons_of(roster: Roster, strongest: str) -> Iterator[Comparison]:
-    """Yield the comparisons of one domain; `strongest` is the student that validation puts first in round 0."""
+    """Yield the comparisons of one domain; `strongest` is the best student on validation in round 0."""
     rounds, taught = roster.rounds, roster.taught
     yield from _with_arms(roster, ACCURACY)
     yield Comparison(TARGET_OR_TEACHERS, taught, ensemble_of(MAIN_RULE, rounds - 1).key)
@@ -100,7 +97,7 @@ def _ensemble_after(rule: str, rounds: int, measure: str) -> Comparison:
 
 
 def verdict(paired: Paired) -> str:
-    """Return the verdict on a difference: a gain or a loss only where chance alone would rarely make it."""
+    """Return the verdict on a difference: gain or loss for p < 0.05, none within one standard error."""
     if paired.difference == 0 or abs(paired.difference) < paired.standard_error:
         return NONE
     if paired.p_value >= _LEVEL:

@@ -53,10 +53,7 @@ _RESAMPLES = 10_000
 def predict_images(
     images: ImageSet, student_images: ImageSet, transfer_images: ImageSet, device: str, *models: Checkpoint
 ) -> SoftLabels:
-    """Return the logits of each model on the images as they are, those of other domains too.
-
-    Raises ValueError for models of another run or of other images than the present sets.
-    """
+    """Return the logits of each model on images of all domains. Raises ValueError for models of other sets or runs."""
     facts = [model.facts for model in models]
     require_one_lineage(facts)
     require_present_images(facts, student_images, transfer_images)
@@ -96,9 +93,9 @@ def score_models(
     target: Target,
     rounds: int,
 ) -> pd.DataFrame:
-    """Return one row for every model and every ensemble of every round: its scores on the test images, its costs.
+    """Return one row for every model and ensemble of every round: its scores on the test images, its costs.
 
-    In a mix a student has a row for its own domain, every other model one for each domain and one for all of them.
+    In a mix a student has a row for its own domain, every other model one for each domain and one for all.
     """
     roster = Roster(tuple(students), target.name, rounds)
     predictions = predictions_of(test, test_images, validation, validation_images, roster)
@@ -119,17 +116,13 @@ def _domains_of(prediction: Prediction, images: ImageSet) -> list[str]:
 
 def _row(prediction: Prediction, images: ImageSet, domain: str, costs: pd.DataFrame) -> dict[str, Any]:
     rows = rows_of(images, domain)
-    labels, model = images.labels[rows], prediction.model
+    labels = images.labels[rows]
     result = score(prediction.probabilities[rows], labels)
     # A model that knows one domain alone cannot find the domain of an image.
     is_single = len(images.blocks) > 1 and prediction.domain != ALL
     members = costs.loc[list(prediction.members)]
     return {
-        "model": model.name,
-        "stage": model.stage,
-        "round": model.round,
-        "of": model.of,
-        "arm": model.arm,
+        **prediction.model.columns,
         "domain": domain,
         "images": len(labels),
         "accuracy": result.accuracy,

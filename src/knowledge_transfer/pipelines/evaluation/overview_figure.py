@@ -71,10 +71,7 @@ class _Scores:
 
 
 def draw_before_and_after(metrics: pd.DataFrame) -> Figure:
-    """Return every student and the ensemble before and after transfer, the target and the reference arms.
-
-    Of a mix there is a panel with the domain of each image known, and one without it.
-    """
+    """Return accuracies of all models before and after transfer; of a mix one panel with, one without the domain."""
     panels = _panels_of_mix(metrics) if metrics["domain"].nunique() > 1 else {"": list(_lines(metrics))}
     heights = [len(lines) for lines in panels.values()]
     with sheet(7.8, 0.5 + 0.7 * len(panels) + 0.3 * sum(heights)) as figure:
@@ -102,10 +99,7 @@ def _lines(metrics: pd.DataFrame) -> Iterator[Line]:
 
 
 def _panels_of_mix(metrics: pd.DataFrame) -> dict[str, list[Line]]:
-    """Return the lines of two panels: with the domain known, and unknown.
-
-    Known: under each domain's name its students and the target; in both the target and its arms on the whole mix.
-    """
+    """Return the lines of two panels: the domain known (each domain, then the mix), and unknown (the mix alone)."""
     scores, target, known = _Scores(metrics), _target(metrics), []
     for domain, students in metrics[metrics["stage"] == "before"].groupby("domain", sort=False):
         where = str(domain)

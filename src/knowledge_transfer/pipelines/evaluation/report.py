@@ -1,4 +1,4 @@
-"""The report: the sections of the page, from what evaluation measured."""
+"""The sections of the report, from the tables of evaluation."""
 
 from __future__ import annotations
 
@@ -48,11 +48,7 @@ def write_report(
     domain_confusion: pd.DataFrame | None = None,
     class_metrics: pd.DataFrame | None = None,
 ) -> str:
-    """Return the page as HTML: no script, nothing fetched from anywhere.
-
-    Of a mix there are confusions between domains and a table of classes, of one domain the agreement of the models.
-    Each figure is drawn anew: an image of the catalog cannot take the colours of the page.
-    """
+    """Return the page as HTML. Its figures are drawn again, because images of the catalog cannot take its colours."""
     own = parameters_of(parameters, "")
     source, is_mix = _source(dict(page.flat(own)), data_report), domain_confusion is not None
     overview = text.OVERVIEW.format(images=data_report["images"]["test"]) + (text.OVERVIEW_OF_MIX if is_mix else "")
@@ -91,7 +87,7 @@ def _source(settings: dict[str, str], data: dict[str, Any]) -> str:
 
 
 def _with_names_of_sets(data: dict[str, Any]) -> dict[str, Any]:
-    names = {"students": "student"}  # the other sets are called so already
+    names = {"students": "student"}  # the other keys are names already
     return data | {"images": {names.get(name, name): count for name, count in data["images"].items()}}
 
 
@@ -138,9 +134,9 @@ def _short_names(metrics: pd.DataFrame) -> dict[str, str]:
 
 
 def _models(metrics: pd.DataFrame, classes: int, *, is_mix: bool) -> Table:
-    """Return the models under a heading for each stage; of the ensembles, those with the plainest rules."""
+    """Return the models under a heading for each stage; of the ensembles, those with the main rules."""
     shown = metrics[(metrics["stage"] != ENSEMBLE) | metrics["arm"].isin(_RULES_SHOWN)]
-    # Domain by domain, routed students are the students; of the target's arms the whole mix is enough.
+    # By domain, routed students are the students; the target's arms have a row for the whole mix alone.
     whole = shown["model"].isin(shown.loc[shown["domain"] == ALL, "model"]) & (shown["stage"] != "target")
     shown = shown[~whole | (shown["domain"] == ALL)]
     shown = shown.assign(heading=shown["stage"].map(_STAGES), wrong=(1 - shown["accuracy"]) * shown["images"])

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from knowledge_transfer.experiment.study_config import Model, StudySet, StudySettings, require_distinct
+from knowledge_transfer.experiment.study_config import Blocks, Model, StudySet, StudySettings, require_distinct
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES
 
@@ -23,10 +23,9 @@ MAIN: Literal["main"] = "main"  # of no sweep
 
 @dataclass(frozen=True)
 class Arm:
-    """Learners that differ in their seed alone: how many teachers they have, and how they learn.
+    """Learners that differ in their seed alone. `method` is a Method, one_teacher, or labels (no teacher).
 
-    `method` is a Method, one_teacher, or labels: no teacher at all. `fraction` is how much of the training images each
-    teacher learned from.
+    `fraction` is how much of the training images each teacher learned from.
     """
 
     method: str
@@ -71,14 +70,13 @@ class Set(StudySet):
 
 
 class Settings(StudySettings):
-    """On every data set, `seeds` times, as many teachers as the largest of `members`, and learners of these teachers.
+    """On every data set, `seeds` times, a learner by each of `methods` from the first k teachers, k of `members`.
 
-    Each of `methods` has a learner from the first k teachers, for every k in `members`. The `swept` methods also learn
-    from all teachers at other `alphas`, and from teachers that learned from `fractions` of the images. The fusion of
+    The `swept` methods also learn at other `alphas`, and from teachers of `fractions` of the images. The fusion of
     `distillation` has no effect.
     """
 
-    sets: dict[str, Set] = Field(min_length=1)
+    sets: Blocks[Set] = Field(min_length=1)
     members: tuple[Members, ...] = Field(default=(2, 3, 4, 5), min_length=1)
     methods: tuple[Method, ...] = Field(default=get_args(Method), min_length=1)
     distillation: DistillationConfig = DistillationConfig()

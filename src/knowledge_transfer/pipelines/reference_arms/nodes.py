@@ -26,10 +26,9 @@ def learn_from_labels(
     device: str,
     label_smoothing: float | None = None,
 ) -> Checkpoint:
-    """Return the target trained on the labels of the images that it was taught through, plain or smoothed.
+    """Return the target trained on the labels of its transfer images, plain or smoothed (Yuan 2020).
 
-    Smoothed labels are a teacher without knowledge (Yuan 2020). The arm `all_labels`, the ceiling, has the labels of
-    the student set and the transfer set.
+    `all_labels`, the ceiling, has the labels of the student set and the transfer set.
     """
     through = transfer_through(transfer_images, student_images, stage.distillation)
     images = transfer_images.join(student_images) if arm == "all_labels" else through
@@ -51,10 +50,7 @@ def learn_without_labels(
     seed: int,
     device: str,
 ) -> Checkpoint:
-    """Return the target taught by the students as they were before any transfer, at alpha 1.
-
-    In a mix it still learns the domain of each image; no other label of these images enters.
-    """
+    """Return the target taught at alpha 1 by the students before transfer; in a mix it still learns the domains."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     without = stage.distillation.model_copy(update={"alpha": 1.0})
     return train_model(

@@ -82,8 +82,7 @@ def by_seed_of(table: pd.DataFrame, *arms: str) -> Any:
 def count_votes(groups: Sequence[str], members: pd.DataFrame, **given: Any) -> pd.DataFrame:
     """Return the accuracy of the first k members, boosted and equal, for every k, rule and seed.
 
-    Rules are the mean of probabilities and the plurality; boosted members have SAMME's weighted vote, too. `given` are
-    the rounds of the boosted `groups`, and predictions and images of both parts.
+    `given` are the rounds of the boosted `groups`, and predictions and images of both parts.
     """
     weights = pd.concat([given.pop(group) for group in groups]).set_index("model")["weight"]
     validation, test = both(**given)

@@ -32,11 +32,10 @@ _PATIENCE = 10.0  # seconds for a cluster to answer at all
 
 
 class RayRunner(AbstractRunner):
-    """Runs every node as a Ray task: those tagged `gpu` ask for a GPU, or for a share of one, the others see none.
+    """Runs every node as a Ray task; those tagged `gpu` get a GPU, or a share of one, or of the processors.
 
-    It joins the cluster at RAY_ADDRESS, or one that this process has joined before; else Ray is started on this machine
-    and stopped afterwards. Where the cluster has no GPU, nodes that would ask for one share the processors. `shared` is
-    a folder that every machine of the cluster sees at the same path.
+    It joins the cluster at RAY_ADDRESS or starts Ray on this machine. `shared` is a folder that all machines see at one
+    path.
     """
 
     def __init__(self, is_async: bool = False, shared: str | None = None, **unknown: Any) -> None:

@@ -27,10 +27,7 @@ for index in map(int, sys.argv[1:]):
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU, or as much of the CPU as one process gets.
-
-    `name` is what people read; `visible` the CUDA_VISIBLE_DEVICES of processes on it: no other device exists there.
-    """
+    """A GPU, or one process's part of the CPU; `visible` is the CUDA_VISIBLE_DEVICES of processes on it."""
 
     name: str
     visible: str = ""
@@ -52,10 +49,9 @@ def processors(count: int) -> tuple[Device, ...]:
 
 
 def gpus(choice: str) -> tuple[Device, ...]:
-    """Return the GPUs that `devices` asks for: none for the CPU, and for auto where there is no GPU.
+    """Return the GPUs of the parameter `devices`: () for the CPU; with auto, only those with free memory.
 
-    With auto, GPUs that others have filled are left out. Raises ValueError, saying what there is, for a GPU that does
-    not exist or is full.
+    Raises ValueError for a GPU that does not exist or is full.
     """
     numbers, everything = numbers_in(choice), choice in ("auto", "cuda")
     if not numbers and resolve_device(choice).type != "cuda":
@@ -87,10 +83,7 @@ def _visible_names() -> list[str]:
 
 @cache
 def free_memory(numbers: tuple[int, ...]) -> dict[int, int]:
-    """Return the free bytes of each of these GPUs, as they were when a run first asked.
-
-    Raises ValueError where torch cannot use GPUs at all.
-    """
+    """Return the free bytes of each of these GPUs at the start of a run. Raises ValueError if torch cannot use GPUs."""
     # Asked in a process that ends: asking takes some hundred MiB of every device for as long as the process lives.
     try:
         command = [sys.executable, "-c", _PROBE, *map(str, numbers)]

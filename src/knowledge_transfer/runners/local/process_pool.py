@@ -51,10 +51,7 @@ class ProcessPool:
         return worker is None or worker.task is None
 
     def submit(self, task: TaskSpec) -> tuple[str, ...]:
-        """Give the task to a new process on free devices, or to the CPU worker; return the names of the devices.
-
-        Raises whatever pickling raises when the task cannot be sent.
-        """
+        """Send the task to a new process, or to the CPU worker; return its devices. Raises as pickling does."""
         data = pickle.dumps(task)
         worker = None if task.devices else self._cpu_worker()
         worker = worker or self._spawn(task.devices)

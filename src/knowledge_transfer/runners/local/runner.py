@@ -27,9 +27,8 @@ _MOST_PROCESSES = 4  # of a CPU by default: as many as the published experiment 
 class DeviceRunner(AbstractRunner):
     """Runs every node tagged `gpu` in a fresh process on a device of its own, all other nodes one after another.
 
-    The devices are those of the parameter `devices`; where that means no GPU, `processes` share the CPU (none: one for
-    each core, at most four). With capacity for one node only, everything runs in this process, as Kedro's own runner
-    does. `devices` replace those of the machine, whatever the parameters say.
+    Without a GPU `processes` share the CPU (none: one a core, at most four). With capacity for one node everything runs
+    in this process. `devices` override the parameter.
     """
 
     def __init__(
