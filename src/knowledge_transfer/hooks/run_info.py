@@ -1,4 +1,4 @@
-"""The facts of a run for its report: pipeline, time, machine and code, which no node knows."""
+"""The facts of a run for its report: pipeline, time, machine and code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expected cost of a node, so that the longest chain of work starts first."""
+"""The expected cost of nodes, by which the longest chain of work starts first."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def expected_costs(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, fl
 
 
 def devices_of(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, int]:
-    """Return for each node that computes on a device, by name, on how many: `devices` of the model that it trains."""
+    """Return the number of devices of each node that computes on one: `devices` of its model, else 1."""
     found: dict[str, int] = {}
     for node in pipeline.nodes:
         if "gpu" in node.tags:
@@ -71,7 +71,7 @@ def _epochs(model: Mapping[str, Any], stage: Mapping[str, Any]) -> int:
 
 
 def _images(stage: Mapping[str, Any]) -> int:
-    """Return of how many image sets a fit sees every image."""
+    """Return the number of image sets that a fit reads."""
     return 2 if stage.get("distillation", {}).get("student_set") else 1
 
 

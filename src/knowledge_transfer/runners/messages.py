@@ -15,13 +15,13 @@ from kedro.pipeline.node import Node
 from knowledge_transfer.learning.hardware import numbers_in
 from knowledge_transfer.learning.training.events import Event
 
-# MLflow, our own hooks and shared storage read these from the environment, on other machines too.
+# MLflow, hooks and shared storage read these from the environment.
 _PASSED_ON = ("MLFLOW_", "KNOWLEDGE_TRANSFER_", "AWS_", "AZURE_", "GOOGLE_", "GCSFS_", "DO_NOT_TRACK", "FSSPEC_")
 
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a process must set up before it can read its first task."""
+    """The setup of a process, without which it cannot read a task."""
 
     package: str | None
     logging: Mapping[str, Any]
@@ -72,14 +72,14 @@ class Saved:
 
 @dataclass(frozen=True)
 class Done:
-    """The node is over; `outputs` are those that the driver keeps."""
+    """The node has finished; `outputs` are those that the driver keeps."""
 
     outputs: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The node raised. `is_user_error`: its message is meant for the user, who needs no traceback."""
+    """The node raised. `is_user_error`: the message is for the user, without a traceback."""
 
     message: str
     traceback: str = ""
@@ -88,14 +88,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Killed:
-    """A process of the node is gone without a message: its own, or that of one of its ranks."""
+    """The process of the node, or one of its ranks, ended without a message."""
 
     how: str
 
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """Something that happened to a task."""
+    """An event of a task."""
 
     task: TaskSpec
     what: Started | Saved | Done | Failed | Killed | Event
@@ -131,7 +131,7 @@ def task_of(
     run_id: str | None = None,
     is_async: bool = False,
 ) -> TaskSpec:
-    """Return the task of `node`; data that is only in memory is what earlier nodes `made`, else the catalog's."""
+    """Return the task of `node`; data in memory are those that earlier nodes `made`, else the catalog's."""
     datasets = {name: catalog.get(name) for name in (*node.inputs, *node.outputs)}
     kept = {name for name, dataset in datasets.items() if _is_in_memory(dataset)}
     memory = {name: made[name] if name in made else catalog.load(name) for name in node.inputs if name in kept}
@@ -166,6 +166,6 @@ def _is_in_memory(dataset: AbstractDataset) -> bool:
 
 
 def _for_worker(name: str, value: Any) -> Any:
-    """Return a parameter as it holds in the process of a node, which sees its own devices and no others."""
+    """Return a parameter for the process of a node, which sees only its own devices."""
     is_choice = name.startswith("params:") and name.endswith("devices") and isinstance(value, str)
     return "auto" if is_choice and (numbers_in(value) or value.startswith("cuda")) else value

@@ -1,4 +1,4 @@
-"""What a run leaves in MLflow: one run for the pipeline, and below it one for every model that it trains."""
+"""Tracking in MLflow: one run for the pipeline, and below it one for every model that it trains."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ class MlflowHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Start the pipeline's run, and make sure that it ends."""
-        self._end("KILLED")  # a notebook outlives the runs that are interrupted in it
+        self._end("KILLED")  # an interrupted run of the same notebook
         project = Path(run_params["project_path"])
         name = "+".join(run_params["pipeline_names"] or ["__default__"]).replace("__default__", "bidirectional")
         env = run_params["env"] or "base"
         uri = os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
-        # Runs in a database file have their artifacts in files, too; a remote server stores them itself.
+        # A remote server stores artifacts itself.
         artifacts = None if uri.startswith("http") else str(project / "mlartifacts")
         self._pipeline_run = run = _new_run(f"{name} {env}", uri)
-        # Neither Ctrl-C nor SIGTERM reaches a hook: both unwind the process, and this waits at its end.
+        # Ctrl-C and SIGTERM call no hook: both unwind the process.
         atexit.register(self._end, "KILLED")
         self._undo.callback(atexit.unregister, self._end)
         self._undo.enter_context(sigterm_unwinds())
@@ -110,7 +110,7 @@ class MlflowHooks:
 
     @hook_impl
     def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
-        """Log what the trained model is and, if no later one has its name, the model itself."""
+        """Log the facts of the trained model and, after the last round, the model itself."""
         model = self._models.get(node.name)
         if model is None:
             return
@@ -178,7 +178,7 @@ def _own_device(inputs: dict[str, Any]) -> str:
 
 
 def _exported_run() -> Run | None:
-    """Return the pipeline's run, which its process left in the environment of this one; none where it did not."""
+    """Return the pipeline's run from the environment; none if its process exported none."""
     if _RUN not in os.environ:
         return None
     experiment, _, run_id = os.environ[_RUN].partition("/")
@@ -188,7 +188,7 @@ def _exported_run() -> Run | None:
 
 
 def _new_run(name: str, uri: str) -> Run:
-    # Only here, for mlflow takes more than a second to import, and not every process and command tracks something.
+    # Imported late: mlflow takes more than a second, and not every command tracks something.
     from knowledge_transfer.tracking.runs import Run
     from knowledge_transfer.tracking.server import Server
 

@@ -126,11 +126,9 @@ def _differences(comparisons: pd.DataFrame, names: dict[str, str], *, is_mix: bo
 
 def _short_names(metrics: pd.DataFrame) -> dict[str, str]:
     """Return by the key of an ensemble its key with the short name of the fusion rule."""
-    ensembles = metrics[(metrics["stage"] == ENSEMBLE) & metrics["arm"].isin(_RULES_SHOWN)]
-    return {
-        f"{row['model']}@{row['round']}": f"{_RULES_SHOWN[row['arm']]}@{row['round']}"
-        for row in ensembles.to_dict("records")
-    }
+    shown = metrics[(metrics["stage"] == ENSEMBLE) & metrics["arm"].isin(_RULES_SHOWN)]
+    rows = zip(shown["model"], shown["arm"], shown["round"], strict=True)
+    return {f"{model}@{round_}": f"{_RULES_SHOWN[arm]}@{round_}" for model, arm, round_ in rows}
 
 
 def _models(metrics: pd.DataFrame, classes: int, *, is_mix: bool) -> Table:
@@ -158,14 +156,15 @@ def _errors(confusion: pd.DataFrame, calibration: pd.DataFrame, *, is_mix: bool)
 
 
 def _classes(classes: pd.DataFrame) -> Table:
-    percents = {
-        "accuracy": "target %",
-        "joint_accuracy": "target, joint %",
-        "before": "student before %",
-        "after": "student after %",
-    }
-    named = [Column("domain", "domain"), Column("class", "class"), Column("images", "images", "count")]
-    columns = [*named, *(Column(name, heading, "percent") for name, heading in percents.items())]
+    columns = [
+        Column("domain", "domain"),
+        Column("class", "class"),
+        Column("images", "images", "count"),
+        Column("accuracy", "target %", "percent"),
+        Column("joint_accuracy", "target, joint %", "percent"),
+        Column("before", "student before %", "percent"),
+        Column("after", "student after %", "percent"),
+    ]
     fold = f"{len(classes)} classes: the target, and the student of the domain before and after"
     return Table(classes, columns, fold=fold)
 
@@ -176,14 +175,10 @@ def _rules(metrics: pd.DataFrame) -> Table:
     for row in records(metrics[metrics["stage"] == ENSEMBLE]):
         scores = {f"{name} {row['round']}": value for name, value in row.items()}
         rules.setdefault(row["arm"], {"rule": row["arm"].replace("_", " ")}).update(scores)
+    shown = [measure.column for measure in MEASURES if measure.column.name in SCORES]
     columns = [
-        Column(
-            f"{column.name} {round_}",
-            f"{column.heading}, round {round_}",
-            column.how,
-            f"{column.error} {round_}" if column.error else None,
-        )
+        Column(f"{name} {round_}", f"{heading}, round {round_}", how, error and f"{error} {round_}")
         for round_ in sorted(metrics.loc[metrics["stage"] == ENSEMBLE, "round"].unique())
-        for column in (measure.column for measure in MEASURES if measure.column.name in SCORES)
+        for name, heading, how, error in ((each.name, each.heading, each.how, each.error) for each in shown)
     ]
     return Table(pd.DataFrame(rules.values()), [Column("rule", "rule"), *columns], text.RULES)
