@@ -60,6 +60,6 @@ class Roster:
         return tuple(f"{name}@{round_}" for name in self.students)
 
     @property
-    def taught(self) -> str:
+    def final_target(self) -> str:
         """The key of the target after the last round."""
         return f"{self.target}@{self.rounds}"

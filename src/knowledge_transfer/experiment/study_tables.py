@@ -125,6 +125,23 @@ def write_report(
     return write_page(*compose(sets=sets, **given), sources=sources, run_info=run_info, parameters=parameters)
 
 
+ACCURACIES = (
+    Column("validation", "validation %", "percent", "validation_error"),
+    Column("test", "test %", "percent", "test_error"),
+)
+
+
+def plain_columns(*names: str) -> tuple[Column, ...]:
+    """Return text columns whose headings are their names."""
+    return tuple(Column(name, name) for name in names)
+
+
+def difference_columns(heading: str) -> tuple[Column, ...]:
+    """Return the columns of a paired difference, in points: mean and error, p, verdict."""
+    difference = Column("difference", heading, "points", "standard_error")
+    return difference, Column("p_value", "p", "p"), Column("verdict", "verdict")
+
+
 def table_of(frame: pd.DataFrame, columns: Sequence[Column], note: str = "") -> Table:
     """Return the table of a page, columns that the frame lacks left empty: a study of one arm compares nothing."""
     names = dict.fromkeys(name for column in columns for name in (column.name, column.error) if name)

@@ -47,7 +47,7 @@ class Settings(StudySettings):
     @field_validator("alphas")
     @classmethod
     def _are_distinct(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
-        require_distinct(alphas, "an alpha stands twice")
+        require_distinct(alphas, "an alpha occurs twice")
         return alphas
 
     @model_validator(mode="after")

@@ -56,7 +56,7 @@ class Comparison:
 
 def comparisons_of(roster: Roster, strongest: str) -> Iterator[Comparison]:
     """Yield the comparisons of one domain; `strongest` is the best student on validation in round 0."""
-    rounds, taught = roster.rounds, roster.taught
+    rounds, taught = roster.rounds, roster.final_target
     yield from _with_arms(roster, ACCURACY)
     yield Comparison(TARGET_OR_TEACHERS, taught, ensemble_of(MAIN_RULE, rounds - 1).key)
     yield Comparison(TARGET_OR_STRONGEST, taught, f"{strongest}@0", student=strongest)
@@ -67,7 +67,7 @@ def comparisons_of(roster: Roster, strongest: str) -> Iterator[Comparison]:
 
 def comparisons_of_mix(roster: Roster, domains: Mapping[str, str]) -> Iterator[Comparison]:
     """Yield the comparisons of a mix; `domains` has the domain of each student."""
-    rounds, taught = roster.rounds, roster.taught
+    rounds, taught = roster.rounds, roster.final_target
     routed = {ACCURACY: (ORACLE_ROUTED, TARGET_OR_ORACLE), JOINT_ACCURACY: (MOST_CONFIDENT, TARGET_OR_CONFIDENT)}
     for measure, (rule, question) in routed.items():
         yield from _with_arms(roster, measure)
@@ -83,7 +83,7 @@ def comparisons_of_mix(roster: Roster, domains: Mapping[str, str]) -> Iterator[C
 
 def _with_arms(roster: Roster, measure: str) -> Iterator[Comparison]:
     for arm, question in _ARMS.items():
-        yield Comparison(question, roster.taught, f"{roster.target}_{arm}@{roster.rounds}", ALL, measure)
+        yield Comparison(question, roster.final_target, f"{roster.target}_{arm}@{roster.rounds}", ALL, measure)
 
 
 def _of_students(domains: Mapping[str, str], rounds: int) -> Iterator[Comparison]:

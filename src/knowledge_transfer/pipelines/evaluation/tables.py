@@ -42,7 +42,7 @@ def measure_agreement(
 ) -> pd.DataFrame:
     """Return the share of test images on which two models predict the same class, right or wrong."""
     logits, roster = by_key(test, test_images), Roster(tuple(students), target.name, rounds)
-    keys = [*roster.students_after(0), *roster.students_after(rounds), roster.taught]
+    keys = [*roster.students_after(0), *roster.students_after(rounds), roster.final_target]
     table = pd.DataFrame(agreement(torch.stack([logits[key].argmax(1) for key in keys])).numpy(), columns=keys)
     table.insert(0, "model", keys)
     return table
@@ -53,7 +53,7 @@ def measure_calibration(
 ) -> pd.DataFrame:
     """Return accuracy by confidence of the target, of its teachers and of the target on labels."""
     logits, roster = by_key(test, test_images), Roster(tuple(students), target.name, rounds)
-    models = (roster.taught, f"{target.name}_labels@{rounds}")
+    models = (roster.final_target, f"{target.name}_labels@{rounds}")
     predictions = {key: logits[key].softmax(1) for key in models if key in logits}
     key, together = _students_together(test, test_images, roster)
     return pd.DataFrame(

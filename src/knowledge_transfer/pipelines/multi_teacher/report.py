@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from knowledge_transfer.experiment.study_tables import Page
+from knowledge_transfer.experiment.study_tables import Page, difference_columns
 from knowledge_transfer.pipelines.multi_teacher import summary_text as text
 from knowledge_transfer.pipelines.multi_teacher.figures import draw_methods, draw_rules, draw_sweep
 from knowledge_transfer.pipelines.multi_teacher.settings import ENSEMBLE, MAIN, TEACHER
@@ -33,19 +33,17 @@ _SWEPT = [
     *(column for column in _METHODS[3:] if not column.name.startswith("beyond_output_avg")),
 ]
 _RULES = [
-    Column("data", "data"),
-    Column("members", "teachers", "count"),
+    _METHODS[0],
+    _METHODS[2],
     Column("rule", "rule"),
     _TEST,
-    Column("difference", "beyond plurality", "points", "standard_error"),
-    Column("p_value", "p", "p"),
-    Column("verdict", "verdict"),
+    *difference_columns("beyond plurality"),
     Column("nll", "NLL", "number"),
     Column("tied", "ties %", "percent"),
 ]
 _COSTS = [
-    Column("data", "data"),
-    Column("members", "teachers", "count"),
+    _METHODS[0],
+    _METHODS[2],
     Column("what", "what predicts"),
     Column("parameters", "parameters", "count"),
     Column("macs", "multiply-adds", "count"),

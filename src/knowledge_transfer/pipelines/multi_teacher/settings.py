@@ -88,7 +88,7 @@ class Settings(StudySettings):
     @model_validator(mode="after")
     def _values_are_distinct(self) -> Settings:
         for name in ("members", "methods", "swept", "alphas", "fractions"):
-            require_distinct(getattr(self, name), f"{name}: something stands twice")
+            require_distinct(getattr(self, name), f"{name}: a value occurs twice")
         return self
 
     @model_validator(mode="after")

@@ -52,7 +52,7 @@ class Grid(Config):
     @classmethod
     def _are_distinct(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(sizes)) < len(sizes):
-            raise ValueError(f"a size stands twice in {list(sizes)}: raise `members` for more of one shape")
+            raise ValueError(f"a size occurs twice in {list(sizes)}: raise `members` for more of one shape")
         return sizes
 
     @model_validator(mode="after")
