@@ -143,13 +143,9 @@ class Experiment(Config):
         return self
 
     @model_validator(mode="after")
-    def _windows_are_of_one_device(self) -> Experiment:
+    def _recipes_fit(self) -> Experiment:
         if self.target.devices > 1 and self.target_distillation.recipe.window is not None:
             raise ValueError("target_distillation.recipe.window is for one device: leave it out, or target.devices")
-        return self
-
-    @model_validator(mode="after")
-    def _students_recipes_fit_the_stages(self) -> Experiment:
         for student in self.students.values():
             self.student_training.recipe.override(student.recipe)
             self.reverse_distillation.recipe.override(student.reverse_recipe)

@@ -36,7 +36,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Roster:
-    """The students and the target of an experiment of so many rounds."""
+    """The students and the target of an experiment with this number of rounds."""
 
     students: tuple[str, ...]
     target: str
@@ -44,7 +44,7 @@ class Roster:
 
     @property
     def models(self) -> dict[str, Model]:
-        """Every model that may be trained, by key; a run without reference arms has fewer."""
+        """Every model by key; a run without reference arms trains fewer."""
         rounds, last = range(1, self.rounds + 1), self.rounds
         models = [
             *(Model(name, 0, "before", name) for name in self.students),

@@ -54,7 +54,7 @@ class StageLabels:
 
 
 def views_of(model: type[Student] | type[Target], seed: int) -> int:
-    """Return the seed of the views in which such models are taught: one for all students, one for the target."""
+    """Return the seed of the views for distillation: one for all students, one for the target."""
     return seed_for(seed, "reverse_distillation" if model is Student else "target_distillation")
 
 

@@ -1,4 +1,4 @@
-"""Builds the nodes of studies: those of one data set, and those that close the study over all of them."""
+"""Builds the nodes of studies: those of one data set, and those over all of them."""
 
 from __future__ import annotations
 
@@ -78,9 +78,8 @@ class SetNodes:
         }
 
     def label(self, teachers: Sequence[str], settings: str, labels: str = "") -> Node:
-        """Return the node in which the teachers make `<labels>_soft_labels`, in the views of that learner's recipe."""
-        # It takes the model, not the recipe alone: Kedro cannot check both where a node that waits for nothing, such as
-        # the training of a teacher, takes the model.
+        """Return the node in which the teachers make `<labels>_soft_labels`, in the views of that learner."""
+        # The whole model, not its recipe: Kedro cannot check both if a node without dependencies takes the model.
         name = labels or teachers[0]
         learner, images = f"params:sets.{self.name}.{settings}", f"{self.name}_training_images"
         inputs = [images, learner, "params:seed", "params:devices", *_checkpoints(teachers).values()]
@@ -186,6 +185,6 @@ def named(function: Callable[..., Any], *first: Any) -> Callable[..., Any]:
     left = partial(function, *first)
     signature = inspect.signature(left)
     given: Any = update_wrapper(left, function)
-    # Kedro reads types from the function that is wrapped, and would count its arguments from the first.
+    # Otherwise Kedro reads the signature of the wrapped function.
     given.__signature__ = signature
     return given

@@ -110,19 +110,16 @@ class _Timeline:
         # A forked process has an outdated copy.
         if self._dataset is not None and os.getpid() == self._process:
             try:
-                self._write(self._dataset, {"began": self._began, "places": self.devices, "nodes": self._nodes})
+                content = {"began": self._began, "places": self.devices, "nodes": self._nodes}
+                # The catalog would log every save. Atomic, because a node of another process may read it.
+                if store := Store.of(self._dataset):
+                    store.write(json.dumps(content, indent=2).encode())
+                else:
+                    self._dataset.save(content)
             except (DatasetError, OSError) as error:  # a full disk, for example, must not stop a run
                 if not self._has_warned:
                     logger.warning("the timeline cannot be saved (%s): the run continues without it", error)
                 self._has_warned = True
-
-    @staticmethod
-    def _write(dataset: AbstractDataset[Any, Any], content: dict[str, Any]) -> None:
-        # The catalog would log every save. Atomic, because a node of another process may read it.
-        if store := Store.of(dataset):
-            store.write(json.dumps(content, indent=2).encode())
-        else:
-            dataset.save(content)
 
 
 def _own_device(pipeline: Pipeline, catalog: DataCatalog) -> str:

@@ -73,7 +73,8 @@ class MlflowHooks:
         run.enter(name, artifacts)
         run.start({"pipeline": name, "environment": env, **facts.commit()})
         run.server.send("export the run", lambda _: self._export(run))
-        run.log_parameters(facts.flatten(parameters_of(_parameters(catalog), part_of(pipeline))))
+        dataset = catalog.get("parameters") if "parameters" in catalog else None
+        run.log_parameters(facts.flatten(parameters_of(dataset.load() if dataset else {}, part_of(pipeline))))
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -193,8 +194,3 @@ def _new_run(name: str, uri: str) -> Run:
     from knowledge_transfer.tracking.server import Server
 
     return Run(Server(uri), name)
-
-
-def _parameters(catalog: DataCatalog) -> dict[str, Any]:
-    dataset = catalog.get("parameters") if "parameters" in catalog else None
-    return dataset.load() if dataset else {}

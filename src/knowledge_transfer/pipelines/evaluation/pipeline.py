@@ -32,7 +32,7 @@ def create_pipeline(experiment: Experiment | None = None, parameters: str = "par
         [
             *_predicting(students, models),
             *_measuring(models),
-            *(_measuring_mix() if is_mix else _measuring_one_domain()),
+            *_measuring_domains(is_mix=is_mix),
             *_reporting(parameters, is_mix=is_mix),
         ]
     )
@@ -76,15 +76,13 @@ def _measuring(models: list[str]) -> list[Node]:
     ]
 
 
-def _measuring_one_domain() -> list[Node]:
-    return [
-        _node(tables.measure_agreement, [*_TEST, *_ROSTER], "agreement"),
-        _node(figures.draw_agreement, "agreement", "agreement_figure"),
-    ]
-
-
-def _measuring_mix() -> list[Node]:
-    """Return the nodes of a mix; its students share no images, so there is no agreement."""
+def _measuring_domains(*, is_mix: bool) -> list[Node]:
+    """Return the nodes of a mix, or those of one domain: the students of a mix share no images to agree on."""
+    if not is_mix:
+        return [
+            _node(tables.measure_agreement, [*_TEST, *_ROSTER], "agreement"),
+            _node(figures.draw_agreement, "agreement", "agreement_figure"),
+        ]
     return [
         _node(tables.count_domain_confusions, [*_TEST, *_ROSTER], "domain_confusion"),
         _node(tables.score_classes, [*_TEST, *_ROSTER], "class_metrics"),

@@ -83,5 +83,5 @@ def continue_student(
 
 
 def _for_rounds(stage: DistillationStage, recipe: Recipe, rounds: int) -> Recipe:
-    """Return the recipe with the epochs of all rounds, if the model that is taught goes on from round to round."""
+    """Return the recipe with the epochs of all rounds, if each round continues the model of the last."""
     return recipe.override({"epochs": recipe.epochs * (rounds if stage.distillation.start == "trained" else 1)})
