@@ -1,7 +1,5 @@
 """The project's `kedro run`: Kedro's own with another default runner."""
 
-from __future__ import annotations
-
 import copy
 
 import click

@@ -1,7 +1,5 @@
 """Errors that a user can act on: one line, without a traceback."""
 
-from __future__ import annotations
-
 import traceback
 
 import click

@@ -1,7 +1,5 @@
 """Every folder of `pipelines` by its name; plain `kedro run` runs `bidirectional`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from kedro.framework.project import find_pipelines

@@ -1,7 +1,5 @@
 """Project settings: hooks, configuration loading."""
 
-from __future__ import annotations
-
 import warnings
 
 from knowledge_transfer.console.progress import ProgressHooks

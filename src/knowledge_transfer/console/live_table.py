@@ -1,7 +1,5 @@
 """A live table of the running nodes: device, progress, time left."""
 
-from __future__ import annotations
-
 import atexit
 import time
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The plan of the present run, from which pipelines are built; variants and studies are built under their own name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast

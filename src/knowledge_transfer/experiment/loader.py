@@ -1,7 +1,5 @@
 """Configuration: variants name only parameters that differ; an address means the same to every dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

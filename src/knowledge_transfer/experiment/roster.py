@@ -1,7 +1,5 @@
 """The models of one experiment: what each is, and which model it is compared with."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, get_args
 

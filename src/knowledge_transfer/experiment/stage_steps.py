@@ -1,7 +1,5 @@
 """Steps that the stages of the main experiment share: label a stage's views, train one model of the roster."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Nodes that studies share: split the images, train a model, label, predict."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

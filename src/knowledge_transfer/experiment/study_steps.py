@@ -1,7 +1,5 @@
 """Builds the nodes of studies: those of one data set, and those over all of them."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

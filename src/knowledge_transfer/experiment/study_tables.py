@@ -4,8 +4,6 @@ A role is what a model is in its study: a NamedTuple of one type for all models,
 take the roles by the name of the model. Common fields are `learner` (which network), `arm` (how it learns), `seed`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """A run that reads earlier results must have the same image sets, a resumed run the same parameters."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

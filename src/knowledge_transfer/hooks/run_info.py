@@ -1,7 +1,5 @@
 """The facts of a run for its report: pipeline, time, machine and code."""
 
-from __future__ import annotations
-
 import platform
 import time
 from importlib.metadata import version

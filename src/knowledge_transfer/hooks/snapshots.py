@@ -1,7 +1,5 @@
 """The files of the snapshots from which an interrupted fit resumes."""
 
-from __future__ import annotations
-
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """When and where each node of a run began and ended, for the report."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

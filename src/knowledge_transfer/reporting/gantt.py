@@ -1,7 +1,5 @@
 """The timeline of a run on a page: a row for each model and stage, a bar for each attempt to run a node."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The page of an experiment or a study: sentences, then sections of figures and tables, then how to run it again."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence

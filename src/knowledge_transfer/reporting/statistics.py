@@ -1,7 +1,5 @@
 """Tables over seeds: means, standard errors, and whether a difference between arms is more than chance."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

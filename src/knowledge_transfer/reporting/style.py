@@ -1,7 +1,5 @@
 """The style of figures: colours that colour-blind readers can tell apart, and SVG in the colours of the page."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The timeline of a run: every attempt to run a node, the use of each device, sentences on both."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

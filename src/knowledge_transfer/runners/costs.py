@@ -1,7 +1,5 @@
 """The expected cost of nodes, by which the longest chain of work starts first."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from typing import Any

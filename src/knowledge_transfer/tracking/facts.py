@@ -1,7 +1,5 @@
 """The facts of a run in MLflow, with the same keys for every model."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Trained networks in MLflow's model registry."""
 
-from __future__ import annotations
-
 import warnings
 from importlib.metadata import version
 

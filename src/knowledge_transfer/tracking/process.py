@@ -1,7 +1,5 @@
 """How a run ends with its process."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

@@ -1,7 +1,5 @@
 """Calls to an MLflow server, queued in order while it is unreachable."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """Figure and page of the alpha study."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Nodes of the study dark_knowledge: comparison epoch by epoch, diagnosis of failure modes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

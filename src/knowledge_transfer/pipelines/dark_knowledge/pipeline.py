@@ -1,7 +1,5 @@
 """The study dark_knowledge: a large teacher, a custom CNN and a much smaller one, with its soft labels and without."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from kedro.pipeline import Pipeline

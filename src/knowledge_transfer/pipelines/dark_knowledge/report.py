@@ -1,7 +1,5 @@
 """Figures and page of the study dark_knowledge."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

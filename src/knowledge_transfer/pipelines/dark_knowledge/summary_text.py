@@ -1,7 +1,5 @@
 """Text of the page of the study dark_knowledge: names, columns, notes."""
 
-from __future__ import annotations
-
 from knowledge_transfer.experiment.study_tables import ACCURACIES, difference_columns, plain_columns
 from knowledge_transfer.reporting.page import Column
 

@@ -1,7 +1,5 @@
 """Nodes of data preparation."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from knowledge_transfer.experiment.stage_config import DataPreparation, DataSource

@@ -1,7 +1,5 @@
 """The comparisons of a run: pairs of models on the same test images, and the verdict on their difference."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The figures of evaluation, each from one of its tables."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """Nodes of evaluation: predictions and costs of the models, and which differences are more than chance."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """The overview of a run: every model before and after transfer, and its reference arm."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Evaluation: every model predicts; then metrics, comparisons, the report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The predictions of every model and every ensemble of a run, by key: `resnet8@0`, `ensemble_mean_probabilities@0`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The sections of the report, from the tables of evaluation."""
 
-from __future__ import annotations
-
 from pathlib import PurePath
 from typing import Any
 

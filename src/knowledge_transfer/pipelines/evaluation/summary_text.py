@@ -1,7 +1,5 @@
 """The text of the report: sentences that claim no more than the comparisons show, captions and notes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from knowledge_transfer.pipelines.evaluation.comparisons import (

@@ -1,7 +1,5 @@
 """Nodes that put predictions, learning curves and facts into tables for people and programs."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures of the study multi_teacher."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Nodes of the study multi_teacher: validation scores, costs, scores, methods compared, what one network saves."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """The study multi_teacher: teams of teachers, a learner of each by each method, votes, costs, tables and a page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from kedro.pipeline import Pipeline

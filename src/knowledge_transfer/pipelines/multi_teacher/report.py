@@ -1,7 +1,5 @@
 """The page of the study multi_teacher."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Sentences of the page of the study multi_teacher, from its tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Nodes that fuse the same teachers by every rule, and compare the rules with plurality."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Nodes of the reference arms: the same networks, images and steps as in distillation, without teachers or labels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target

@@ -1,7 +1,5 @@
 """Nodes of the study student_ensemble that train the tiny students, predict with them and list them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Predictions of all models on the validation and the test set, ensembles made of them, and votes counted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The page of the study student_ensemble."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 The source: Dewalkar, Sinha, Patidar, "Knowledge distillation using ensemble of student networks".
 """
 
-from __future__ import annotations
-
 from knowledge_transfer.experiment.study_tables import ACCURACIES, difference_columns, plain_columns
 from knowledge_transfer.pipelines.student_ensemble.settings import (
     ALL,

@@ -1,7 +1,5 @@
 """Tables of the study student_ensemble, all made of stored predictions: no network is used here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

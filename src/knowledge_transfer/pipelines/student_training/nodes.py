@@ -1,7 +1,5 @@
 """Nodes of student training."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from knowledge_transfer.experiment.stage_config import Student, Training

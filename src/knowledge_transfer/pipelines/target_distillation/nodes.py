@@ -1,7 +1,5 @@
 """Nodes of target distillation."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from knowledge_transfer.experiment.stage_config import DistillationStage, Target

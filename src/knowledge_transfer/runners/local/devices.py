@@ -1,7 +1,5 @@
 """The devices of this machine, and which of them a run may use."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The processes of one machine: a fresh one for every node that computes on a device, one CPU worker for all others."""
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import os
