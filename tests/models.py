@@ -7,8 +7,7 @@ import torch
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Network, build
-from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
+from knowledge_transfer.learning.models.network import Network, build, cpu_state, weights_sha256
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 

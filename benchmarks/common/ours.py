@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from knowledge_transfer.experiment.config import DistillationStage, Experiment, seed_for
+from knowledge_transfer.experiment.config import Experiment, seed_for
+from knowledge_transfer.experiment.stage_config import DistillationStage
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.data.augmentation import Augmentation, render
-from knowledge_transfer.learning.data.domains import parts_of
+from knowledge_transfer.learning.data.domains import domain_slices
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, stratified_indices, without
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, rank
 from knowledge_transfer.learning.ensembles import fusion
@@ -103,13 +103,13 @@ def distilling_trainer(shape: Architecture, batch_size: int, batches: int, devic
 def step_of(trainer: Trainer) -> Callable[[], None]:
     """Return a function that takes the next step of the trainer, with the next batch of images each time."""
     trainer.network.train()
-    parts = parts_of(trainer.domains[: trainer.batch_size], trainer.blocks, trainer.device)
+    slices = domain_slices(trainer.domains[: trainer.batch_size], trainer.blocks, trainer.device)
     batches = torch.randperm(len(trainer.domains)).to(trainer.device).split(trainer.batch_size)
     taken = 0
 
     def step() -> None:
         nonlocal taken
-        trainer.step(batches[taken % len(batches)], parts, taken // len(batches), taken)
+        trainer.step(batches[taken % len(batches)], slices, taken // len(batches), taken)
         taken += 1
 
     return step

@@ -7,7 +7,7 @@ student, target
 teacher, learner
     Roles: a teacher gives soft labels, a learner receives gradient. A student can be a teacher.
 ensemble, member
-    Several models that answer together; one of them.
+    Several models that predict together; one of them.
 fusion
     The rule from the members' logits to one distribution: mean of probabilities, of logits, weighted, votes.
 label, soft label
@@ -15,22 +15,22 @@ label, soft label
 alpha
     The weight of the soft loss, in [0, 1]: 0 learns from labels alone, 1 from soft labels alone.
 domain, block
-    One source data set of a mix; its slice of the union of label spaces. Accuracy is told within the image's block,
-    joint accuracy over all classes, nobody having said which domain an image is of.
+    One source data set of a mix; its slice of the union of label spaces. Accuracy counts predictions within the image's
+    block, joint accuracy predictions over all classes, with the domain unknown.
 gamma
-    The weight of -log of the probability that an image's whole block gets: it tells a learner the domain.
+    The weight of -log of the probability of an image's whole block: from it a learner learns the domain.
 student set, transfer set, validation set, test set
-    What the students learn from; the images through which knowledge passes; the part held out of the student set
-    for every choice; the published test images, read once, at the end.
+    The images of the students; those through which knowledge passes; those held out of the student set for every
+    choice; the published test images, read once, at the end.
 view
-    One augmentation of one image: a pure function of (image, view number, seed), so that a teacher and a learner
-    that never meet see the same pixels.
+    One augmentation of one image: a pure function of (image, view number, seed), so that teacher and learner see the
+    same pixels.
 target distillation, reverse distillation, round
     The ensemble teaches the target; the target teaches the students; one of each.
 recipe
-    Every knob of one fit.
+    Every option of one fit.
 stage, study, arm
-    A pipeline of the default run; a pipeline that answers one question; one row of its table.
+    A pipeline of the default run; a pipeline for one question; one row of its table.
 """
 
 __version__ = "0.1.0"

@@ -1,6 +1,4 @@
-"""The project's `kedro run`: Kedro's own, but for the runner that it takes when none is named."""
-
-from __future__ import annotations
+"""The project's `kedro run`: Kedro's own with another default runner."""
 
 import copy
 

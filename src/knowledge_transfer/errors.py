@@ -1,21 +1,20 @@
 """Errors that a user can act on: one line, without a traceback."""
 
-from __future__ import annotations
-
 import traceback
 
 import click
+from kedro.framework.hooks import hook_impl
 from kedro.io import DatasetError
 
 from knowledge_transfer.learning.training.trainer import TrainingDivergedError
 
 
 class RunError(click.ClickException):
-    """A run that cannot be done or go on; the message says what, where and what to do."""
+    """A run that cannot start or continue; the message names the cause, the place and the remedy."""
 
 
 def is_user_error(error: Exception) -> bool:
-    """Return whether the message of `error` is meant for the user: the project itself refuses or gives up."""
+    """Return whether the message of `error` is for the user: this project raised it on purpose."""
     if isinstance(error, DatasetError | TrainingDivergedError | RunError) or _is_out_of_memory(error):
         return True
     if type(error) is not ValueError:
@@ -29,6 +28,16 @@ def user_message(error: Exception) -> str:
     if _is_out_of_memory(error):
         return f"the GPU is out of memory: lower per_device, or batch_size of the recipe ({error})"
     return error.message if isinstance(error, RunError) else str(error)
+
+
+class ErrorHooks:
+    """Ends a run on a user error with one line; any other error keeps its traceback."""
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Raise RunError in place of a user error."""
+        if is_user_error(error) and not isinstance(error, RunError):
+            raise RunError(user_message(error)) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,7 +1,5 @@
 """Every folder of `pipelines` by its name; plain `kedro run` runs `bidirectional`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from kedro.framework.project import find_pipelines
@@ -23,7 +21,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         current.use(Plan(check_parameters(parameters), check_parts(parameters)))
     pipelines = find_pipelines(raise_errors=True)
     for name in PARTS:
-        # Asked for by name, Kedro finds it alone: then its faults are told before nodes are looked for in it.
+        # Kedro finds a pipeline alone when the user names it: its errors must come before a search for its nodes.
         if pipelines.keys() - {"__default__"} == {name}:
             current.plan().require_sound(name)
     if "bidirectional" in pipelines:

@@ -1,12 +1,10 @@
 """Project settings: hooks, configuration loading."""
 
-from __future__ import annotations
-
 import warnings
 
 from knowledge_transfer.console.progress import ProgressHooks
+from knowledge_transfer.errors import ErrorHooks
 from knowledge_transfer.experiment.loader import ExperimentConfigLoader
-from knowledge_transfer.hooks.errors import ErrorHooks
 from knowledge_transfer.hooks.parameters import ParameterHooks
 from knowledge_transfer.hooks.resume import ResumeHooks
 from knowledge_transfer.hooks.run_info import RunInfoHooks
@@ -14,7 +12,7 @@ from knowledge_transfer.hooks.snapshots import SnapshotHooks
 from knowledge_transfer.hooks.timeline import TimelineHooks
 from knowledge_transfer.tracking import MlflowHooks
 
-# Kedro 1.7 calls OmegaConf 2.4 by an old name; nothing a user of this project could do about it.
+# Kedro 1.7 calls OmegaConf 2.4 by an old name: a user of this project cannot change that.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 
 CONF_SOURCE = "conf"
@@ -24,7 +22,7 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
 }
-# The last is asked first: what cannot be run is refused before anything is written.
+# Kedro calls the last first: a run is refused before anything is written.
 HOOKS = (
     ErrorHooks(),
     MlflowHooks(),

@@ -104,7 +104,7 @@ def test_a_log_file_has_every_epoch(capsys: pytest.CaptureFixture[str]) -> None:
         "[2/2] student_training  vgg19  1 epochs, 1,257 images, 78,042 parameters",
         "[2/2] student_training  vgg19  epoch 1/1  loss 1.000  validation 85.3%  1,234 images/s  done",
         "[1/1] student_training  resnet8  3 epochs, 1,257 images, 78,042 parameters",
-        "[1/1] student_training  resnet8  goes on after epoch 1",
+        "[1/1] student_training  resnet8  resumes after epoch 1",
     ]
 
 
@@ -118,7 +118,7 @@ def test_a_log_file_names_devices_and_progress(capsys: pytest.CaptureFixture[str
         f"[0/2] {name}  cuda:1  2 epochs, 1,257 images, 78,042 parameters",
         f"[0/2] {name}  cuda:1  epoch 1/2  loss 1.000  validation 85.3%  1,234 images/s  0:01:05 left",
         f"[0/2] {name}  cuda:1  killed after 0:00:00",
-        f"[0/2] {name}  cuda:0  goes on after epoch 1",
+        f"[0/2] {name}  cuda:0  resumes after epoch 1",
         f"[1/2] {name}  cuda:0  finished after 0:00:00",
     ]
 
@@ -156,7 +156,7 @@ def test_a_terminal_has_one_row_per_fit(terminal: io.StringIO) -> None:
 
 def test_a_terminal_shows_where_a_fit_resumes(terminal: io.StringIO) -> None:
     resume_here(ProgressHooks())
-    assert "goes on after epoch 1" in terminal.getvalue()
+    assert "resumes after epoch 1" in terminal.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_terminal_shows_nodes_of_other_processes(
 ) -> None:
     screen, hooks = screen_of(monkeypatch, width=width), ProgressHooks()
     run_elsewhere(hooks)
-    assert last_table(screen)[1][0][-1] == "goes on after epoch 1"
+    assert last_table(screen)[1][0][-1] == "resumes after epoch 1"
     hooks.on_node_event(node=RESNET, event=epoch_event("resnet8", 1, 2))
     assert last_table(screen) == ("0 of 2 nodes done, at label", [cells])
     hooks.on_node_ended(node=RESNET, status="finished")

@@ -101,7 +101,7 @@ def of_set(study, **changes):
 VIEWS = {"recipe": {"epochs": 3, "views": 3}}
 POINTS = {"temperatures": [1], "alphas": [1], "losses": ["kll"]}
 REFUSED = [
-    ("alpha_study", {"alphas": [0, 0.5, 0.5]}, "an alpha stands twice"),
+    ("alpha_study", {"alphas": [0, 0.5, 0.5]}, "an alpha occurs twice"),
     ("alpha_study", {"alphas": [0, 1.5]}, "alpha_study.alphas.1: .*less than or equal to 1"),
     ("alpha_study", {"alphas": []}, "alpha_study.alphas"),
     ("alpha_study", {"alpha": [0, 1]}, "alpha_study: unknown key 'alpha'; did you mean 'alphas'"),
@@ -135,11 +135,11 @@ REFUSED = [
     ),
     ("student_ensemble", {"distillation": {"top_k": 2}}, "there is one teacher, so no top_k"),
     ("student_ensemble", {"grid": {"widths": [2], "kernels": [3], "members": 1}}, "one member is no ensemble"),
-    ("student_ensemble", {"grid": {"widths": [2, 2]}}, "stands twice"),
+    ("student_ensemble", {"grid": {"widths": [2, 2]}}, "occurs twice"),
     ("student_ensemble", {"grid": {"width": [2]}}, "did you mean 'widths'"),
     ("student_ensemble", {"student": {"recipe": {"views": 3}}}, "one labelling"),
     ("student_ensemble", {"sweep": POINTS}, "unknown loss 'kll'"),
-    ("multi_teacher", {"members": [2, 2]}, "members: something stands twice"),
+    ("multi_teacher", {"members": [2, 2]}, "members: a value occurs twice"),
     ("multi_teacher", {"members": [1]}, "greater than or equal to 2"),
     ("multi_teacher", {"methods": ["output_average"]}, "output_avg"),
     ("multi_teacher", {"distillation": {"top_k": 1}}, "leave it out"),

@@ -85,7 +85,7 @@ def test_the_shipped_mixes_are_the_second_experiment(environment, domains, epoch
         (
             "target_distillation.distillation",
             {"fusion": "stacked", "top_k": 2},
-            "one layer on all members: leave top_k",
+            "is fitted to all members: leave top_k",
         ),
         ("target_distillation.distillation.fusion", "staked", "unknown fusion 'staked'; did you mean 'stacked'"),
         ("students.resnet8.recipe", {"augmentation": {"mixup": 2}}, "less than or equal to 1"),

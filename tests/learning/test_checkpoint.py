@@ -9,7 +9,7 @@ from knowledge_transfer.learning.data.domain_mix import mix
 from knowledge_transfer.learning.data.domains import ALL, Block
 from knowledge_transfer.learning.data.splits import split
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.weights import cpu_state, weights_sha256
+from knowledge_transfer.learning.models.network import cpu_state, weights_sha256
 from tests import models
 from tests.conftest import stripes, two_domains
 from tests.models import checkpoint
@@ -61,9 +61,9 @@ def test_a_model_predicts_its_domains_classes_or_all():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, r"a@0 answers with the classes \['x', 'y', 'z'\], the block of domain 'all' has \['digits/class 0'"),
-        ({"domain": "digits"}, r"a@0 .*'z'\], the block of domain 'digits' has \['class 0', 'class 1', 'class 2'\]"),
-        ({"domain": "letters"}, "@0 answers for domain 'letters', the images are of digits, signs"),
+        ({}, r"a@0 predicts the classes \['x', 'y', 'z'\], images of domain 'all' have \['digits/class 0'"),
+        ({"domain": "digits"}, r"a@0 .*'z'\], images of domain 'digits' have \['class 0', 'class 1', 'class 2'\]"),
+        ({"domain": "letters"}, "@0 predicts domain 'letters', the images are of digits, signs"),
         (
             {"domain": "digits", "class_names": stripes(3).class_names, "channels": 1},
             r"a@0 takes images of \[1, 32, 32\], these are \[3, 32, 32\]",
@@ -80,7 +80,7 @@ def test_a_start_from_another_domain_is_refused():
     a, b = (dataclasses.replace(images, blocks=(Block(domain, 0, images.class_names),)) for domain in "ab")
     start = checkpoint(domain="a", class_names=images.class_names)
     start.require(start.facts.architecture, a)
-    with pytest.raises(ValueError, match="answers for domain 'a', not 'b'"):
+    with pytest.raises(ValueError, match="predicts domain 'a', not 'b'"):
         start.require(start.facts.architecture, b)
 
 

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from knowledge_transfer.experiment.config import DistillationStage
+from knowledge_transfer.experiment.stage_config import DistillationStage
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.training.recipe import Recipe

@@ -7,8 +7,8 @@ from torchvision.models import resnet50
 
 from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.errors import RunError
-from knowledge_transfer.pipelines.dark_knowledge import published
 from knowledge_transfer.pipelines.dark_knowledge.nodes import finding
+from knowledge_transfer.pipelines.dark_knowledge.summary_text import PUBLISHED
 from tests.project import Project, merged
 from tests.studies import Study
 
@@ -131,7 +131,7 @@ def test_a_diagnosis_in_words(diagnosed, words):
 
 
 def test_the_page_shows_the_published_figures(study):
-    for value in (*published.TAUGHT, *published.ALONE):
+    for value in (*PUBLISHED["taught"], *PUBLISHED["alone"]):
         assert f'<td class="number">{100 * value:.1f}</td>' in study.page
     for part in ("much smaller CNN", "rate too low", "of 2: alive", "--pipelines=dark_knowledge"):
         assert part in study.page

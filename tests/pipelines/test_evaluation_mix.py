@@ -97,7 +97,7 @@ def test_the_lead_of_a_mix_has_both_accuracies():
         compared(comparisons.TARGET_OR_STUDENT, "two@0", "none", "b"),
     ]
     known, joint, beside, _ = summary_text.lead(rows, TARGET)
-    assert "90.0\N{NO-BREAK SPACE}% of the test images, each image's domain being known" in known
+    assert "90.0\N{NO-BREAK SPACE}% of the test images, with the domain of each image known" in known
     assert "80.0\N{NO-BREAK SPACE}%; on labels alone on 70.0" in joint
     for phrase in ("less than its error", "not beyond chance", "a gain"):
         assert phrase in joint

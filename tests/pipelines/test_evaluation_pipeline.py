@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from knowledge_transfer.experiment import stage_steps
-from knowledge_transfer.experiment.config import DistillationStage, Experiment, Student, Target, seed_for
+from knowledge_transfer.experiment.config import Experiment, seed_for
+from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label

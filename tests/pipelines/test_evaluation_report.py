@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from knowledge_transfer.experiment.config import Student
+from knowledge_transfer.experiment.stage_config import Student
 from knowledge_transfer.pipelines.evaluation import comparisons, figures, summary_text
 from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.report import write_report

@@ -76,7 +76,7 @@ def test_nothing_is_in_use_before_nodes_end():
     assert used(EMPTY) == {"cpu": [0, 0, 0]}
     assert measure_device_use(EMPTY).columns.tolist() == ["place", "nodes", "busy_seconds", "share"]
     assert sentences(EMPTY) == gantt.sections(EMPTY) == []
-    assert draw_timeline(EMPTY).axes[0].texts[0].get_text() == "no node has ended yet"
+    assert draw_timeline(EMPTY).texts[0].get_text() == "no node has ended yet"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_sentences_report_order_and_use():
         "5 nodes ran side by side, up to 3 at once, on cuda:0, cuda:1 and cpu: "
         "their times add up to 4.2 minutes, the run took 3.3 minutes.",
         "In use for this share of the time: cuda:0 75%, cuda:1 80%, cuda:2 0%, cpu 5%.",
-        "train_cnn was killed once and tried again.",
+        "train_cnn was killed once and repeated.",
     ]
     assert sentences(timeline(row("stage.only", 0, 4)))[0] == "One node ran, on cpu, in 4.0 seconds."
 
@@ -150,9 +150,9 @@ def test_every_node_that_did_not_finish_is_named():
         )
     )
     assert again[2:] == [
-        "twice was killed twice and tried again.",
+        "twice was killed twice and repeated.",
         "never failed once.",
-        "mended failed once and was tried again.",
+        "mended failed once and was repeated.",
     ]
 
 

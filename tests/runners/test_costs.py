@@ -8,7 +8,7 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 
-from knowledge_transfer.experiment.config import Student, Target, Training
+from knowledge_transfer.experiment.stage_config import Student, Target, Training
 from knowledge_transfer.experiment.study_config import Model
 from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
 

@@ -164,7 +164,7 @@ def test_a_killed_node_is_retried_with_a_warning(tmp_path: Any, caplog: pytest.L
     ended = Ended()
     catalog = DataCatalog({"flag": MemoryDataset(str(tmp_path / "flag")), "signal": MemoryDataset(int(signal.SIGKILL))})
     assert run(Pipeline([gpu(die_once, ["flag", "signal"], "student")]), catalog, None, ended) == {"student": "lived"}
-    assert "student on cuda:0 was killed by SIGKILL: it is tried once more" in caplog.text
+    assert "student on cuda:0 was killed by SIGKILL: it starts once more" in caplog.text
     assert ended.attempts == [("student", 1), ("student", 2)]
     assert [status for _, _, status in ended.all] == ["killed", "finished"]
 
@@ -201,7 +201,7 @@ def test_a_killed_node_is_retried_after_a_failure(door: Door, tmp_path: Any) -> 
 def test_a_fit_that_loses_a_rank_is_retried(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
     catalog = DataCatalog({"flag": MemoryDataset(str(tmp_path / "flag"))})
     assert run(Pipeline([gpu(lose_a_rank_once, "flag", "target")]), catalog) == {"target": "lived"}
-    assert "target on cuda:0 lost a process of its own: rank 2 was killed: it is tried once more" in caplog.text
+    assert "target on cuda:0 lost a process of its own: rank 2 was killed: it starts once more" in caplog.text
 
 
 def test_the_only_free_gpu_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def test_the_least_used_device_goes_first() -> None:
     assert allocator.has_capacity(1)
     allocator.take(1)
     assert not allocator.has_capacity(1)
-    with pytest.raises(ValueError, match="1 devices asked for, none free of 2"):
+    with pytest.raises(ValueError, match="1 devices needed, too few free of 2"):
         allocator.take(1)
 
 

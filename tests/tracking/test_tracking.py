@@ -438,7 +438,7 @@ def test_an_absent_server_costs_a_warning_only(
         assert time.monotonic() - started < 60, "by default every call takes four minutes"
     warnings = warnings_in(caplog)
     assert len(warnings) == 2
-    assert "out of reach; the run goes on" in warnings[0]
+    assert "unreachable; the run continues" in warnings[0]
     assert "only in its checkpoints' learning curves" in warnings[1]
     assert "secret" not in caplog.text
 
@@ -481,7 +481,7 @@ def test_an_absent_server_is_tried_again_later(
     monkeypatch.setattr(time, "monotonic", lambda: later)
     server.send("log", log)
     assert len(tries) == 2
-    assert [message.partition(" is ")[2][:12] for message in warnings_in(mlflow_log)] == ["out of reach"]
+    assert [message.partition(" is ")[2][:11] for message in warnings_in(mlflow_log)] == ["unreachable"]
 
 
 def test_a_failing_call_is_reported_and_stops_nothing(project: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,4 @@
-"""A live table of what runs: on which device, how far, how much longer."""
-
-from __future__ import annotations
+"""A live table of the running nodes: device, progress, time left."""
 
 import atexit
 import time
@@ -14,7 +12,7 @@ from rich.table import Table
 from knowledge_transfer.learning.training.events import EpochEnded
 
 _COLUMNS = ("node", "device", "epoch", "loss", "validation", "images/s", "left")
-_WIDE, _ONLY_WIDE = 100, ("loss", "images/s")  # from how many characters on there is room for these, beside devices
+_WIDE, _ONLY_WIDE = 100, ("loss", "images/s")  # characters, from which on the table has these columns
 
 
 @dataclass
@@ -29,13 +27,13 @@ class Row:
     began: float = field(default_factory=time.monotonic)
 
     def end(self, status: str) -> timedelta:
-        """Show how it ended; return how long it took."""
+        """Show how it ended; return its duration."""
         took = timedelta(seconds=round(time.monotonic() - self.began))
         self.ending = f"{status} {took}"
         return took
 
     def cells(self) -> tuple[str, ...]:
-        """Return what the columns show."""
+        """Return the texts of the columns."""
         epoch = self.epoch
         if epoch is None:
             return (self.name, ", ".join(self.devices), "", "", "", "", self.ending or self.note)
@@ -51,7 +49,7 @@ class Row:
 
 
 class LiveTable:
-    """Rows by node and, where each fit has its own, by model; redrawn in place, and only once it is open."""
+    """Rows by node and, in this process, by model; drawn once the table is open."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Row] = {}
@@ -68,7 +66,7 @@ class LiveTable:
         if self._live is None and rich.get_console().is_terminal:
             self._live = Live(console=rich.get_console(), auto_refresh=False, transient=True)
             self._live.start()
-            # Ctrl-C reaches no hook, and a table that is not closed keeps the terminal's cursor.
+            # Ctrl-C calls no hook, and an open table hides the cursor.
             atexit.register(self._live.stop)
 
     def draw(self) -> None:
@@ -93,11 +91,11 @@ class LiveTable:
         hidden = (_ONLY_WIDE if is_narrow else ()) if has_devices else ("device",)
         shown = [number for number, heading in enumerate(_COLUMNS) if heading not in hidden]
         for heading in (_COLUMNS[number] for number in shown):
-            # Where a terminal is narrow, names are folded and not numbers.
+            # On a narrow terminal names are folded, numbers are not.
             is_kept, is_word = heading != "node", heading in _COLUMNS[:2]
             table.add_column(heading, justify="left" if is_word else "right", no_wrap=is_kept, overflow="fold")
         if self._live and self._live.transient:
-            # Where a terminal is low, the table loses its end: never what runs, first what ended first.
+            # A low terminal cuts the end of the table: running rows come first, then the last to end.
             rows = [row for row in rows if not row.ending] + [row for row in reversed(rows) if row.ending]
         for row in rows:
             cells = row.cells()

@@ -1,4 +1,4 @@
-"""How far a run is: one live table on a terminal, plain lines in a log file, and the results at the end."""
+"""The progress of a run: a live table on a terminal, lines in a log file, the results at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProgressHooks:
 
     def __init__(self) -> None:
         self._table = LiveTable()
-        self._total, self._unit = 0, "fits"  # 0 where this process never saw the pipeline
+        self._total, self._unit = 0, "fits"  # 0 in a process of single nodes
         self._started = self._done = 0
         self._without_row: set[str] = set()  # nodes that run on no device
         self._listeners: dict[str, events.Listener] = {}
@@ -42,7 +42,7 @@ class ProgressHooks:
     def before_node_run(self, node: Node) -> None:
         """Show the fit of a training node of this process while it runs."""
         if "training" not in node.tags or assigned_device():
-            return  # the driver shows what runs elsewhere
+            return  # the driver shows nodes of other processes
         self._started += 1
         number = f"[{self._started}/{self._total}] " if self._total else ""
         stage = node.namespace or node.short_name
@@ -58,12 +58,12 @@ class ProgressHooks:
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
-        """Show that it is over."""
+        """Show that its fit has finished."""
         self._leave(node, "finished")
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
-        """Show that it failed."""
+        """Show that its fit has failed."""
         self._leave(node, "failed")
 
     @hook_impl
@@ -78,7 +78,7 @@ class ProgressHooks:
         """Show where a node runs."""
         if "gpu" in node.tags:
             self._without_row.discard(node.short_name)
-            # Without its namespace, which is most of a name and tells least.
+            # The namespace is long and has little information.
             name = node.name.rpartition(".")[2]
             self._table.rows[node.name, ""] = Row(name, devices, "again" if attempt > 1 else "starting")
         else:
@@ -87,7 +87,7 @@ class ProgressHooks:
 
     @hook_impl
     def on_node_event(self, node: Node, event: Event) -> None:
-        """Show how far its fit is."""
+        """Show the progress of its fit."""
         if row := self._table.rows.get((node.name, "")):
             self._show(row, event, self._title(node, row))
 
@@ -113,7 +113,7 @@ class ProgressHooks:
         self._table.close()
 
     def _begin(self, total: int, unit: str) -> None:
-        self._table.close()  # a notebook outlives the runs that are interrupted in it
+        self._table.close()  # after an interrupted run of the same notebook
         self._table.rows.clear()
         self._without_row.clear()
         self._total, self._unit = total, unit
@@ -153,11 +153,11 @@ class ProgressHooks:
 
 
 def event_text(event: Event) -> str:
-    """Return what a line in a log file shows of an event."""
+    """Return the line in a log file for an event."""
     if isinstance(event, FitStarted):
         return f"{event.epochs} epochs, {event.images:,} images, {event.parameters:,} parameters"
     if isinstance(event, FitResumed):
-        return f"goes on after epoch {event.epoch}"
+        return f"resumes after epoch {event.epoch}"
     left = f"{timedelta(seconds=round(event.seconds_left))} left" if event.epoch < event.epochs else "done"
     return (
         f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  loss {event.loss:.3f}  "

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
 
 _STAGES = ("before", "after", "ensemble", "target", "reference")
-_RULE = "ensemble_mean_probabilities"  # of fourteen rules; the report has them all
-_WIDE = 160  # columns: a log file has no width of its own
+_RULE = "ensemble_mean_probabilities"  # the report has all fourteen rules
+_WIDE = 160  # characters, because a log file has no width
 
 
 def print_results(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -38,7 +38,7 @@ def print_results(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> No
 
 
 def _selected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows for the console: of the ensembles one rule, of a mix the single domains of the target alone."""
+    """Return the rows for the console: ensembles under one rule; in a mix, single domains of the target only."""
     if ALL not in {row.get("domain") for row in rows}:
         return [row for row in rows if row["stage"] != "ensemble" or row["model"] == _RULE]
     everywhere = {row["model"] for row in rows if row["domain"] == ALL}

@@ -1,137 +1,38 @@
-"""The parameters of a run as one checked whole, from which the pipelines are built."""
+"""The parameters of a run as one checked model, from which the pipelines are built."""
 
 from __future__ import annotations
 
 import zlib
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from knowledge_transfer.experiment.stage_config import (
+    DataPreparation,
+    DataSource,
+    Devices,
+    DistillationStage,
+    Domain,
+    Evaluation,
+    ReferenceArm,
+    Student,
+    Target,
+    Training,
+)
 from knowledge_transfer.learning.config import Config, did_you_mean
-from knowledge_transfer.learning.data.domain_mix import Shares
 from knowledge_transfer.learning.data.domains import ALL
-from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, SEPARATE
-from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.training.recipe import Recipe
-
-ReferenceArm = Literal["labels", "no_labels", "label_smoothing", "all_labels", "students_continued"]
-
 
 VARIANTS = ("heterogeneous",)  # experiments that differ from the main one in the parameters under their name
 STUDIES = ("student_ensemble", "alpha_study", "dark_knowledge", "multi_teacher")  # with parameters of their own there
 PARTS = (*VARIANTS, *STUDIES)
 
 
-def _as_one_text(given: Any) -> Any:
-    # A list in a file, "0 1 3" in `--params`, which takes a comma for its own; nodes take a text.
-    if isinstance(given, str) and not given.replace(" ", "").isdecimal():
-        return given
-    numbers = given.split() if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
-    unfit = any(isinstance(number, bool) or not str(number).isdecimal() for number in numbers)
-    if unfit or not numbers or len(set(map(int, numbers))) < len(numbers):
-        raise ValueError(f"devices are auto, cpu, mps, or different numbers of GPUs such as [0, 1], got {given}")
-    return " ".join(str(int(number)) for number in numbers)
-
-
-Devices = Annotated[str, BeforeValidator(_as_one_text)]
-
-
-class DataSource(Config):
-    """Which images; `globals.yml` sets it, for the catalog reads it too."""
-
-    source: str
-    path: str
-    image_size: int = Field(ge=32)
-
-
-class Domain(Config):
-    """What a domain of a mix is, when it is not a source of that name: none of a value, the mix's own."""
-
-    source: str
-    path: str | None = None
-
-    @model_validator(mode="after")
-    def _a_folder_has_a_path(self) -> Domain:
-        if self.source == "folder" and not self.path:
-            raise ValueError("source 'folder' needs a path: the folder that holds one folder per class")
-        return self
-
-
-class DataPreparation(Config):
-    """How the published images are cut; limits are numbers of images of each domain, none for all.
-
-    `transfer_mix` and `test_mix` are the shares of the domains in those sets of a mix: proportional, equal, or numbers
-    of images by domain.
-    """
-
-    transfer_fraction: float = Field(gt=0, lt=1)
-    validation_fraction: float = Field(gt=0, lt=1)
-    limit: int | None = Field(default=None, ge=1)
-    test_limit: int | None = Field(default=None, ge=1)
-    transfer_mix: Shares = "proportional"
-    test_mix: Shares = "proportional"
-
-
-class Student(Config):
-    """One member of the roster; `recipe` and `reverse_recipe` change single knobs of the stages' recipes for it.
-
-    `domain` is the data it learns, by the name of its source or of an entry of `domains`; `all` where there is no mix.
-    `name` is its key in the roster, filled in before a run; only tools that run no hooks, such as kedro-viz, see none.
-    """
-
-    name: str = ""
-    domain: str = ALL
-    architecture: Architecture
-    recipe: dict[str, Any] = {}
-    reverse_recipe: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _recipes_are_recipes(self) -> Student:
-        Recipe().override(self.recipe)  # on its own first: a fault is told beside the student that has it
-        Recipe().override(self.reverse_recipe)
-        if views := {"views", "augmentation", "epochs"} & self.reverse_recipe.keys():
-            raise ValueError(
-                f"reverse_recipe of {self.name} changes {', '.join(sorted(views))}: all students share one labelling "
-                "of the same views; change reverse_distillation.recipe instead"
-            )
-        return self
-
-
-class Target(Config):
-    """The large network; on more than one of the devices it is trained data-parallel, with the same result."""
-
-    name: str
-    architecture: Architecture
-    devices: int = Field(default=1, ge=1)
-
-
-class Training(Config):
-    """A stage that learns from labels alone."""
-
-    recipe: Recipe
-
-
-class DistillationStage(Config):
-    """A stage that learns from soft labels."""
-
-    recipe: Recipe
-    distillation: DistillationConfig
-
-
-class Evaluation(Config):
-    """What is measured beside the models: `controls` are the reference arms, all, none or some of them."""
-
-    controls: bool | tuple[ReferenceArm, ...] = True
-    label_smoothing: float = Field(default=0.1, gt=0, lt=1)
-
-
 class Experiment(Config):
     """Every parameter of a run.
 
-    Students of one domain each make a mix, over the union of whose label spaces the target learns.
-    `devices` are auto (every GPU, else what there is), cpu, mps, or GPUs by number; `per_device` is how many nodes may
-    share a GPU.
+    Students of different domains make a mix: the target learns the union of their label spaces. `devices` are auto
+    (every GPU, else the CPU), cpu, mps, or GPUs by number. `per_device` nodes may share a GPU.
     """
 
     seed: int = Field(ge=0)
@@ -154,7 +55,7 @@ class Experiment(Config):
         students = given.get("students") if isinstance(given, dict) else None
         if not isinstance(students, dict) or not students:
             return given
-        # A key without a block takes a student of conf/base out of the roster.
+        # A key without a block removes a student of conf/base.
         present = {key: block for key, block in students.items() if block is not None}
         named = {key: {"name": key, **block} if isinstance(block, dict) else block for key, block in present.items()}
         return {**given, "students": named}
@@ -183,11 +84,11 @@ class Experiment(Config):
 
     @property
     def mix(self) -> tuple[str, ...]:
-        """The domains in the order of the roster; `all` alone where there is no mix."""
+        """The domains in the order of the roster; only `all` without a mix."""
         return tuple(dict.fromkeys(student.domain for student in self.students.values()))
 
     def namespace(self, stage: str, round_: int) -> str:
-        """Return the namespace of one round of a stage; a group must be whole, so several rounds are several groups."""
+        """Return the namespace of one round of a stage; every round of several has its own."""
         return stage if self.rounds == 1 else f"round_{round_}.{stage}"
 
     @property
@@ -242,13 +143,9 @@ class Experiment(Config):
         return self
 
     @model_validator(mode="after")
-    def _windows_are_of_one_device(self) -> Experiment:
+    def _recipes_fit(self) -> Experiment:
         if self.target.devices > 1 and self.target_distillation.recipe.window is not None:
             raise ValueError("target_distillation.recipe.window is for one device: leave it out, or target.devices")
-        return self
-
-    @model_validator(mode="after")
-    def _students_recipes_fit_the_stages(self) -> Experiment:
         for student in self.students.values():
             self.student_training.recipe.override(student.recipe)
             self.reverse_distillation.recipe.override(student.reverse_recipe)
@@ -266,19 +163,19 @@ class Experiment(Config):
         if top_k is not None and top_k > most:
             of = "the roster has" if len(self.mix) == 1 else "no domain has more students than"
             raise ValueError(f"target_distillation.distillation.top_k is {top_k}, {of} {most}")
-        apart, heads = self.target_distillation.distillation.fusion == SEPARATE, self.target.architecture.heads
-        if apart and heads not in (1, members := min(top_k or most, most)):
+        is_separate, heads = self.target_distillation.distillation.fusion == SEPARATE, self.target.architecture.heads
+        if is_separate and heads not in (1, members := min(top_k or most, most)):
             raise ValueError(f"target.architecture.heads is {heads}, teachers kept apart are {members}")
         return self
 
 
 def parameters_of(parameters: dict[str, Any], variant: str) -> dict[str, Any]:
-    """Return the parameters of that variant or study, with no name those of the main experiment alone."""
+    """Return the parameters of that variant or study; without a name those of the main experiment."""
     if variant:
         return dict(parameters.get(variant, {}))
     return {key: value for key, value in parameters.items() if key not in PARTS}
 
 
 def seed_for(seed: int, name: str) -> int:
-    """Return the seed of one model: its own, and the same whatever else is in the roster."""
+    """Return the seed of one model, which does not depend on the other models of the roster."""
     return (seed * 1_000_003 + zlib.crc32(name.encode())) % 2**31

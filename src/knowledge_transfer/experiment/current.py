@@ -1,6 +1,4 @@
-"""What pipelines are built from, and how a variant or a study is built from the same pieces under its own name."""
-
-from __future__ import annotations
+"""The plan of the present run, from which pipelines are built; variants and studies are built under their own name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,10 +17,7 @@ _MODEL, _PART = "model.", "part."  # how the tags of nodes begin that name a mod
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's checked configuration: the main experiment, and each variant and study by name.
-
-    One of these may be the error that its parameters raise: it concerns that part alone.
-    """
+    """A run's checked configuration: the main experiment, and each variant and study, or its parameters' error."""
 
     main: Experiment
     parts: Mapping[str, BaseModel | Exception]
@@ -34,16 +29,16 @@ class Plan:
             raise part
 
 
-_plans: list[Plan] = []  # Kedro calls `create_pipeline` without arguments: the last one is that of the present run
+_plans: list[Plan] = []  # Kedro calls `create_pipeline` without arguments: this one is the present run's
 
 
 def use(plan: Plan) -> None:
-    """Build pipelines from `plan` from now on where they are not handed anything else."""
+    """Make `plan` that of the present run."""
     _plans[:] = [plan]
 
 
 def is_set() -> bool:
-    """Return whether there is a plan to build pipelines from."""
+    """Return whether the present run has a plan."""
     return bool(_plans)
 
 
@@ -55,24 +50,20 @@ def plan() -> Plan:
 
 
 def build_part(name: str, create: Callable[[Any], Pipeline], settings: _Settings | None = None) -> Pipeline:
-    """Return what `create` builds from `settings`, its datasets called `<name>_…`, its parameters `<name>.…`.
+    """Return what `create` builds from `settings` (none: the present run's), names prefixed by `<name>_`.
 
-    Without `settings` they are those of the present run's part of that name. An empty pipeline where there are none.
-    Where they cannot be used, it is a node that raises the reason: pipelines are built together, others must not fail.
+    Empty without settings; invalid settings make a node that raises their error, so that other pipelines can be built.
     """
     part = settings if settings is not None else plan().parts.get(name)
     if part is None:
         return Pipeline([])
     if isinstance(part, Exception):
-        return Pipeline([node(_refusing(part), None, f"{name}_refusal", name="refuse")], tags=f"{_PART}{name}")
+
+        def refuse() -> None:
+            plan().require_sound(name)
+
+        return Pipeline([node(refuse, None, f"{name}_refusal", name="refuse")], tags=f"{_PART}{name}")
     return _renamed(create(cast("_Settings", part)), name)
-
-
-def _refusing(error: Exception) -> Callable[[], None]:
-    def refuse() -> None:
-        raise error
-
-    return refuse
 
 
 def _renamed(pipeline: Pipeline, name: str) -> Pipeline:
@@ -105,7 +96,7 @@ def part_of(pipeline: Pipeline) -> str:
 
 
 def prefix_of(pipeline: Pipeline) -> str:
-    """Return what the datasets of a pipeline begin with: `heterogeneous_` in that variant, nothing in the main one."""
+    """Return the prefix of a pipeline's datasets: `heterogeneous_`, or the empty string in the main experiment."""
     part = part_of(pipeline)
     return f"{part}_" if part else ""
 

@@ -1,6 +1,4 @@
-"""Configuration: a variant names only the parameters that differ; an address means the same to every dataset."""
-
-from __future__ import annotations
+"""Configuration: variants name only parameters that differ; an address means the same to every dataset."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +13,9 @@ _SHARED = ("seed", "devices", "per_device")  # by the main experiment and every 
 
 
 class ExperimentConfigLoader(OmegaConfigLoader):
-    """OmegaConfigLoader that completes the parameters of a variant (`heterogeneous`) by those of the main experiment.
+    """Completes the parameters of a variant by those of the main experiment, and corrects addresses in the catalog.
 
-    It writes the addresses in the catalog so that Kedro's own datasets take them for what they are.
-    Here and not in a hook, for kedro-viz and other tools read the configuration without running hooks.
+    Not a hook, because kedro-viz and other tools read the configuration without hooks.
     """
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -30,20 +27,17 @@ class ExperimentConfigLoader(OmegaConfigLoader):
             return found
         main = {name: value for name, value in found.items() if name not in PARTS}
         given = self.runtime_params or {}
-        variants = {
-            name: completed(main, found[name], given) for name in VARIANTS if isinstance(found.get(name), Mapping)
-        }
-        studies = {
-            name: _placed(main, found[name], given, name) for name in STUDIES if isinstance(found.get(name), Mapping)
-        }
+        present = [name for name in PARTS if isinstance(found.get(name), Mapping)]
+        variants = {name: completed(main, found[name], given) for name in present if name in VARIANTS}
+        studies = {name: _with_shared(main, found[name], given, name) for name in present if name in STUDIES}
         return {**found, **variants, **studies}
 
 
 def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a variant, from the main experiment where it says nothing.
+    """Return a variant's parameters; where it has none, those of the main experiment.
 
-    Its roster is what it lists itself; of the main roster's students it takes what it does not change, and one that is
-    taken out there is out here, unless it is whole. `--params` wins over every file, whichever experiment it names.
+    Its roster has the students that it lists, unless one is removed there and not whole here. `--params` wins over
+    files.
     """
     own: Mapping[str, Any] = next((runtime_params[name] for name in VARIANTS if name in runtime_params), {})
     general = {name: value for name, value in runtime_params.items() if name in main and name not in PARTS}
@@ -59,7 +53,7 @@ def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_param
     return both
 
 
-def _placed(
+def _with_shared(
     main: Mapping[str, Any], study: Mapping[str, Any], runtime_params: Mapping[str, Any], name: str
 ) -> dict[str, Any]:
     """Return a study's parameters, seed and devices from `--params` or the main experiment where it has none."""
@@ -84,17 +78,13 @@ def _with_whole_address(entry: Any) -> Any:
 
 
 def whole_address(filepath: str) -> str:
-    """Return the address with its first word, where that is no host but a bucket, as a part of the path.
-
-    Of `az://bucket/file`, and whatever else it does not know, Kedro's own datasets drop the bucket, so that files of
-    two buckets are one. `az:///bucket/file` they take as it is.
-    """
+    """Return the address with a bucket repeated in the path: Kedro's own datasets drop that of `az://bucket/file`."""
     protocol, delimiter, _ = filepath.partition(PROTOCOL_DELIMITER)
     if not delimiter or protocol in {"file", *CLOUD_PROTOCOLS, *HTTP_PROTOCOLS}:
         return filepath
     try:
         path = str(get_filesystem_class(protocol)._strip_protocol(filepath)).lstrip("/")
-    except (ImportError, ValueError):  # the dataset itself says more plainly what is not installed or unknown
+    except (ImportError, ValueError):  # the dataset itself has the better message
         return filepath
     bucket = filepath.removeprefix(f"{protocol}{delimiter}").split("/")[0]
     return f"{protocol}{delimiter}/{path}" if path.split("/")[0] == bucket else filepath

@@ -1,11 +1,9 @@
 """The models of one experiment: what each is, and which model it is compared with."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from knowledge_transfer.experiment.config import ReferenceArm
+from knowledge_transfer.experiment.stage_config import ReferenceArm
 
 Stage = Literal["before", "after", "ensemble", "target", "reference"]
 ENSEMBLE = "ensemble"
@@ -15,17 +13,18 @@ TARGET_ARMS = tuple(arm for arm in get_args(ReferenceArm) if arm != "students_co
 
 @dataclass(frozen=True)
 class Model:
-    """A model or an ensemble after `round`.
-
-    `of` is the student, the target or `ensemble`; `arm` says which variant of it this is: a reference arm, a fusion
-    rule, none for the model itself.
-    """
+    """A model or an ensemble after `round`; `of` is who it is, `arm` its reference arm or fusion rule, if any."""
 
     name: str
     round: int
     stage: Stage
     of: str
     arm: str | None = None
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """Its identity in tables."""
+        return {"model": self.name, "stage": self.stage, "round": self.round, "of": self.of, "arm": self.arm}
 
     @property
     def key(self) -> str:
@@ -35,7 +34,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Roster:
-    """The students and the target of an experiment of so many rounds."""
+    """The students and the target of an experiment with this number of rounds."""
 
     students: tuple[str, ...]
     target: str
@@ -43,7 +42,7 @@ class Roster:
 
     @property
     def models(self) -> dict[str, Model]:
-        """Every model that may be trained, by key; a run without reference arms has fewer."""
+        """Every model by key; a run without reference arms trains fewer."""
         rounds, last = range(1, self.rounds + 1), self.rounds
         models = [
             *(Model(name, 0, "before", name) for name in self.students),
@@ -59,6 +58,6 @@ class Roster:
         return tuple(f"{name}@{round_}" for name in self.students)
 
     @property
-    def taught(self) -> str:
+    def final_target(self) -> str:
         """The key of the target after the last round."""
         return f"{self.target}@{self.rounds}"

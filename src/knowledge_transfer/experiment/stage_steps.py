@@ -1,28 +1,20 @@
 """Steps that the stages of the main experiment share: label a stage's views, train one model of the roster."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from knowledge_transfer.experiment.config import DistillationStage, Student, Target, seed_for
+from knowledge_transfer.experiment.config import seed_for
+from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import (
-    FitData,
-    LearnOptions,
-    Normalisation,
-    learn,
-    transfer_through,
-)
+from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, transfer_through
 from knowledge_transfer.learning.training.recipe import Recipe
 
 
@@ -60,7 +52,7 @@ class StageLabels:
 
 
 def views_of(model: type[Student] | type[Target], seed: int) -> int:
-    """Return the seed of the views in which such models are taught: one for all students, one for the target."""
+    """Return the seed of the views for distillation: one for all students, one for the target."""
     return seed_for(seed, "reverse_distillation" if model is Student else "target_distillation")
 
 
@@ -72,10 +64,7 @@ def label_stage(
     device: str,
     teachers: Sequence[Checkpoint],
 ) -> SoftLabels:
-    """Return the logits of each teacher on every view that the learners of the stage see of its domain's images.
-
-    Raises ValueError for a teacher that learned from other images than the present sets.
-    """
+    """Return each teacher's logits on every view of its domain's images. Raises ValueError if it saw other images."""
     require_present_images([teacher.facts for teacher in teachers], student_images, transfer_images)
     return label(
         list(teachers),
@@ -100,9 +89,8 @@ def train_model(
 ) -> Checkpoint:
     """Return the checkpoint of `model` after `round_`, trained on the images of its domain.
 
-    `arm` names a reference arm, which has the seed of the model itself and the views of its distillation. So both start
-    from the same weights, see the same pixels in the same order, and differ in the teacher alone. Raises ValueError for
-    soft labels of other teachers, images or views, and as `learn` does.
+    A reference `arm` has the seed of the model itself and the views of its distillation: only the teacher differs.
+    Raises ValueError for soft labels of other teachers, images or views, and as `learn` does.
     """
     domain, view_seed = model.domain if isinstance(model, Student) else ALL, views_of(type(model), data.seed)
     return learn(

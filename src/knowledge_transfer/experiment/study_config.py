@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from knowledge_transfer.experiment.config import Devices
+from knowledge_transfer.experiment.stage_config import Devices
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, SEPARATE
@@ -15,6 +15,21 @@ from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.training.recipe import Recipe
 
 _Block = TypeVar("_Block")
+
+
+def _present(given: Any) -> Any:
+    # A key without a block removes the block of conf/base.
+    return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
+
+
+def _named(blocks: dict[str, _Block]) -> dict[str, _Block]:
+    for name in blocks:
+        if not name.isidentifier() or "_seed" in name:
+            raise ValueError(f"'{name}' names datasets: use letters, digits and underscores, not '_seed'")
+    return blocks
+
+
+Blocks = Annotated[dict[str, _Block], BeforeValidator(_present), AfterValidator(_named)]  # their keys name datasets
 
 
 class StudyData(Config):
@@ -39,10 +54,9 @@ class StudySet(Config):
 
 
 class StudySettings(Config):
-    """Settings that every study has. Seed and devices are those of the main experiment unless the study sets its own.
+    """Settings that every study has; seed and devices default to those of the main experiment.
 
-    Every arm is trained `seeds` times, each time with other initial weights and another order of the images. Standard
-    errors measure how the results spread over these repeats.
+    Every arm is trained `seeds` times, with other initial weights and another order of the images.
     """
 
     seed: int = Field(ge=0)
@@ -59,29 +73,6 @@ class StudySettings(Config):
                     f"distillation.{option} is for the stages of the main experiment, no study has it: leave it out"
                 )
         return self
-
-    @field_validator("sets", mode="before", check_fields=False)
-    @classmethod
-    def _without_empty_sets(cls, given: Any) -> Any:
-        return present(given)
-
-    @field_validator("sets", check_fields=False)
-    @classmethod
-    def _sets_name_datasets(cls, sets: dict[str, StudySet]) -> dict[str, StudySet]:
-        return named_datasets(sets)
-
-
-def present(given: Any) -> Any:
-    """Return a mapping without its empty entries: a key without a block removes the block of conf/base."""
-    return {key: block for key, block in given.items() if block is not None} if isinstance(given, dict) else given
-
-
-def named_datasets(blocks: dict[str, _Block]) -> dict[str, _Block]:
-    """Return the blocks. Raises ValueError for a name that cannot be part of a dataset's name."""
-    for name in blocks:
-        if not name.isidentifier() or "_seed" in name:
-            raise ValueError(f"'{name}' names datasets: use letters, digits and underscores, not '_seed'")
-    return blocks
 
 
 def require_distinct(values: Sequence[object], message: str) -> None:

@@ -1,7 +1,5 @@
 """Nodes that studies share: split the images, train a model, label, predict."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +12,12 @@ from knowledge_transfer.learning.data.domain_mix import counts_of, thin
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.models.weights import Pretrained
+from knowledge_transfer.learning.models.network import Pretrained
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, teachers_hashes
 from knowledge_transfer.learning.training.recipe import Recipe
 
@@ -30,11 +27,10 @@ VIEWS = "views"  # of the training images; all models of a study see the same
 
 @dataclass(frozen=True)
 class Fit:
-    """How one model of a study is trained.
+    """How one model of a study is trained; `repeat` draws initial weights and the order of the images.
 
-    `repeat` draws its initial weights and the order of the images. With `distillation` it learns from soft labels, too;
-    a fusion that is fitted on validation uses the scores of `team`. `heads` is the number of heads of its architecture
-    (none: as configured). With a `fraction` below 1 it learns from its own random part of the training images.
+    A fusion fitted on validation uses the scores of `team`. `heads` replaces the architecture's. With a `fraction`
+    below 1 the model learns from its own random subset of the training images.
     """
 
     model: str
@@ -48,10 +44,10 @@ class Fit:
 def split_images(
     training: ImageSet, test: ImageSet, data: StudyData, seed: int
 ) -> tuple[ImageSet, ImageSet, ImageSet, dict[str, Any], dict[str, Any]]:
-    """Return training, validation and test set, a report with the size of each, and the normalisation.
+    """Return training, validation and test set, a report, and the normalisation.
 
-    Training images that also occur in the test set are dropped and counted. Raises ValueError when the two sets have
-    different classes.
+    Training images that also occur in the test set are dropped. Raises ValueError when the two sets have different
+    classes.
     """
     if training.class_names != test.class_names:
         raise ValueError(f"training classes {training.class_names} are not the test classes {test.class_names}")
@@ -89,8 +85,7 @@ def train(
 ) -> Checkpoint:
     """Return the model of `fit`, trained from fresh weights or from `start`, whose normalisation it then keeps.
 
-    `soft_labels` of its `teachers` are for a fit with distillation; `validation_scores` are by team and teacher. Raises
-    ValueError for soft labels of other teachers, images or views.
+    `validation_scores` are by team and teacher. Raises ValueError for soft labels of other teachers, images or views.
     """
     if start is not None:
         normalisation = {"mean": start.mean, "deviation": start.deviation}
@@ -116,9 +111,9 @@ def distillation_of(
     seed: int,
     validation_scores: Mapping[str, Any] | None = None,
 ) -> Distillation | None:
-    """Return the distillation of the teachers' soft labels, none where there is no configuration or no soft labels.
+    """Return the distillation of the teachers' soft labels, none without configuration or soft labels.
 
-    Raises ValueError unless they are labels of these images, by these teachers, in the views of the recipe.
+    Raises ValueError for labels of other images, teachers or views than the recipe's.
     """
     if config is None or soft_labels is None:
         return None
@@ -159,10 +154,9 @@ def predict_images(
     device: str,
     *models: Checkpoint | list[Checkpoint],
 ) -> SoftLabels:
-    """Return the logits of each model for the images without augmentation; a list is a group of models.
+    """Return the logits of each model on the images without augmentation; a list is a group of models.
 
-    `fractions` are those of models that learned from a part of the training images. Raises ValueError for a model that
-    learned from other images than the present ones, or from another teacher than the one given.
+    `fractions` are those of models that saw a subset. Raises ValueError for other training images or teachers.
     """
     every = [each for model in models for each in (model if isinstance(model, list) else [model])]
     require_one_lineage([model.facts for model in every])

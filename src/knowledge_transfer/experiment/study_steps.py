@@ -1,6 +1,4 @@
-"""Builds the nodes of studies: those of one data set, and those that close the study over all of them."""
-
-from __future__ import annotations
+"""Builds the nodes of studies: those of one data set, and those over all of them."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,10 +21,9 @@ _Inputs = Mapping[str, str] | Sequence[str] | str
 
 @dataclass(frozen=True)
 class SetNodes:
-    """Builds the nodes of the data set `name`, in a namespace of that name.
+    """Builds the nodes of the data set `name`, in a namespace of that name; datasets and nodes are called `<name>_…`.
 
-    Datasets and nodes are called `<name>_…`; models keep the names that they are given. `settings` is where the study
-    has a `Model`, below the block of the data set: `teacher`.
+    `settings` is the path of a `Model` in the settings of the data set: `teacher`.
     """
 
     name: str
@@ -51,11 +48,10 @@ class SetNodes:
         return self.node(study_nodes.split_images, inputs, made, name=f"split_{self.name}")
 
     def train(self, fit: Fit, settings: str, teachers: Sequence[str] = (), labels: str = "", **further: str) -> Node:
-        """Return the node that makes `<model>_checkpoint`, from soft labels of the `teachers` if there are any.
+        """Return the node that makes `<model>_checkpoint`, with `teachers` from `<labels>_soft_labels`.
 
-        Their dataset is `<labels>_soft_labels` (empty: the first teacher's name). Models of one repeat and architecture
-        start with the same weights and see the same images in the same order: their differences are paired. `further`
-        are datasets by argument of `study_nodes.train`.
+        `labels` defaults to the first teacher. Models of one repeat and architecture start alike and see the same
+        batches: their differences are paired. `further` are datasets by argument of `study_nodes.train`.
         """
         inputs = {**self.training_inputs(teachers, labels), "model": f"params:sets.{self.name}.{settings}", **further}
         return self.node(
@@ -80,9 +76,8 @@ class SetNodes:
         }
 
     def label(self, teachers: Sequence[str], settings: str, labels: str = "") -> Node:
-        """Return the node in which the teachers make `<labels>_soft_labels`, in the views of that learner's recipe."""
-        # It takes the model, not the recipe alone: Kedro cannot check both where a node that waits for nothing, such as
-        # the training of a teacher, takes the model.
+        """Return the node in which the teachers make `<labels>_soft_labels`, in the views of that learner."""
+        # The whole model, not its recipe: Kedro cannot check both if a node without dependencies takes the model.
         name = labels or teachers[0]
         learner, images = f"params:sets.{self.name}.{settings}", f"{self.name}_training_images"
         inputs = [images, learner, "params:seed", "params:devices", *_checkpoints(teachers).values()]
@@ -143,10 +138,7 @@ class ClosingNodes:
     sets: Sequence[str]
 
     def compare(self, table: str, make: Callable[..., Any], kind: str = "scores", tables: Iterable[str] = ()) -> Node:
-        """Return the node that makes `<table>_table`: of other such `tables`, and one of that kind of each data set.
-
-        Arguments of `make` are the names of the tables and of the data sets.
-        """
+        """Return the node that makes `<table>_table` of other `tables`, and of one of that kind of each data set."""
         inputs = {each: f"{each}_table" for each in tables} | {name: f"{name}_{kind}_table" for name in self.sets}
         return node(make, inputs, f"{table}_table", name=make.__name__)
 
@@ -176,11 +168,7 @@ def build_study(
     nodes_of: Callable[[SetNodes, _Settings], Iterator[Node]],
     closing: Callable[[ClosingNodes, _Settings], Iterator[Node]],
 ) -> Pipeline:
-    """Return the study from `settings` (none: the present run's).
-
-    It has the `nodes_of` each data set; the `closing` nodes, among which are `rows_table` and `report_page`; and the
-    `summary` of these rows.
-    """
+    """Return the study: the `nodes_of` each data set, the `closing` nodes, and the `summary` of their `rows_table`."""
 
     def create(checked: Any) -> Pipeline:
         own = [each for data in checked.sets for each in nodes_of(SetNodes(data), checked)]
@@ -195,6 +183,6 @@ def named(function: Callable[..., Any], *first: Any) -> Callable[..., Any]:
     left = partial(function, *first)
     signature = inspect.signature(left)
     given: Any = update_wrapper(left, function)
-    # Kedro reads types from the function that is wrapped, and would count its arguments from the first.
+    # Otherwise Kedro reads the signature of the wrapped function.
     given.__signature__ = signature
     return given

@@ -4,8 +4,6 @@ A role is what a model is in its study: a NamedTuple of one type for all models,
 take the roles by the name of the model. Common fields are `learner` (which network), `arm` (how it learns), `seed`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -52,7 +50,7 @@ def with_roles(table: pd.DataFrame, roles: Roles) -> pd.DataFrame:
 
 
 def score_models(roles: Roles, parts: Sequence[str], **given: Any) -> pd.DataFrame:
-    """Return accuracy, NLL and ECE of every model on each part of the data, with its role and number of parameters.
+    """Return accuracy, NLL, ECE and parameters of every model on each part of the data, with its role.
 
     `given` are `<part>_predictions` and `<part>_images` of every part, and the models by name.
     """
@@ -73,8 +71,7 @@ def collect_curves(roles: Roles, **models: Checkpoint) -> pd.DataFrame:
 def compare_arms(references: Mapping[str, str], /, **scores: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each learner and arm of each data set: means over seeds, and the difference to `against`.
 
-    `references` maps an arm to the one that it is compared with, of the same learner. Accuracies of every part of the
-    data have standard errors; NLL is that of the test set; differences are of test accuracy, paired by seed.
+    `references` maps an arm to the one that it is compared with, by test accuracy, paired by seed.
     """
     rows: list[dict[str, Any]] = []
     for name, table in scores.items():
@@ -106,11 +103,7 @@ def gather_rows(**scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(rows: pd.DataFrame, run_info: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return the summary of a study for MLflow, the console and other programs, in strict JSON.
-
-    `rows` have a model, its stage (its data set and what it is in the study) and the measures that were taken; the
-    others are null.
-    """
+    """Return the summary of a study for MLflow, the console and other programs, in strict JSON."""
     return summary_of(rows, run_info, seed, is_study=True)
 
 
@@ -121,14 +114,30 @@ def write_report(
     parameters: dict[str, Any],
     **given: Any,
 ) -> str:
-    """Return the study's page as HTML.
+    """Return the study's page as HTML, from what `compose` makes of the tables.
 
-    `compose` takes the tables of the whole study by name, and `sets`: the tables of each data set by their kind.
-    `kinds` names these; `given` has them as `<data set>_<kind>`, and the report of its data as `<data set>_data`.
+    `kinds` names the tables of each data set; `given` has them as `<data set>_<kind>`, and its `<data set>_data`.
     """
     sources = {name: given.pop(f"{name}_data") for name in kinds}
     sets = {name: {kind: given.pop(f"{name}_{kind}") for kind in own} for name, own in kinds.items()}
     return write_page(*compose(sets=sets, **given), sources=sources, run_info=run_info, parameters=parameters)
+
+
+ACCURACIES = (
+    Column("validation", "validation %", "percent", "validation_error"),
+    Column("test", "test %", "percent", "test_error"),
+)
+
+
+def plain_columns(*names: str) -> tuple[Column, ...]:
+    """Return text columns whose headings are their names."""
+    return tuple(Column(name, name) for name in names)
+
+
+def difference_columns(heading: str) -> tuple[Column, ...]:
+    """Return the columns of a paired difference, in points: mean and error, p, verdict."""
+    difference = Column("difference", heading, "points", "standard_error")
+    return difference, Column("p_value", "p", "p"), Column("verdict", "verdict")
 
 
 def table_of(frame: pd.DataFrame, columns: Sequence[Column], note: str = "") -> Table:

@@ -1,4 +1,4 @@
-"""Checks every parameter before anything is built, and gives the pipelines their roster."""
+"""Checks every parameter before pipelines are built from them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,7 @@ class ParametersError(RunError):
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> Experiment:
-    """Return the main experiment of the configuration as one checked model.
-
-    Raises ParametersError that lists every fault: misspelt keys with the nearest known one, values out of range.
-    """
+    """Return the main experiment as one checked model. Raises ParametersError that lists every fault."""
     return _checked(Experiment, {key: value for key, value in parameters.items() if key not in PARTS})
 
 
@@ -51,7 +48,7 @@ def check_parts(parameters: Mapping[str, Any], names: Sequence[str] = PARTS) -> 
 def _model_of(part: str) -> type[BaseModel]:
     if part in VARIANTS:
         return Experiment
-    # Only here: a study imports plots and tables with its pipeline, which other runs do without.
+    # Imported late: a study imports plots and tables, which other runs do not need.
     settings: type[BaseModel] = import_module(f"knowledge_transfer.pipelines.{part}.settings").Settings
     return settings
 
@@ -97,14 +94,14 @@ class ParameterHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check the parameters and put them back complete: with every default, every student named."""
+        """Check the parameters and complete them by defaults and the names of students."""
         loader = context.config_loader
         given = loader["parameters"]
         main, parts = check_parameters(given), check_parts(given, _requested())
         sound = {name: each for name, each in parts.items() if isinstance(each, BaseModel)}
         experiments = [name for name in VARIANTS if name in sound]
         for key in ("data", "domains"):
-            # The catalog reads globals and --params; `data` in a parameters file would change the report alone.
+            # The catalog reads globals and --params: `data` in a parameters file would change only the report.
             read = changed(loader["globals"].get(key, {}), (loader.runtime_params or {}).get(key, {}))
             for block in (given, *(given[name] for name in experiments)):
                 if block.get(key, {}) != read:
@@ -117,10 +114,10 @@ class ParameterHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Stop before the first node when a variant cannot be run, or a device is missing or full."""
+        """Raise before the first node when a part has errors, or a device is missing or full."""
         for name in run_params["pipeline_names"] or ():
             current.plan().require_sound(name)
-        free_memory.cache_clear()  # a notebook outlives the process that filled a GPU
+        free_memory.cache_clear()  # in a notebook, it may have changed since the last run
         # A cluster's devices are not this machine's: its runner checks them.
         if "RayRunner" not in str(run_params.get("runner")):
             require_this_machine(pipeline, catalog)

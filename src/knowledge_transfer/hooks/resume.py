@@ -1,7 +1,5 @@
 """A run that reads earlier results must have the same image sets, a resumed run the same parameters."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -24,14 +22,14 @@ _WITHOUT_EFFECT = ("devices", "per_device")  # on results
 
 
 class ResumeHooks:
-    """Keeps in `provenance` which parameters made the results and since when, and refuses to mix two sets of them."""
+    """Writes to `provenance` which parameters made the results and since when; refuses to mix results of two."""
 
     def __init__(self) -> None:
         self._pending: tuple[str, dict[str, Any], CatalogProtocol] | None = None
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Stop a resumed run, before its first node, when an output is of other parameters; prepare a stamp."""
+        """Raise RunError when a resumed run would mix results of two sets of parameters; prepare a stamp."""
         part = part_of(pipeline)
         prefix = f"{part}_" if part else ""
         stamp, sets, report = (f"{prefix}{name}" for name in (_STAMP, "student_images", "data_report"))
@@ -50,11 +48,11 @@ class ResumeHooks:
         if resumes and known is not None:
             if not is_same:
                 raise RunError(
-                    "what lies in data/ was made with other parameters: run once without --only-missing-outputs, or "
-                    "with the parameters of then"
+                    "the results in data/ were made with other parameters: run without --only-missing-outputs, or use "
+                    "those parameters"
                 )
             _forget_before(known["since"], pipeline, catalog)
-        # A run that cuts the images makes everything anew: what an interruption leaves of earlier runs is old.
+        # A run that splits the images makes every result anew.
         cuts = any(name == sets or name.endswith("_training_images") for name in pipeline.all_outputs())
         keeps = is_same and (resumes or not cuts)
         self._pending = None if keeps else (stamp, {"parameters_sha256": present, "since": time.time()}, catalog)
@@ -62,33 +60,23 @@ class ResumeHooks:
     @hook_impl
     def before_dataset_saved(self) -> None:
         """Write the stamp before the first result; a run that ends without a result writes none."""
-        self._stamp()
-
-    @hook_impl
-    def on_output_saved(self) -> None:
-        """Write the stamp when another process has saved the first result."""
-        self._stamp()
-
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Write the stamp of a run whose results other processes saved without a report."""
-        self._stamp()
-
-    def _stamp(self) -> None:
         if self._pending is not None:
             stamp, content, catalog = self._pending
             self._pending = None
             catalog.save(stamp, content)
 
+    # Other processes may save the first result, with this event or without.
+    on_output_saved = after_pipeline_run = before_dataset_saved
+
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters as JSON has them; some are settings models by now."""
+    """Return the parameters as JSON has them; some are models."""
     plain: dict[str, Any] = json.loads(json.dumps(parameters, default=lambda model: model.model_dump(mode="json")))
     return plain
 
 
 def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], variant: str) -> None:
-    """Raise RunError when the image sets that a single stage would read were cut from other data, or differently."""
+    """Raise RunError when the image sets that a stage would read were made from other data, or split differently."""
     mix = list(dict.fromkeys(student["domain"] for student in parameters["students"].values()))
     domains = {name: domain for name, domain in parameters["domains"].items() if name in mix}
     present = {**parameters, "mix": mix, "domains": domains}
@@ -96,7 +84,7 @@ def _require_present_sets(parameters: dict[str, Any], report: dict[str, Any], va
     for key, then in report["made_from"].items():
         if present[key] != then:
             raise RunError(
-                f"the image sets in data/ were cut with {key} {then}, you ask for {present[key]}: "
+                f"the image sets in data/ were made with {key} {then}, this run has {present[key]}: "
                 f"run --pipelines={again} first"
             )
 
@@ -109,11 +97,7 @@ def _digest(parameters: dict[str, Any]) -> str:
 
 
 def _forget_before(since: float, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Delete the outputs whose files are older than `since`: an interrupted run had not yet replaced them.
-
-    A file whose age its file system does not know counts as present: checkpoints and soft labels are checked against
-    their teachers' hashes anyway.
-    """
+    """Delete the outputs older than `since`, which an interrupted run had not replaced; not those of unknown age."""
     files = {name: file_of(catalog, name) for name in sorted(pipeline.all_outputs())}
     written = {name: file.modified() for name, file in files.items() if file}
     stale = [name for name, moment in written.items() if moment is not None and _is_before(moment, since)]
@@ -122,9 +106,9 @@ def _forget_before(since: float, pipeline: Pipeline, catalog: CatalogProtocol) -
         if file:
             file.system.rm(str(file.path), recursive=True)
     if stale:
-        logger.warning("%d results of an earlier run are made again, %s among them", len(stale), stale[0])
+        logger.warning("%d results of an earlier run are recomputed, %s among them", len(stale), stale[0])
 
 
 def _is_before(moment: float, since: float) -> bool:
-    # Object stores cut off what comes after the second.
+    # Object stores round down to seconds.
     return moment < (math.floor(since) if moment.is_integer() else since)

@@ -1,10 +1,9 @@
-"""The facts of a run for its report: pipeline, time, machine and code, which no node knows."""
-
-from __future__ import annotations
+"""The facts of a run for its report: pipeline, time, machine and code."""
 
 import platform
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -49,9 +48,7 @@ def _machine() -> str:
 
 
 def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:  # noqa: PTH123
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

@@ -1,6 +1,4 @@
-"""Where the snapshots of fits lie, from which an interrupted fit resumes."""
-
-from __future__ import annotations
+"""The files of the snapshots from which an interrupted fit resumes."""
 
 import os
 from contextlib import ExitStack
@@ -20,10 +18,10 @@ _EVERY, _SECONDS = "KNOWLEDGE_TRANSFER_SNAPSHOT_SECONDS", 30.0  # the least betw
 
 
 class SnapshotHooks:
-    """Keeps the last epoch of every fit beside its future checkpoint, until that is saved.
+    """Writes the last epoch of every fit beside its future checkpoint; deletes it once the checkpoint is saved.
 
-    A node that is tried again resumes from it, and so does a run with `--only-missing-outputs`. Any other run starts
-    afresh: the code may have changed between two runs, which no snapshot shows.
+    A second attempt at a node resumes from it, and so does a run with `--only-missing-outputs`. Any other run starts
+    afresh, because the code may have changed.
     """
 
     def __init__(self) -> None:
@@ -41,12 +39,12 @@ class SnapshotHooks:
 
     @hook_impl
     def on_run_started(self) -> None:
-        """Delete them, now that the runner has not refused the run."""
+        """Delete them, because the runner has accepted the run."""
         self._delete_outdated()
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: CatalogProtocol) -> None:
-        """Keep snapshots of the fit of a training node."""
+        """Write snapshots of the fit of a training node."""
         self._delete_outdated()
         if store := _store_of(node, catalog):
             self._stores[_checkpoint_of(node)] = store
@@ -61,21 +59,15 @@ class SnapshotHooks:
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
-        """Stop keeping snapshots: the next node of this process is another fit."""
-        self._close(node)
+        """Write no more snapshots: the next node of this process is another fit."""
+        if stack := self._open.pop(node.name, None):
+            stack.close()
 
-    @hook_impl
-    def on_node_error(self, node: Node) -> None:
-        """Stop keeping snapshots: the next node of this process is another fit."""
-        self._close(node)
+    on_node_error = after_node_run
 
     def _delete_outdated(self) -> None:
         while self._outdated:
             self._outdated.pop().delete()
-
-    def _close(self, node: Node) -> None:
-        if stack := self._open.pop(node.name, None):
-            stack.close()
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class _SnapshotFile:
 
 
 def _store_of(node: Node, catalog: CatalogProtocol) -> _SnapshotFile | None:
-    """Return where the fit of a training node keeps its snapshot; none where its checkpoint is not in a file."""
+    """Return the snapshot of a training node, none if its checkpoint is not in a file."""
     if "training" not in node.tags:
         return None
     checkpoint = _checkpoint_of(node)
@@ -110,7 +102,7 @@ def _checkpoint_of(node: Node) -> str:
 
 
 def _seconds() -> float:
-    """Return the least number of seconds between two snapshots. Raises RunError for what is no such number."""
+    """Return the least number of seconds between two snapshots. Raises RunError if it is not a number."""
     given = os.environ.get(_EVERY, _SECONDS)
     try:
         return float(given)

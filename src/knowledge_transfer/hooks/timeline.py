@@ -1,6 +1,4 @@
-"""When and where each node of a run began and ended, for the report to show where the time went."""
-
-from __future__ import annotations
+"""When and where each node of a run began and ended, for the report."""
 
 import json
 import logging
@@ -24,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class TimelineHooks:
-    """Keeps the dataset `timeline` of a run that reads it, saved whenever a node begins or ends, wherever it runs."""
+    """Saves the dataset `timeline` of a run that reads it whenever a node begins or ends."""
 
     def __init__(self) -> None:
         self._timeline = _Timeline(None, [])
@@ -35,7 +33,7 @@ class TimelineHooks:
         """Begin a timeline without nodes."""
         name = f"{prefix_of(pipeline)}timeline"
         is_read = name in pipeline.inputs()
-        # Nodes of one process share a device; a runner of ours names others.
+        # Nodes of this process share a device; a runner of this project names others.
         self._device = _own_device(pipeline, catalog) if is_read else CPU
         self._timeline = _Timeline(catalog.get(name) if is_read else None, [self._device])
 
@@ -71,7 +69,7 @@ class TimelineHooks:
 
 
 class _Timeline:
-    """The timeline of one run and the dataset that always holds all of it; without a dataset it is kept nowhere."""
+    """The timeline of one run, saved in a dataset if there is one."""
 
     def __init__(self, dataset: AbstractDataset[Any, Any] | None, devices: list[str]) -> None:
         self.devices = devices
@@ -107,27 +105,23 @@ class _Timeline:
                 self._save()
 
     def _save(self) -> None:
-        # A forked process has a copy of all this, and would overwrite what others have added.
+        # A forked process has an outdated copy.
         if self._dataset is not None and os.getpid() == self._process:
             try:
-                self._write(self._dataset, {"began": self._began, "places": self.devices, "nodes": self._nodes})
-            except (DatasetError, OSError) as error:  # a full disk, say: the results matter more than their times
+                content = {"began": self._began, "places": self.devices, "nodes": self._nodes}
+                # The catalog would log every save. Atomic, because a node of another process may read it.
+                if store := Store.of(self._dataset):
+                    store.write(json.dumps(content, indent=2).encode())
+                else:
+                    self._dataset.save(content)
+            except (DatasetError, OSError) as error:  # a full disk, for example, must not stop a run
                 if not self._has_warned:
-                    logger.warning("the timeline cannot be kept (%s): the run goes on without", error)
+                    logger.warning("the timeline cannot be saved (%s): the run continues without it", error)
                 self._has_warned = True
-
-    @staticmethod
-    def _write(dataset: AbstractDataset[Any, Any], content: dict[str, Any]) -> None:
-        # Not through the catalog, which would log that it saves, twice for every node; nor in place: a node that draws
-        # it in another process may be reading.
-        if store := Store.of(dataset):
-            store.write(json.dumps(content, indent=2).encode())
-        else:
-            dataset.save(content)
 
 
 def _own_device(pipeline: Pipeline, catalog: DataCatalog) -> str:
     try:
         return str(resolve_device(DeviceSettings.of(pipeline, catalog).devices))
-    except ValueError:  # of a cluster, whose devices are not here
+    except ValueError:  # devices of a cluster
         return CPU

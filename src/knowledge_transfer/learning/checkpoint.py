@@ -1,4 +1,4 @@
-"""Checkpoint: trained weights and the facts that say what they are, where they come from and whether they are whole."""
+"""Checkpoint: trained weights, and the facts about what they are and where they come from."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from knowledge_transfer.learning.models.network import Network, build
 
 
 class Facts(Config):
-    """What a checkpoint is; the sidecar file beside its weights and one row of a run's inventory.
+    """What a checkpoint is, as its file holds it.
 
-    `name` is the identity of the model in this run, `round` the round that made it (0: before any transfer);
-    `domain` whose classes it answers with, `all` for every one;
-    `mean` and `deviation` the channel statistics that the network subtracts and divides by, of pixels in [0, 1];
-    `images_sha256` the set it learned from; `parents` maps each checkpoint it descends from (its start, its teachers)
-    to that checkpoint's hash; `metrics` are those of
-    the epoch whose weights these are, on validation and in training, never on test.
+    `name` is the identity of the model in this run, `round` the round that made it (0: before any transfer), `domain`
+    that of the classes it predicts. `mean` and `deviation` are the channel statistics by which the network normalises
+    pixels in [0, 1]. `images_sha256` is the set it learned from. `parents` maps the keys of its start and its teachers
+    to their hashes. `metrics` are those of the epoch whose weights these are, in training and on validation.
     """
 
     name: str = Field(min_length=1)
@@ -48,7 +46,7 @@ class Facts(Config):
 
     @property
     def key(self) -> str:
-        """The checkpoint's name among its run's: `resnet8@0`."""
+        """Name and round: `resnet8@0`."""
         return f"{self.name}@{self.round}"
 
 
@@ -70,12 +68,9 @@ class Checkpoint:
         return self.facts.sha256
 
     def build(self) -> Network:
-        """Return the network in eval mode with these weights, on the CPU.
-
-        Raises ValueError when the weights do not fit the architecture that the facts name.
-        """
+        """Return the network in eval mode, on the CPU. Raises ValueError when weights and architecture do not fit."""
         facts = self.facts
-        # On the meta device, for initial weights that nobody will see take longer to draw than these to copy.
+        # On the meta device: to draw initial weights that are then replaced takes longer than to copy these.
         with torch.device("meta"):
             network = build(
                 facts.architecture,
@@ -93,47 +88,36 @@ class Checkpoint:
 
     def require(self, architecture: Architecture, images: ImageSet) -> None:
         """Raise ValueError, naming both sides, unless this is that architecture for such images and their classes."""
-        if self.facts.architecture != architecture:
-            raise ValueError(f"{self.facts.key} is a {self.facts.architecture}, not a {architecture}")
-        if self.facts.class_names != images.class_names:
-            raise ValueError(
-                f"{self.facts.key} answers with the classes {list(self.facts.class_names)}, "
-                f"the images have {list(images.class_names)}"
-            )
-        if self.facts.domain != images.domain:
-            raise ValueError(f"{self.facts.key} answers for domain '{self.facts.domain}', not '{images.domain}'")
-        self._require_shape(images)
+        facts = self.facts
+        if facts.architecture != architecture:
+            raise ValueError(f"{facts.key} is a {facts.architecture}, not a {architecture}")
+        if facts.domain != images.domain:
+            raise ValueError(f"{facts.key} predicts domain '{facts.domain}', not '{images.domain}'")
+        self.block_in(images)
 
     def block_in(self, images: ImageSet) -> Block:
-        """Return the block of the images' classes that it answers with.
+        """Return the block of the images' classes that it predicts.
 
-        Raises ValueError, naming both sides, when its domain is not among the images, has other classes there, or the
-        images are of another shape.
+        Raises ValueError, naming both sides, for images of other domains, classes or shape.
         """
         facts = self.facts
         domains = [block.domain for block in images.blocks]
         if facts.domain not in (ALL, *domains):
-            raise ValueError(f"{facts.key} answers for domain '{facts.domain}', the images are of {', '.join(domains)}")
+            raise ValueError(f"{facts.key} predicts domain '{facts.domain}', the images are of {', '.join(domains)}")
         block = Block(ALL, 0, images.class_names) if facts.domain == ALL else images.block(facts.domain)
         if block.class_names != facts.class_names:
             raise ValueError(
-                f"{facts.key} answers with the classes {list(facts.class_names)}, the block of domain '{block.domain}' "
-                f"has {list(block.class_names)}"
+                f"{facts.key} predicts the classes {list(facts.class_names)}, "
+                f"images of domain '{block.domain}' have {list(block.class_names)}"
             )
-        self._require_shape(images)
-        return block
-
-    def _require_shape(self, images: ImageSet) -> None:
-        shape = [self.facts.channels, self.facts.image_size, self.facts.image_size]
+        shape = [facts.channels, facts.image_size, facts.image_size]
         if list(images.images.shape[1:]) != shape:
-            raise ValueError(f"{self.facts.key} takes images of {shape}, these are {list(images.images.shape[1:])}")
+            raise ValueError(f"{facts.key} takes images of {shape}, these are {list(images.images.shape[1:])}")
+        return block
 
 
 def require_one_lineage(models: Sequence[Facts]) -> None:
-    """Raise ValueError, naming both, when a model descends from another version of a model that is also here.
-
-    Parents that are not among `models` are not judged. Two different models of one name and round are refused too.
-    """
+    """Raise ValueError, naming both, for models of one key that differ, or a parent here that is another version."""
     present: dict[str, str] = {}
     for model in models:
         if present.setdefault(model.key, model.sha256) != model.sha256:
@@ -150,15 +134,14 @@ def require_one_lineage(models: Sequence[Facts]) -> None:
 def require_present_images(models: Sequence[Facts], student_images: ImageSet, transfer_images: ImageSet) -> None:
     """Raise ValueError, naming the model, when one learned from other images than the present sets.
 
-    Cut anew, with another seed say, the validation or the transfer set may hold images that an old model learned.
-    Models of round 0 learn from the student set, later ones from the transfer set or from both, each of its domain.
+    Otherwise validation or transfer images, split with another seed, may be images that an old model learned. Models of
+    round 0 learn from the student set, later ones from the transfer set or from both, each of its domain.
     """
     known: dict[str, tuple[set[str], set[str]]] = {}
     for model in models:
-        domain = model.domain
-        if domain not in known:
-            ours, transfer = student_images.of(domain), transfer_images.of(domain)
-            known[domain] = {ours.sha256}, {transfer.sha256, transfer.join(ours).sha256}
-        first, later = known[domain]
+        if model.domain not in known:
+            ours, transfer = student_images.of(model.domain), transfer_images.of(model.domain)
+            known[model.domain] = {ours.sha256}, {transfer.sha256, transfer.join(ours).sha256}
+        first, later = known[model.domain]
         if model.images_sha256 not in (later if model.round else first):
             raise ValueError(f"{model.key} learned from other images than the present sets: train it again")

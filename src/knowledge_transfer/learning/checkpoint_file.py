@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
-from knowledge_transfer.learning.models.weights import weights_sha256
+from knowledge_transfer.learning.models.network import weights_sha256
 
 Read = Callable[[int, int | None], bytes]  # the bytes of a file from a position to another, None for its end
 _LONGEST_HEADER = 100 * 2**20  # bytes; the library refuses a longer one
@@ -38,10 +38,9 @@ def dump(checkpoints: Sequence[Checkpoint], *, single: bool) -> bytes:
 
 
 def parse(read: Read, where: str) -> list[Checkpoint]:
-    """Return the checkpoints of a file called `where`. Weights are read and checked when they are first asked for.
+    """Return the checkpoints of a file called `where`. Weights are read and checked when they are first used.
 
-    Raises ValueError unless the header is as it was written. Looking at the weights raises ValueError, naming the file,
-    unless they are those that the facts name.
+    Raises ValueError, naming the file, for a damaged header, and at that first use for other weights than facts name.
     """
     try:
         (length,) = struct.unpack("<Q", read(0, 8))
@@ -70,9 +69,8 @@ def load(path: str | Path) -> Checkpoint:
     checkpoints = parse(lambda start, end: content[start:end], str(path))
     if len(checkpoints) != 1:
         raise ValueError(f"{path} holds {len(checkpoints)} checkpoints, not one")
-    (checkpoint,) = checkpoints
-    len(checkpoint.state)  # reads and checks them now
-    return checkpoint
+    len(checkpoints[0].state)  # reads and checks them now
+    return checkpoints[0]
 
 
 class _Tensors:

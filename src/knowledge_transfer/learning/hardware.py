@@ -9,10 +9,9 @@ import torch
 
 
 def resolve_device(choice: str) -> torch.device:
-    """Return the device named by `choice`; `auto` takes CUDA, then Apple's MPS, then the CPU.
+    """Return the device named by `choice`, the first of CUDA device numbers such as `0 1 3`.
 
-    Of numbers of CUDA devices such as `0 1 3` it takes the first. Raises ValueError for a device that this machine
-    lacks, and names those present.
+    `auto` takes CUDA, then Apple's MPS, then the CPU. Raises ValueError for a device that this machine lacks.
     """
     if numbers := numbers_in(choice):
         choice = f"cuda:{numbers[0]}"
@@ -21,14 +20,12 @@ def resolve_device(choice: str) -> torch.device:
     try:
         device = torch.device(choice)
     except RuntimeError as error:
-        raise ValueError(
-            f"'{choice}' is no device: use auto, cpu, mps, cuda, or numbers of GPUs such as [0, 1]"
-        ) from error
+        known = "auto, cpu, mps, cuda, or numbers of GPUs such as [0, 1]"
+        raise ValueError(f"'{choice}' is no device: use {known}") from error
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(device.type, False) or (
-        device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
-    ):
-        have = [kind for kind, there in present.items() if there]
+    is_counted = device.type != "cuda" or (device.index or 0) < torch.cuda.device_count()
+    if not present.get(device.type, False) or not is_counted:
+        have = [kind for kind, is_here in present.items() if is_here]
         raise ValueError(f"device '{choice}' is not on this machine, which has {', '.join(have)}: set devices to auto")
     return device
 
@@ -49,13 +46,13 @@ def has_native_bf16(device: torch.device) -> bool:
 
 
 def prediction_batch_size(device: torch.device) -> int:
-    """Return the number of images in a batch that is predicted without learning from it."""
+    """Return the number of images in a batch of prediction."""
     # A layer's output for 512 images does not fit a processor's cache: 128 are 1.4 to 2 times as fast.
     return 128 if device.type == "cpu" else 512
 
 
 def autocast(device: torch.device, precision: Literal["auto", "bf16", "fp32"]) -> AbstractContextManager[None]:
-    """Return a context in which matrix products run in bfloat16 where `precision` says so."""
+    """Return a context in which matrix products run in bfloat16, with `auto` where the hardware has it."""
     enabled = precision == "bf16" or (precision == "auto" and has_native_bf16(device))
     # The cache of cast weights would be rebuilt in every step anyway and breaks under inference mode.
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,20 +12,18 @@ from torch import Tensor
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.distillation.config import DistillationConfig
-from knowledge_transfer.learning.distillation.objective import Distillation, require_heads
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Network, build
-from knowledge_transfer.learning.models.weights import Pretrained, weights_sha256
+from knowledge_transfer.learning.models.network import Network, Pretrained, build, weights_sha256
 from knowledge_transfer.learning.training.loop import FitState, fit
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
 
-GENERATOR = threading.Lock()  # of torch's random generator: one fit at a time draws from it in a process
+GENERATOR = threading.Lock()  # of torch's generator, from which initial weights, order and dropout are drawn
 
 
 class Normalisation(Config):
-    """Channel means and deviations of the student set, pixels scaled to [0, 1]."""
+    """Means and deviations of the student set's channels, pixels scaled to [0, 1]."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
@@ -34,10 +31,7 @@ class Normalisation(Config):
 
 @dataclass(frozen=True, eq=False)
 class FitData:
-    """The images that a model learns from, those that validate it, and its normalisation.
-
-    `image_weights` float [N], of mean 1, multiply the loss of each image (none: all alike).
-    """
+    """What a model learns from; `image_weights` float [N], of mean 1, multiply each image's loss (none: all alike)."""
 
     images: ImageSet
     validation: ImageSet
@@ -72,36 +66,28 @@ def learn(
 ) -> Checkpoint:
     """Return the checkpoint of `name` after `round_`, with its learning curve.
 
-    The model starts with the weights of `start`: all but the last layer if they are pretrained, fresh ones if there is
-    none. It learns from labels, with `distillation` also from soft labels. Fits in threads of one process wait for each
-    other.
-
+    The model starts with the weights of `start`, without the last layer of pretrained ones (none: fresh weights). It
+    learns from labels, with `distillation` also from soft labels. Fits in threads of one process wait for each other.
     Raises ValueError when `start` has another architecture, classes or domain; when soft labels, teachers and heads do
     not match; and when there are too few devices or images in a batch for the replicas.
     """
-    objective = None if distillation is None else distillation.objective(data.images)
-    if objective is not None:
-        require_heads(architecture, objective)
-    # Initial weights, order and dropout draw from torch's generator, which all threads of a process share.
+    objective = None if distillation is None else distillation.objective(data.images, architecture.heads)
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)
         given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)
-        fit_on = fit if options.replicas == 1 else _on_replicas(options.replicas)
-        fitted = fit_on(network, data.images, recipe, given, data.validation)
+        if options.replicas == 1:
+            fitted = fit(network, data.images, recipe, given, data.validation)
+        else:
+            from knowledge_transfer.learning.distributed import launcher  # which one device does not need
+
+            fitted = launcher.fit(network, data.images, recipe, given, data.validation, options.replicas)
     lineage = Lineage(round_, start, distillation)
     return record(name, network, architecture, data, recipe, fitted, options.seed, lineage)
 
 
-def _on_replicas(count: int) -> Callable[..., FitState]:
-    # Only here: one device needs no other processes.
-    from knowledge_transfer.learning.distributed import launcher
-
-    return partial(launcher.fit, replicas=count)
-
-
 @dataclass(frozen=True, eq=False)
 class Lineage:
-    """What a model descends from: the round, the weights that it started with, and its teachers."""
+    """What a model descends from: its round, the weights that it started with, and its teachers."""
 
     round_: int = 0
     start: Checkpoint | Pretrained | None = None
@@ -156,10 +142,7 @@ def network_of(
     seed: int,
     start: Checkpoint | Pretrained | None = None,
 ) -> Network:
-    """Return the network that a fit starts with: that of `start`, or one with weights drawn by `seed`.
-
-    Raises ValueError when `start` does not fit the architecture or the images.
-    """
+    """Return the network that a fit starts with, its weights drawn by `seed` or those of `start`, if they fit."""
     if isinstance(start, Checkpoint):
         start.require(architecture, images)
         return start.build()
@@ -184,5 +167,5 @@ def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distil
 
 
 def teachers_hashes(teachers: Iterable[Checkpoint]) -> dict[str, str]:
-    """Return the weights' hash of each teacher by key; no weights are read."""
+    """Return the weights' hash of each teacher by key, without reading weights."""
     return {teacher.facts.key: teacher.facts.sha256 for teacher in teachers}

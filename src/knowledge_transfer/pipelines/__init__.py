@@ -1,1 +1,1 @@
-"""Stages and studies: one folder each, `nodes.py` says what is done, `pipeline.py` in which order."""
+"""Stages and studies: one folder each, with functions in `nodes.py` and their order in `pipeline.py`."""

@@ -34,8 +34,8 @@ _STYLES = {"text": "", "prose": "wrapped", "code": "code", "verdict": "verdict"}
 class Column:
     """A column of a table: its name in the frame, its heading, its format.
 
-    prose wraps; percent and points are shares in [0, 1], written times 100. `error` names the column of the standard
-    error, which then follows a ±; `remark` that of a note, which then follows the text.
+    Prose wraps; percent and points are shown times 100. `error` names the column of the standard error, `remark` that
+    of a note.
     """
 
     name: str
@@ -73,11 +73,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of a model: its column, and where it is shown.
-
-    `better` is the direction of improvement, in which the page puts an arrow. `where` names the rows that have it:
-    those of every run, of experiments but not of studies, of a mix of domains alone. A missing value is null or a dash.
-    """
+    """A measure of a model: its column, and where it is shown; `where` names the rows that have it."""
 
     column: Column
     better: Literal["higher", "lower"] | None = None
@@ -112,10 +108,10 @@ def measures_of(*, is_mix: bool = False, is_study: bool = False) -> tuple[Measur
 def summary_of(
     table: pd.DataFrame, run_info: Mapping[str, Any], seed: int, *, is_study: bool = False
 ) -> dict[str, Any]:
-    """Return what MLflow, the console and other programs read of a run, in strict JSON.
+    """Return the summary of a run for MLflow, the console and other programs, in strict JSON.
 
-    `table` has the columns model and stage, an experiment's also round and domain, and any measure by its key. A
-    measure that was not taken, or has no meaning, is null. The models of a study are of round 0.
+    `table` has model and stage, an experiment's also round and domain, and any measure; missing ones are null. The
+    models of a study are of round 0.
     """
     rows = records(table)
     mixed = not is_study and any(row["domain"] != ALL for row in rows)

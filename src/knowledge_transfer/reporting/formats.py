@@ -1,7 +1,5 @@
 """Numbers as pages and tables show them."""
 
-from __future__ import annotations
-
 import math
 
 GAP = "\N{NO-BREAK SPACE}"

@@ -1,7 +1,5 @@
 """The timeline of a run on a page: a row for each model and stage, a bar for each attempt to run a node."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd
@@ -24,7 +22,7 @@ from knowledge_transfer.reporting.timeline import (
     unit_of,
 )
 
-# The students have two blues, the reference arms the orange that is theirs in the figure of accuracies.
+# The students have two blues, the reference arms the orange of the overview.
 _COLOURS = {
     "data_preparation": PALETTE[6],
     "student_training": BLUE,
@@ -39,8 +37,8 @@ _ROW = 0.22  # inches
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60)  # between ticks, in any unit
 _SLOWEST = 8
 _CAPTION = (
-    "Each bar is a node of this run, until the report was written; a row has the nodes of one model, or those of a "
-    "stage that train none. At the right are the devices. Beside each stage the times of its nodes, added up."
+    "Each bar is a node of this run, until the report. A row has the nodes of one model, or those of a stage that "
+    "train none. On the right are the devices. The legend has the total time of each stage."
 )
 
 
@@ -61,13 +59,13 @@ def slowest_nodes(attempts: Sequence[Attempt]) -> Table:
     unit, _, size = unit_of(whole)
     rows = [
         {
-            "node": attempt.node,
-            "remark": "" if attempt.status == FINISHED else attempt.status,
-            "device": ", ".join(attempt.devices),
-            "time": f"{attempt.seconds / size:.1f}",
-            "share": attempt.seconds / (whole or 1),
+            "node": each.node,
+            "remark": "" if each.status == FINISHED else each.status,
+            "device": _devices([each]),
+            "time": f"{each.seconds / size:.1f}",
+            "share": each.seconds / (whole or 1),
         }
-        for attempt in sorted(attempts, key=lambda attempt: -attempt.seconds)[:_SLOWEST]
+        for each in sorted(attempts, key=lambda attempt: -attempt.seconds)[:_SLOWEST]
     ]
     columns = [
         Column("node", "node", remark="remark"),
@@ -79,13 +77,12 @@ def slowest_nodes(attempts: Sequence[Attempt]) -> Table:
 
 
 def draw_timeline(timeline: Timeline, *_earlier: object) -> Figure:
-    """Return a bar for each attempt to run a node, hatched where it did not finish, in a row for each model and stage.
-
-    Further inputs only order this node after those that make them.
-    """
+    """Return a bar for each attempt to run a node, by model and stage. Further inputs only order this node."""
     attempts = attempts_of(timeline)
     if not attempts:
-        return _nothing()
+        with sheet(9.2, 0.6) as figure:
+            figure.text(0, 0.5, "no node has ended yet", va="center", color=MUTED)
+        return figure
     rows: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         rows.setdefault(attempt.model or _title(attempt.stage or attempt.name), []).append(attempt)
@@ -147,11 +144,3 @@ def _devices(attempts: Sequence[Attempt]) -> str:
 
 def _title(stage: str) -> str:
     return stage.rpartition(".")[2].replace("_", " ")
-
-
-def _nothing() -> Figure:
-    with sheet(9.2, 0.6) as figure:
-        axes = figure.subplots()
-        axes.set_axis_off()
-        axes.text(0, 0.5, "no node has ended yet", va="center", color=MUTED)
-    return figure

@@ -1,7 +1,5 @@
 """The page of an experiment or a study: sentences, then sections of figures and tables, then how to run it again."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +22,7 @@ STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a page, with notes below it.
-
-    `group_by` names the column of the frame whose values head groups of rows. With `fold`, the table is hidden below
-    that line until a reader opens it.
-    """
+    """A table of a page; `group_by` names the column of group headings; `fold` is the line that hides it."""
 
     frame: pd.DataFrame
     columns: Sequence[Column]
@@ -88,8 +82,7 @@ def write_page(
 ) -> str:
     """Return the page as HTML: no script, nothing fetched from anywhere.
 
-    `lead` are the main results; `sources` are the data reports by the name of the data set, which make a section
-    between `sections` and `appendix`.
+    `lead` are the main results; `sources` the data reports by data set, shown between `sections` and `appendix`.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files(__package__).joinpath("page.html.jinja").read_text(encoding="utf-8"))

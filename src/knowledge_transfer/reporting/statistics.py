@@ -1,7 +1,5 @@
 """Tables over seeds: means, standard errors, and whether a difference between arms is more than chance."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -12,10 +10,7 @@ _ROUNDING = 1e-12
 
 
 def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
-    """Return for each group the mean of each value over its rows, one a seed, and `<value>_error`, its standard error.
-
-    The error of a single seed is not a number. `seeds` counts the rows.
-    """
+    """Return by group the number of `seeds`, and of each value the mean and standard error `<value>_error`."""
     rows = []
     for key, group in table.groupby(list(by), sort=False):
         named = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
@@ -26,11 +21,9 @@ def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) ->
 
 
 def paired(a: pd.Series, b: pd.Series) -> dict[str, float | str]:
-    """Return the mean difference of a less b, seed by seed, its standard error, Student's p and a verdict.
+    """Return the mean difference of a less b, both indexed by seed, its standard error, Student's p and a verdict.
 
-    Both are indexed by seed; verdicts are those of the main experiment: gain or loss for p < 0.05, none for less than
-    one standard error, not beyond chance between, and where all seeds differ by the same amount, for then there is no
-    p. With a single seed there is no error, and the verdict says so.
+    Verdicts: gain or loss for p < 0.05; none within one standard error; else, or if p is unknown, not beyond chance.
     """
     differences = (a - b).dropna()
     n, mean = len(differences), float(differences.mean())

@@ -1,7 +1,5 @@
 """The style of figures: colours that colour-blind readers can tell apart, and SVG in the colours of the page."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator
@@ -16,36 +14,23 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 from pandas import Series
 
-# Greys of these figures alone: a page replaces them by its own colours for text, notes and lines, light or dark.
+# A page replaces these greys by its own colours for text, notes and lines, light or dark.
 INK, MUTED, LINES = "#1b1b1f", "#6b6b70", "#d9d9de"
 # Okabe and Ito's palette, without the yellow, which is faint on white.
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7fd5")
-# From nothing to blue, so that an empty cell has the colour of the page.
+# From transparent to blue: an empty cell has the colour of the page.
 SHADES = LinearSegmentedColormap.from_list("shades", [(0, 0.447, 0.698, 0), (0, 0.447, 0.698, 1)])
 
 _STYLE: Any = {
-    "axes.edgecolor": LINES,
-    "axes.grid": True,
-    "axes.labelcolor": MUTED,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.axisbelow": True,
-    "font.size": 9,
-    "grid.color": LINES,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "text.color": INK,
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), LINES),
+    **dict.fromkeys(
+        ("axes.titlecolor", "legend.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"), INK
+    ),
+    **dict.fromkeys(("axes.spines.right", "axes.spines.top", "legend.frameon"), False),
+    **{"axes.axisbelow": True, "axes.grid": True, "axes.labelcolor": MUTED, "font.size": 9, "grid.linewidth": 0.6},
+    **{"axes.titlelocation": "left", "axes.titlesize": 10, "axes.titleweight": "bold"},
     "text.parse_math": False,  # a class may be called "$1"
-    "xtick.color": LINES,
-    "ytick.color": LINES,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
 }
 
 
@@ -70,20 +55,9 @@ def heatmap(axes: Axes, shares: ndarray, texts: ndarray | None, rows: list[str],
     axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
     axes.grid(which="minor", linewidth=0.5)
     axes.tick_params(which="minor", length=0)
-    if texts is None:
-        return
-    for row in range(len(rows)):
-        for column in range(len(columns)):
-            dark = shares[row, column] > 0.4
-            axes.text(
-                column,
-                row,
-                str(texts[row, column]),
-                ha="center",
-                va="center",
-                fontsize=size,
-                color="white" if dark else INK,
-            )
+    for (row, column), text in np.ndenumerate([] if texts is None else texts):
+        colour = "white" if shares[row, column] > 0.4 else INK
+        axes.text(column, row, str(text), ha="center", va="center", fontsize=size, color=colour)
 
 
 def band(axes: Axes, groups: Any, colour: str, label: str, opacity: float = 0.2) -> Series:
@@ -94,9 +68,15 @@ def band(axes: Axes, groups: Any, colour: str, label: str, opacity: float = 0.2)
     return mean
 
 
+def error_bars(axes: Axes, groups: Any, **look: Any) -> None:
+    """Draw the mean of each group with bars of one standard error."""
+    mean = groups.mean()
+    axes.errorbar(mean.index, mean, groups.sem().fillna(0), capsize=2, **look)
+
+
 def inline_svg(figure: Figure, name: str) -> str:
     """Return the figure as an SVG element for a page whose CSS sets --ink, --muted and --lines."""
-    # Text stays text, ids come from `name` and the date goes: the same figure gives the same bytes.
+    # Text stays text, ids come from `name`, no date: the same figure has the same bytes.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True)

@@ -1,6 +1,4 @@
-"""The timeline of a run: every attempt to run a node, the use of each device, and both in sentences."""
-
-from __future__ import annotations
+"""The timeline of a run: every attempt to run a node, the use of each device, sentences on both."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -43,7 +41,7 @@ class Attempt:
 
 
 def attempts_of(timeline: Timeline) -> list[Attempt]:
-    """Return every attempt that has ended, in the order of their start; the node that reads a timeline still runs."""
+    """Return every attempt that has ended, in the order of their start."""
     ended = [_attempt(row, timeline["began"]) for row in timeline["nodes"] if row["ended"] is not None]
     return sorted(ended, key=lambda attempt: (attempt.started, attempt.ended))
 
@@ -55,7 +53,7 @@ def _attempt(row: dict[str, Any], began: float) -> Attempt:
 
 
 def by_device(timeline: Timeline, attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
-    """Return the attempts on each device: those of the machine in their order, then others."""
+    """Return the attempts on each device, in the order of the machine."""
     found: dict[str, list[Attempt]] = {device: [] for device in timeline["places"]}
     for attempt in attempts:
         for device in attempt.devices:
@@ -90,10 +88,7 @@ def unit_of(seconds: float) -> tuple[str, str, float]:
 
 
 def measure_device_use(timeline: Timeline, *_earlier: object) -> pd.DataFrame:
-    """Return for each device how many nodes ran there, and how long and for what share of the run it was in use.
-
-    Two nodes at once are counted once. Further inputs only order this node after those that make them.
-    """
+    """Return for each device its nodes, busy seconds and share of the run. Further inputs only order this node."""
     attempts = attempts_of(timeline)
     rows = [
         {
@@ -108,7 +103,7 @@ def measure_device_use(timeline: Timeline, *_earlier: object) -> pd.DataFrame:
 
 
 def sentences(timeline: Timeline) -> list[str]:
-    """Return whether nodes ran one after another or side by side, the use of each device, and every failed attempt."""
+    """Return sentences: whether nodes ran side by side, the use of each device, every failed attempt."""
     attempts = attempts_of(timeline)
     if not attempts:
         return []
@@ -133,14 +128,14 @@ def _order(timeline: Timeline, attempts: Sequence[Attempt]) -> str:
 
 
 def _repeats(attempts: Sequence[Attempt]) -> list[str]:
-    """Return a sentence for every node that did not finish at the first attempt, one for each way that it ended."""
+    """Return a sentence for every node and way in which its attempts ended, if not finished."""
     broken: dict[tuple[str, str], list[int]] = {}
     for attempt in attempts:
         if attempt.status != FINISHED:
             broken.setdefault((attempt.node, attempt.status), []).append(attempt.attempt)
     found = []
     for (node, status), numbers in broken.items():
-        ended, again = ("failed", "was tried again") if status == "failed" else (f"was {status}", "tried again")
+        ended, again = ("failed", "was repeated") if status == "failed" else (f"was {status}", "repeated")
         is_last = all(each.attempt <= max(numbers) for each in attempts if each.node == node)
         times = _TIMES.get(len(numbers), f"{len(numbers)} times")
         found.append(f"{node.rpartition('.')[2]} {ended} {times}{'' if is_last else f' and {again}'}.")

@@ -1,4 +1,4 @@
-"""Runners: `DeviceRunner` for the devices of one machine, `RayRunner` for a cluster; `kedro run` chooses by itself."""
+"""Runners: `DeviceRunner` for the devices of one machine, `RayRunner` for a cluster."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The expected cost of a node, so that the longest chain of work starts first."""
-
-from __future__ import annotations
+"""The expected cost of nodes, by which the longest chain of work starts first."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -20,8 +18,7 @@ from knowledge_transfer.learning.models.network import build
 def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, float]:
     """Return for each node, by name, its cost and that of the dearest chain of nodes that wait for it.
 
-    To start the highest first is Graham's list scheduling by critical path. Where nodes wait for nothing it is "longest
-    first", which takes at most 4/3 of the best possible time (Graham 1969).
+    To start the highest first is list scheduling by critical path (Graham 1969).
     """
     waiting: dict[Node, set[Node]] = {node: set() for node in pipeline.nodes}
     for node, needs in pipeline.node_dependencies.items():
@@ -34,10 +31,7 @@ def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, floa
 
 
 def expected_costs(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, float]:
-    """Return for each node that trains, by name, multiply-adds x share of the images x epochs; other nodes have none.
-
-    These only compare nodes: the factor common to all is left out.
-    """
+    """Return for each training node, by name, multiply-adds x share of the images x epochs, up to a common factor."""
     costs: dict[str, float] = {}
     for node in pipeline.nodes:
         if "training" in node.tags:
@@ -53,7 +47,7 @@ def expected_costs(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, fl
 
 
 def devices_of(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, int]:
-    """Return for each node that computes on a device, by name, on how many: `devices` of the model that it trains."""
+    """Return the number of devices of each node that computes on one: `devices` of its model, else 1."""
     found: dict[str, int] = {}
     for node in pipeline.nodes:
         if "gpu" in node.tags:
@@ -75,19 +69,12 @@ def _epochs(model: Mapping[str, Any], stage: Mapping[str, Any]) -> int:
 
 
 def _images(stage: Mapping[str, Any]) -> int:
-    """Return of how many image sets a fit sees every image."""
+    """Return the number of image sets that a fit reads."""
     return 2 if stage.get("distillation", {}).get("student_set") else 1
 
 
 @cache
 def _multiply_adds(architecture: Architecture) -> int:
     with torch.device("meta"):
-        network = build(
-            architecture,
-            classes=10,
-            channels=3,
-            image_size=32,
-            mean=(0.5,) * 3,
-            deviation=(0.5,) * 3,
-        )
+        network = build(architecture, classes=10, channels=3, image_size=32, mean=(0.5,) * 3, deviation=(0.5,) * 3)
         return multiply_adds(network, 3, 32)

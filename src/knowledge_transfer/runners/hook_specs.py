@@ -1,4 +1,4 @@
-"""Hooks by which our runners report nodes of other processes to the driver, where Kedro's own hooks are not called."""
+"""Hooks by which runners report nodes of other processes to the driver, where Kedro does not call its own."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 class RunnerSpecs:
-    """Hooks that a runner calls in the process that was asked to run the pipeline."""
+    """Hooks that a runner calls in the driver."""
 
     @hook_spec
     def on_run_started(self, pipeline: Pipeline, devices: tuple[str, ...]) -> None:
-        """Learn that nodes of `pipeline` are about to run in other processes, on the devices with these names."""
+        """Note that nodes of `pipeline` are about to run in other processes, on the devices with these names."""
 
     @hook_spec
     def on_node_started(self, node: Node, devices: tuple[str, ...], attempt: int) -> None:
-        """Learn that a process runs a node on these devices, for the first time or (attempt 2) again."""
+        """Note that a process runs a node on these devices, for the first time or (attempt 2) again."""
 
     @hook_spec
     def on_node_event(self, node: Node, event: Event) -> None:
-        """Receive an event of the fit of a running node."""
+        """Note an event of the fit of a running node."""
 
     @hook_spec
     def on_output_saved(self, node: Node, dataset_name: str) -> None:
-        """Learn that a running node has saved one of its outputs."""
+        """Note that a running node has saved one of its outputs."""
 
     @hook_spec
     def on_node_ended(self, node: Node, devices: tuple[str, ...], status: str, error: str | None) -> None:
-        """Learn that a node is over; `status` is finished, failed, or killed (it may start again)."""
+        """Note that a node has ended; `status` is finished, failed, or killed (it may start again)."""
 
 
 def add_specs(hooks: PluginManager) -> None:

@@ -1,12 +1,12 @@
-"""What the driver and the processes of nodes send each other: tasks one way, events the other."""
+"""The driver sends tasks to the processes of nodes, they return events; a WorkerPool is the channel."""
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from kedro.framework import project
 from kedro.io import AbstractDataset, CatalogProtocol
@@ -15,22 +15,13 @@ from kedro.pipeline.node import Node
 from knowledge_transfer.learning.hardware import numbers_in
 from knowledge_transfer.learning.training.events import Event
 
-# MLflow, our own hooks and shared storage read these from the environment, on other machines too.
-_PASSED_ON = (
-    "MLFLOW_",
-    "KNOWLEDGE_TRANSFER_",
-    "AWS_",
-    "AZURE_",
-    "GOOGLE_",
-    "GCSFS_",
-    "DO_NOT_TRACK",
-    "FSSPEC_",
-)
+# MLflow, hooks and shared storage read these from the environment.
+_PASSED_ON = ("MLFLOW_", "KNOWLEDGE_TRANSFER_", "AWS_", "AZURE_", "GOOGLE_", "GCSFS_", "DO_NOT_TRACK", "FSSPEC_")
 
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a process must set up before it can read its first task."""
+    """The setup of a process, without which it cannot read a task."""
 
     package: str | None
     logging: Mapping[str, Any]
@@ -45,11 +36,10 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One node with everything that a process needs to run it.
+    """One node with everything that a process needs to run it, on so many `devices` (0: none).
 
-    `stored` are the catalog's datasets that it reads or writes itself, or how they are configured; `memory` the data of
-    those that are only in the driver's memory, `returned` the outputs that go back there. `devices` is on how many
-    devices it computes: 0 for a node that needs none.
+    `stored` are the datasets, or their configuration, that the process reads or writes; `memory` the data that only the
+    driver has; `returned` the outputs that go back there.
     """
 
     node: Node
@@ -82,14 +72,14 @@ class Saved:
 
 @dataclass(frozen=True)
 class Done:
-    """The node is over; `outputs` are those that the driver keeps."""
+    """The node has finished; `outputs` are those that the driver keeps."""
 
     outputs: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The node raised. `is_user_error`: its message is meant for the user, who needs no traceback."""
+    """The node raised. `is_user_error`: the message is for the user, without a traceback."""
 
     message: str
     traceback: str = ""
@@ -98,17 +88,38 @@ class Failed:
 
 @dataclass(frozen=True)
 class Killed:
-    """A process of the node is gone without a message: its own, or that of one of its ranks."""
+    """The process of the node, or one of its ranks, ended without a message."""
 
     how: str
 
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """Something that happened to a task."""
+    """An event of a task."""
 
     task: TaskSpec
     what: Started | Saved | Done | Failed | Killed | Event
+
+
+class WorkerPool(Protocol):
+    """Processes of one machine or of a cluster that run tasks on the `devices` with these names."""
+
+    devices: tuple[str, ...]
+
+    def has_capacity(self, devices: int) -> bool:
+        """Return whether a node on so many devices (0: on none) can start now."""
+
+    def submit(self, task: TaskSpec) -> tuple[str, ...]:
+        """Send the task to a process; return its devices, () if an event names them later. Raises as pickling does."""
+
+    def next_events(self) -> Sequence[TaskEvent]:
+        """Return the next events; waits until there is one."""
+
+    def fetch(self, kept: Any) -> Any:
+        """Return the data of an output that a task returned."""
+
+    def stop(self) -> None:
+        """End every process within seconds."""
 
 
 def task_of(
@@ -120,7 +131,7 @@ def task_of(
     run_id: str | None = None,
     is_async: bool = False,
 ) -> TaskSpec:
-    """Return the task of `node`; data that is only in memory is what earlier nodes `made`, else the catalog's."""
+    """Return the task of `node`; data in memory are those that earlier nodes `made`, else the catalog's."""
     datasets = {name: catalog.get(name) for name in (*node.inputs, *node.outputs)}
     kept = {name for name, dataset in datasets.items() if _is_in_memory(dataset)}
     memory = {name: made[name] if name in made else catalog.load(name) for name in node.inputs if name in kept}
@@ -155,6 +166,6 @@ def _is_in_memory(dataset: AbstractDataset) -> bool:
 
 
 def _for_worker(name: str, value: Any) -> Any:
-    """Return a parameter as it holds in the process of a node, which sees its own devices and no others."""
+    """Return a parameter for the process of a node, which sees only its own devices."""
     is_choice = name.startswith("params:") and name.endswith("devices") and isinstance(value, str)
     return "auto" if is_choice and (numbers_in(value) or value.startswith("cuda")) else value

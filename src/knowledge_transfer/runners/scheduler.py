@@ -1,4 +1,4 @@
-"""Which node starts next, and what follows when one ends, raises or is killed."""
+"""Decides which node starts next, and handles nodes that end, raise or are killed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,17 @@ from knowledge_transfer.errors import RunError, is_user_error
 from knowledge_transfer.experiment.current import model_name
 from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
 from knowledge_transfer.runners.hook_specs import add_specs
-from knowledge_transfer.runners.messages import Done, Failed, Killed, Saved, Started, TaskEvent, TaskSpec, task_of
-from knowledge_transfer.runners.worker_pool import WorkerPool
+from knowledge_transfer.runners.messages import (
+    Done,
+    Failed,
+    Killed,
+    Saved,
+    Started,
+    TaskEvent,
+    TaskSpec,
+    WorkerPool,
+    task_of,
+)
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -29,7 +38,7 @@ _ATTEMPTS = 2
 
 
 class NodeError(RuntimeError):
-    """A node failed in its process; the message has the traceback from there."""
+    """A node failed in its process; the message has that traceback."""
 
 
 def run_nodes(
@@ -40,7 +49,7 @@ def run_nodes(
     hooks: PluginManager,
     run_id: str | None,
 ) -> None:
-    """Run `pipeline` in `pool`, which has stopped when this is over; where it fails, say how to resume it."""
+    """Run `pipeline` in `pool`, then stop the pool; after a failure, suggest how to resume."""
     try:
         add_specs(hooks)
         scheduler = Scheduler(
@@ -64,11 +73,9 @@ def run_nodes(
 
 @dataclass
 class Scheduler:
-    """One run of `pipeline`.
+    """One run of `pipeline`; a ready node with the highest of `priorities` starts first, on its number of `devices`.
 
-    `devices` is on how many devices each node computes. Of the nodes that could start, the one with the highest of
-    `priorities` goes first. A node that raises stops what has not started; what runs is finished and saved. A node
-    whose process is killed is tried once more.
+    After an error no node starts, running ones finish. A node whose process is killed has a second attempt.
     """
 
     pipeline: Pipeline
@@ -88,11 +95,11 @@ class Scheduler:
         self._needs = self.pipeline.node_dependencies
         self._waiting = set(self._needs)
         self._loads = Counter(name for node in self.pipeline.nodes for name in node.inputs)
-        self._made: dict[str, Any] = {}  # data that is nowhere but in memory, while a node needs it
+        self._made: dict[str, Any] = {}  # data in memory that a node still needs
         self._is_user_error = True
 
     def run(self) -> None:
-        """Run every node. Raises RunError, or NodeError where it takes a developer, naming what failed and where."""
+        """Run every node. Raises RunError for user errors, else NodeError; both name the nodes."""
         self.hooks.hook.on_run_started(pipeline=self.pipeline, devices=self.pool.devices)
         while self._has_work():
             for event in self.pool.next_events():
@@ -103,17 +110,17 @@ class Scheduler:
             self.catalog.save(name, self.pool.fetch(data))
 
     def _has_work(self) -> bool:
-        """Start what can start; return whether there is anything to wait for."""
+        """Start ready nodes; return whether the run has to wait for events."""
         while self.retries and self.pool.has_capacity(self.retries[0].devices):
             self._submit(self.retries.pop(0))
         self._start_ready()
-        # What waits although nothing runs waits for a process to leave its device.
+        # Nodes may wait although none runs: a process has not yet left its device.
         return bool(self.running or self.retries or (self._waiting and not self.failures))
 
     def _start_ready(self) -> None:
-        """Start the nodes that can start, the most urgent first; none after a failure."""
+        """Start the ready nodes, highest priority first; none after a failure."""
         ready = [node for node in self._waiting if self._needs[node] <= self.done]
-        # By name where all else is equal, so that two runs of one pipeline go the same way.
+        # By name among equals, so that two runs of one pipeline have one order.
         ready.sort(key=lambda node: (-self.priorities.get(node.name, 0.0), node.name))
         is_held = bool(self.retries)
         for node in ready:
@@ -125,7 +132,7 @@ class Scheduler:
             if self.pool.has_capacity(devices):
                 self._start(node, devices)
             else:
-                # Else smaller nodes would overtake a node that needs several devices for ever.
+                # Otherwise smaller nodes could overtake a node on several devices for ever.
                 is_held = is_held or bool(devices)
 
     def _start(self, node: Node, devices: int) -> None:
@@ -133,7 +140,7 @@ class Scheduler:
         self.running[node] = ()
         try:
             task = task_of(node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async)
-        except Exception as error:  # whatever a dataset raises that is read here, because it is only in memory
+        except Exception as error:  # any dataset in memory may raise on load
             self._fail(node, Failed(str(error), traceback.format_exc(), is_user_error(error)))
         else:
             self._submit(task)
@@ -144,7 +151,7 @@ class Scheduler:
             devices = self.pool.submit(task)
         except OSError as error:
             self._fail(task.node, Failed(f"cannot get a process of its own: {error}"))
-        except Exception as error:  # what cannot be pickled raises whatever it likes
+        except Exception as error:  # pickling may raise anything
             message = f"cannot be sent to another process ({error}): its function must be one that can be imported"
             self._fail(task.node, Failed(message))
         else:
@@ -164,7 +171,7 @@ class Scheduler:
             case Failed() as failed:
                 self._fail(node, failed)
             case Killed(how) if task.attempt < _ATTEMPTS:
-                logger.warning("%s %s: it is tried once more", self._described(node), how)
+                logger.warning("%s %s: it starts once more", self._described(node), how)
                 self._end(node, "killed")
                 self.retries.append(task.retry())
             case Killed(how):
@@ -188,7 +195,7 @@ class Scheduler:
         self._end(node, status, failed.message)
         if self.running:
             names = ", ".join(sorted(each.name for each in self.running))
-            logger.warning("%s; what runs is finished first: %s", line.partition("\n")[0], names)
+            logger.warning("%s; running nodes finish first: %s", line.partition("\n")[0], names)
 
     def _end(self, node: Node, status: str, error: str | None = None) -> None:
         devices = self.running.pop(node)

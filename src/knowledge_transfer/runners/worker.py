@@ -1,4 +1,4 @@
-"""How a process runs a node for the driver, whichever runner started it."""
+"""How a process runs a node for the driver of any runner."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def prepare(setup: WorkerSetup) -> None:
-    """Set the project up, as `kedro run` did in the driver. Unpickling a task needs that: it names the classes."""
+    """Set the project up as `kedro run` does; unpickling a task needs its classes."""
     os.environ.update(setup.environment)
     if setup.package:
         configure_project(setup.package)
@@ -35,7 +35,7 @@ def prepare(setup: WorkerSetup) -> None:
 
 
 def execute(task: TaskSpec, report: Callable[[object], None]) -> Done | Failed | Killed:
-    """Run the node with the project's hooks; `report` its fit's events and a Saved for every output meanwhile."""
+    """Run the node with the project's hooks; `report` events of its fit and a Saved for every output."""
     catalog = DataCatalog(
         {
             **{name: dataset_of(name, stored) for name, stored in task.stored.items()},
@@ -72,6 +72,6 @@ class _ReportSaved:
 def _hooks() -> PluginManager:
     manager = _create_hook_manager()
     _register_hooks(manager, settings.HOOKS)
-    # kedro-viz shows the status of a run that the driver writes; here it would write over it.
+    # The driver writes the run status of kedro-viz; a worker would overwrite it.
     _register_hooks_entry_points(manager, (*settings.DISABLE_HOOKS_FOR_PLUGINS, "kedro-viz"))
     return manager

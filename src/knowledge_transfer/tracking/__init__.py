@@ -1,4 +1,4 @@
-"""Runs in MLflow, which is named here alone."""
+"""Runs in MLflow; no other package imports it."""
 
 from knowledge_transfer.tracking.hooks import MlflowHooks
 

@@ -1,6 +1,4 @@
-"""What describes a run in MLflow: the same keys for every model, so that they compare."""
-
-from __future__ import annotations
+"""The facts of a run in MLflow, with the same keys for every model."""
 
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -33,7 +31,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def model_parameters(facts: Facts, stage: str) -> dict[str, Any]:
-    """Return how a model was made; one without a teacher has every key of distillation, too."""
+    """Return how a model was made; without a teacher, the keys of distillation are empty."""
     return flatten(
         {
             "architecture": facts.architecture.kind,
@@ -70,7 +68,7 @@ def summary_metrics(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[tuple[
 
 
 def device_use(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, float]:
-    """Return the share of the run, in [0, 1], for which each device was in use, under a key for each."""
+    """Return by device the share of the run, in [0, 1], for which it was in use."""
     name = f"{prefix_of(pipeline)}device_use"
     if name not in pipeline.all_outputs():
         return {}
@@ -80,7 +78,7 @@ def device_use(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, float]:
 
 
 def commit() -> dict[str, str]:
-    """Return the commit of the working directory and whether files differ from it; nothing where there is no git."""
+    """Return the commit of the working directory and whether files differ from it; empty without git."""
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         described = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

@@ -1,4 +1,4 @@
-"""What a run leaves in MLflow: one run for the pipeline, and below it one for every model that it trains."""
+"""Tracking in MLflow: one run for the pipeline, and below it one for every model that it trains."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ for _name, _value in {
 
 
 class MlflowHooks:
-    """Tracks every Kedro run at MLFLOW_TRACKING_URI, by default in the project's own `mlflow.db` and `mlartifacts`.
+    """Tracks every run at MLFLOW_TRACKING_URI, by default in the project's `mlflow.db` and `mlartifacts`.
 
-    Tracking neither stops nor changes a run: a server out of reach costs one warning, and gets the rest once it is
-    back. An interrupted run ends as KILLED; one whose process vanished does so when the next run starts.
+    Tracking never stops or changes a run: an unreachable server costs one warning. An interrupted run ends as KILLED,
+    at the latest when the next run starts.
     """
 
     def __init__(self) -> None:
@@ -57,15 +57,15 @@ class MlflowHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Start the pipeline's run, and make sure that it ends."""
-        self._end("KILLED")  # a notebook outlives the runs that are interrupted in it
+        self._end("KILLED")  # an interrupted run of the same notebook
         project = Path(run_params["project_path"])
         name = "+".join(run_params["pipeline_names"] or ["__default__"]).replace("__default__", "bidirectional")
         env = run_params["env"] or "base"
         uri = os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
-        # Runs in a database file have their artifacts in files, too; a remote server stores them itself.
+        # A remote server stores artifacts itself.
         artifacts = None if uri.startswith("http") else str(project / "mlartifacts")
         self._pipeline_run = run = _new_run(f"{name} {env}", uri)
-        # Neither Ctrl-C nor SIGTERM reaches a hook: both unwind the process, and this waits at its end.
+        # Ctrl-C and SIGTERM call no hook: both unwind the process.
         atexit.register(self._end, "KILLED")
         self._undo.callback(atexit.unregister, self._end)
         self._undo.enter_context(sigterm_unwinds())
@@ -73,7 +73,8 @@ class MlflowHooks:
         run.enter(name, artifacts)
         run.start({"pipeline": name, "environment": env, **facts.commit()})
         run.server.send("export the run", lambda _: self._export(run))
-        run.log_parameters(facts.flatten(parameters_of(_parameters(catalog), part_of(pipeline))))
+        dataset = catalog.get("parameters") if "parameters" in catalog else None
+        run.log_parameters(facts.flatten(parameters_of(dataset.load() if dataset else {}, part_of(pipeline))))
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
@@ -110,7 +111,7 @@ class MlflowHooks:
 
     @hook_impl
     def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
-        """Log what the trained model is and, if no later one has its name, the model itself."""
+        """Log the facts of the trained model and, after the last round, the model itself."""
         model = self._models.get(node.name)
         if model is None:
             return
@@ -178,7 +179,7 @@ def _own_device(inputs: dict[str, Any]) -> str:
 
 
 def _exported_run() -> Run | None:
-    """Return the pipeline's run, which its process left in the environment of this one; none where it did not."""
+    """Return the pipeline's run from the environment; none if its process exported none."""
     if _RUN not in os.environ:
         return None
     experiment, _, run_id = os.environ[_RUN].partition("/")
@@ -188,13 +189,8 @@ def _exported_run() -> Run | None:
 
 
 def _new_run(name: str, uri: str) -> Run:
-    # Only here, for mlflow takes more than a second to import, and not every process and command tracks something.
+    # Imported late: mlflow takes more than a second, and not every command tracks something.
     from knowledge_transfer.tracking.runs import Run
     from knowledge_transfer.tracking.server import Server
 
     return Run(Server(uri), name)
-
-
-def _parameters(catalog: DataCatalog) -> dict[str, Any]:
-    dataset = catalog.get("parameters") if "parameters" in catalog else None
-    return dataset.load() if dataset else {}

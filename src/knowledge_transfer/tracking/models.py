@@ -1,7 +1,5 @@
 """Trained networks in MLflow's model registry."""
 
-from __future__ import annotations
-
 import warnings
 from importlib.metadata import version
 
@@ -24,10 +22,10 @@ def register(client: MlflowClient, run_id: str, checkpoint: Checkpoint, step: in
     """Log the network as an exported graph, which loads without this package and holds no pickle, and register it."""
     facts = checkpoint.facts
     shape = (facts.channels, facts.image_size, facts.image_size)
-    # Without names, for then a plain array is what `mlflow.pyfunc` takes.
+    # Without names, so that `mlflow.pyfunc` takes a plain array.
     pixels = TensorSpec(np.dtype(np.uint8), (-1, *shape))
     logits = TensorSpec(np.dtype(np.float32), (-1, len(facts.class_names)))
-    # Run and model by id, for `mlflow.pytorch.log_model` goes by whichever run and experiment are active globally.
+    # By id, because `mlflow.pytorch.log_model` uses the globally active run and experiment.
     experiment = client.get_experiment(client.get_run(run_id).info.experiment_id)
     model_id = client.create_logged_model(experiment.experiment_id, facts.name, source_run_id=run_id).model_id
     logged = Model.log(
@@ -39,9 +37,9 @@ def register(client: MlflowClient, run_id: str, checkpoint: Checkpoint, step: in
         pytorch_model=checkpoint.build(),
         serialization_format="pt2",
         signature=ModelSignature(Schema([pixels]), Schema([logits])),
-        # torch.export takes a batch of one for a constant, a batch of two for a batch of any size.
+        # torch.export would fix the batch size at one; two stands for any size.
         input_example=np.zeros((2, *shape), np.uint8),
-        # Named, for MLflow would load the model in another process to find them out.
+        # Otherwise MLflow loads the model in another process to infer them.
         pip_requirements=[f"{package}=={version(package)}" for package in ("mlflow", "torch")],
         metadata={"class_names": list(facts.class_names), "sha256": facts.sha256},
     )

@@ -1,7 +1,5 @@
 """How a run ends with its process."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading
@@ -12,7 +10,7 @@ from typing import NoReturn
 
 @contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM end the process as sys.exit would; a handler that is there already stays."""
+    """Make SIGTERM end the process like sys.exit, unless it has a handler already."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -28,7 +26,7 @@ def sigterm_unwinds() -> Iterator[None]:
 
 def is_alive(pid: int) -> bool:
     """Return whether a run of that process may still be running."""
-    # A process that starts a run has none: a run with its number is a predecessor's.
+    # A process that starts a run has none yet: the number is that of an earlier process.
     if pid == os.getpid():
         return False
     try:

@@ -21,12 +21,12 @@ from knowledge_transfer.tracking.server import Server
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 _PARENT_TAG = "mlflow.parentRunId"
-_LONGEST_PARAMETER, _LONGEST_TAG = 6000, 5000  # MLflow cuts what is longer, too, but not in silence
+_LONGEST_PARAMETER, _LONGEST_TAG = 6000, 5000  # MLflow cuts longer texts too, with a warning
 
 
 @dataclass
 class Run:
-    """One run; it has an id once the call that creates it has gone through, and logs nothing where that failed."""
+    """One run; without an id, because the call that creates it failed, it logs nothing."""
 
     server: Server
     name: str
@@ -98,7 +98,7 @@ class Run:
 
     def log_model(self, checkpoint: Checkpoint, step: int) -> None:
         """Log the network so that it loads without this package; register it as `<experiment>.<model>`."""
-        # Only here: the import takes seconds, and most training processes register nothing.
+        # Imported late: it takes seconds, and most training processes register nothing.
         from knowledge_transfer.tracking.models import register
 
         self._send("register the model of", lambda client: register(client, self.id, checkpoint, step))
@@ -108,7 +108,7 @@ class Run:
         self.server.send("end the runs of processes that are gone", lambda client: reap(client, present=self.id))
 
     def end(self, status: Status, error: Exception | None = None) -> None:
-        """End the run, with the error if there is one. Children that still run have lost their process: KILLED."""
+        """End the run, with the error if there is one, and children that lost their process as KILLED."""
         now = _now()
         if error:
             self.log_tags({"error": f"{type(error).__name__}: {error}"})

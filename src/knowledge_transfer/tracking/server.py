@@ -1,6 +1,4 @@
-"""Calls to an MLflow server, queued in order for as long as it cannot take them."""
-
-from __future__ import annotations
+"""Calls to an MLflow server, queued in order while it is unreachable."""
 
 import logging
 import threading
@@ -17,8 +15,8 @@ from knowledge_transfer.datasets.storage.store import without_password
 Call = Callable[[MlflowClient], Any]
 logger = logging.getLogger(__name__)
 
-_PAUSE = 300.0  # seconds without a try while the server is away; a try without an answer takes 40
-# Otherwise the console shows every table that is created, and every failed try beside our own warning.
+_PAUSE = 300.0  # seconds between attempts at an unreachable server; one attempt takes 40
+# Hides tables that MLflow creates, and failed attempts beside our own warning.
 _LOG_LEVELS = {
     "alembic": "WARNING",
     "mlflow": "WARNING",
@@ -28,7 +26,7 @@ _LOG_LEVELS = {
 
 
 class Server:
-    """One tracking server. Calls go through in order; what it cannot take now waits until it can."""
+    """One tracking server. Calls are made in order; while it is unreachable they wait."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -45,11 +43,11 @@ class Server:
                 self._deliver()
 
     def close(self) -> None:
-        """Try what waits a last time; warn where it is lost."""
+        """Make the waiting calls a last time; warn if they are lost."""
         with self._lock:
             self._deliver()
             if self._waiting:
-                self._warn("is still out of reach: this run's metrics are only in its checkpoints' learning curves")
+                self._warn("is still unreachable: this run's metrics are only in its checkpoints' learning curves")
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -59,11 +57,11 @@ class Server:
 
     def _deliver(self) -> None:
         while self._waiting:
-            # Taken out before it is tried: a call that a signal interrupts must not be made again on the way out.
+            # Removed first: a call that a signal interrupts must not be repeated.
             what, call = self._waiting.popleft()
             try:
                 call(self._client)
-            except Exception as error:  # whatever is wrong with tracking, training goes on
+            except Exception as error:  # tracking must not stop training
                 reason = str(error).partition("\n")[0]
                 if not self._is_away(error):
                     self._warn(f"could not {what}: {reason}")
@@ -71,12 +69,12 @@ class Server:
                 self._waiting.appendleft((what, call))
                 self._away_until = time.monotonic() + _PAUSE
                 if not self._warned:
-                    self._warn(f"is out of reach; the run goes on and reports later ({reason})")
+                    self._warn(f"is unreachable; the run continues and reports later ({reason})")
                 self._warned = True
                 return
 
     def _is_away(self, error: Exception) -> bool:
-        """Return whether the server does not answer or is busy; else the same call would fail again."""
+        """Return whether the server is unreachable or busy, so that the call may succeed later."""
         if getattr(error, "error_code", None) == "TEMPORARILY_UNAVAILABLE":
             return True
         try:

@@ -16,7 +16,7 @@ from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.datasets.storage.store import Store
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.checkpoint_file import load
-from knowledge_transfer.learning.models.weights import weights_sha256
+from knowledge_transfer.learning.models.network import weights_sha256
 from tests import models
 
 

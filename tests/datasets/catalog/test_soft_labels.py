@@ -8,7 +8,7 @@ import torch
 from kedro.io.core import DatasetError
 
 from knowledge_transfer.datasets import SoftLabelsDataset
-from knowledge_transfer.datasets.storage.safetensors import save
+from knowledge_transfer.datasets.storage.checked_file import save
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
 
@@ -46,8 +46,8 @@ def test_everything_survives(file: Path) -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        (soft_labels().facts.model_copy(update={"views": 3}).model_dump_json(), "their facts say"),
-        (soft_labels().facts.model_copy(update={"teachers": {"a@0": "2"}}).model_dump_json(), "their facts say"),
+        (soft_labels().facts.model_copy(update={"views": 3}).model_dump_json(), "by their facts"),
+        (soft_labels().facts.model_copy(update={"teachers": {"a@0": "2"}}).model_dump_json(), "by their facts"),
         (soft_labels().facts.model_dump_json().replace("view_seed", "view_sead"), "did you mean 'view_seed'"),
         ("[]", "must be a mapping"),
     ],

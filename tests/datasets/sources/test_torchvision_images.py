@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import pickle
 import struct
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -47,7 +46,7 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     sums = {part: tuple(md5(data) for data in idx_files(part).values()) for part in COUNT}
-    monkeypatch.setitem(torchvision_images._IDX, "mnist", replace(torchvision_images._IDX["mnist"], md5=sums))
+    monkeypatch.setitem(torchvision_images._IDX, "mnist", torchvision_images._IDX["mnist"]._replace(md5=sums))
     for part in COUNT:
         for name, data in idx_files(part).items():
             (raw / name).write_bytes(data)

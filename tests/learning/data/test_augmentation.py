@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from knowledge_transfer.learning.data.augmentation import Augmentation, Places, render, soft_targets
+from knowledge_transfer.learning.data.augmentation import Augmentation, render, soft_targets
 from knowledge_transfer.learning.data.domain_mix import mix
+from knowledge_transfer.learning.data.domains import DomainIndex
 from knowledge_transfer.learning.data.splits import split
 from tests.conftest import stripes, two_domains
 
@@ -29,7 +30,7 @@ def test_views_do_not_depend_on_batch_or_order(pixels, augmentation):
         alone = render(pixels, batch, view=3, seed=5, augmentation=augmentation)
         assert torch.equal(alone.pixels, together.pixels[batch])
         assert torch.equal(alone.partner, together.partner[batch])
-        assert torch.equal(alone.share, together.share[batch])
+        assert torch.equal(alone.weight, together.weight[batch])
 
 
 @pytest.mark.parametrize("augmentation", EVERYTHING)
@@ -43,7 +44,7 @@ def test_views_and_seeds_differ(pixels, augmentation):
 def test_no_augmentation_is_the_image_itself(pixels):
     view = render(pixels, torch.tensor([5, 2]), view=9, seed=9, augmentation=Augmentation())
     assert torch.equal(view.pixels, pixels[[5, 2]])
-    assert view.share.tolist() == [1, 1]
+    assert view.weight.tolist() == [1, 1]
 
 
 def test_crop_shifts_with_reflected_edges():
@@ -88,7 +89,7 @@ def test_mixup_mixes_pixels_and_labels_alike():
     targets = soft_targets(labels, view, indices, 2)
     torch.testing.assert_close(view.pixels[:, 0, 0, 0].float(), targets[:, 1] * 200, atol=1.0, rtol=0)
     torch.testing.assert_close(targets.sum(1), torch.ones(200))
-    assert 0.4 < view.share.mean() < 0.6
+    assert 0.4 < view.weight.mean() < 0.6
 
 
 def test_cutmix_share_is_the_area_that_is_left():
@@ -97,16 +98,16 @@ def test_cutmix_share_is_the_area_that_is_left():
     view = render(pixels, indices, view=0, seed=0, augmentation=Augmentation(cutmix=1.0))
     own = (view.pixels == pixels).flatten(1).float().mean(1)
     other_kind = (view.partner % 2) != (indices % 2)
-    torch.testing.assert_close(own[other_kind], view.share[other_kind])
+    torch.testing.assert_close(own[other_kind], view.weight[other_kind])
 
 
-def test_beta_shares_have_the_distribution_s_variance():
+def test_beta_weights_have_the_distribution_s_variance():
     pixels = torch.zeros(20_000, 1, 1, 1, dtype=torch.uint8)
     for strength in (0.2, 1.0):
-        shares = render(pixels, torch.arange(20_000), view=0, seed=0, augmentation=Augmentation(mixup=strength)).share
+        weights = render(pixels, torch.arange(20_000), view=0, seed=0, augmentation=Augmentation(mixup=strength)).weight
         expected = 1 / (4 * (2 * strength + 1))
-        assert abs(float(shares.mean()) - 0.5) < 0.01
-        assert abs(float(shares.var()) - expected) < 0.005
+        assert abs(float(weights.mean()) - 0.5) < 0.01
+        assert abs(float(weights.var()) - expected) < 0.005
 
 
 def mixed(arrangement):
@@ -126,7 +127,9 @@ def test_a_domain_has_the_same_views_in_mixes(arrangement, augmentation):
     """The target learns from the whole mix, a student from one domain of it: both see what the teacher labelled."""
     images = mixed(arrangement)
     batch = torch.randperm(50, generator=torch.Generator().manual_seed(1))[:40]
-    seen = render(images.images, batch, view=3, seed=5, augmentation=augmentation, places=Places.of(images.domains))
+    seen = render(
+        images.images, batch, view=3, seed=5, augmentation=augmentation, domain_index=DomainIndex.of(images.domains)
+    )
     for position, domain in enumerate(("digits", "signs")):
         own = images.of(domain)
         where = (images.domains == position).nonzero().flatten()
@@ -134,7 +137,7 @@ def test_a_domain_has_the_same_views_in_mixes(arrangement, augmentation):
         numbers = torch.searchsorted(where, batch[rows])
         alone = render(own.images, numbers, view=3, seed=5, augmentation=augmentation)
         assert torch.equal(seen.pixels[rows], alone.pixels)
-        assert torch.equal(seen.share[rows], alone.share)
+        assert torch.equal(seen.weight[rows], alone.weight)
         assert torch.equal(seen.partner[rows], where[alone.partner])
 
 
@@ -143,10 +146,12 @@ def test_a_domain_has_the_same_views_in_mixes(arrangement, augmentation):
 def test_a_partner_is_of_the_same_domain(arrangement, strength):
     """Else an image would have labels of two blocks, and no teacher for one of them."""
     images = mixed(arrangement)
-    indices, places = torch.arange(50), Places.of(images.domains)
+    indices, index = torch.arange(50), DomainIndex.of(images.domains)
     partners = []
     for number in range(8):
-        view = render(images.images, indices, view=number, seed=0, augmentation=Augmentation(**strength), places=places)
+        view = render(
+            images.images, indices, view=number, seed=0, augmentation=Augmentation(**strength), domain_index=index
+        )
         assert torch.equal(images.domains[view.partner], images.domains)
         partners += view.partner.tolist()
     assert len(set(partners)) > 45, "and may be any of them"
@@ -155,8 +160,8 @@ def test_a_partner_is_of_the_same_domain(arrangement, strength):
 @pytest.mark.parametrize("augmentation", EVERYTHING)
 def test_one_domain_has_the_views_of_no_mix(pixels, augmentation):
     indices = torch.arange(64)
-    places = Places.of(torch.zeros(64).long())
-    placed = render(pixels, indices, view=3, seed=5, augmentation=augmentation, places=places)
+    index = DomainIndex.of(torch.zeros(64).long())
+    placed = render(pixels, indices, view=3, seed=5, augmentation=augmentation, domain_index=index)
     plain = render(pixels, indices, view=3, seed=5, augmentation=augmentation)
     assert torch.equal(placed.pixels, plain.pixels)
     assert torch.equal(placed.partner, plain.partner)

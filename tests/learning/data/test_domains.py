@@ -11,20 +11,20 @@ from knowledge_transfer.learning.data.domains import (
     ALL,
     Block,
     blocks_of,
+    domain_slices,
     domains_of,
-    parts_of,
     union_names,
     within_block,
 )
 from knowledge_transfer.learning.losses import distillation as losses
-from knowledge_transfer.learning.losses.by_domain import domain_loss, smoothed_cross_entropy, soft_loss_by_block
+from knowledge_transfer.learning.losses.objective import domain_loss, smoothed_cross_entropy, soft_loss_by_block
 from knowledge_transfer.learning.losses.soft_loss import LossFunction
 
 CPU = torch.device("cpu")
 BLOCKS = blocks_of({"a": ("0", "1"), "b": ("0", "1", "2")})
 LABELS = torch.tensor([0, 4, 2, 3, 1, 2])  # of both domains, in turns
 DOMAINS = torch.tensor([0, 1, 1, 1, 0, 1])
-PARTS = parts_of(DOMAINS, BLOCKS, CPU)
+SLICES = domain_slices(DOMAINS, BLOCKS, CPU)
 OUTSIDE = torch.stack([torch.tensor([0, 0, 1, 1, 1]), torch.tensor([1, 1, 0, 0, 0])])[DOMAINS].bool()
 
 
@@ -70,7 +70,7 @@ def test_kl_within_the_blocks_worked_number():
         3 * torch.tensor(student).log(),
         3 * torch.tensor(teacher).log(),
         labels,
-        parts_of(domains_of(labels, BLOCKS), BLOCKS, CPU),
+        domain_slices(domains_of(labels, BLOCKS), BLOCKS, CPU),
     )
     assert value.item() == pytest.approx(9 * expected / 4, rel=1e-5)
 
@@ -82,7 +82,7 @@ def test_a_soft_loss_judges_each_domain_by_itself(name):
     a, b = DOMAINS == 0, DOMAINS == 1
     first = bound(name)(student[a][:, :2], teacher[a][:, :2], LABELS[a])
     second = bound(name)(student[b][:, 2:], teacher[b][:, 2:], LABELS[b] - 2)
-    value = soft_loss_by_block(bound(name), student, teacher, LABELS, PARTS)
+    value = soft_loss_by_block(bound(name), student, teacher, LABELS, SLICES)
     torch.testing.assert_close(value, (2 * first + 4 * second) / 6)
 
 
@@ -90,7 +90,7 @@ def test_a_soft_loss_judges_each_domain_by_itself(name):
 @pytest.mark.parametrize("name", losses.SOFT_LOSSES)
 def test_logits_outside_the_block_have_no_effect(name, anything):
     student, teacher = random_pair()
-    plain = soft_loss_by_block(bound(name), student, teacher, LABELS, PARTS)
+    plain = soft_loss_by_block(bound(name), student, teacher, LABELS, SLICES)
     gradient = torch.autograd.grad(plain, student)[0]
     assert (gradient[OUTSIDE] == 0).all()
     assert (gradient[~OUTSIDE] != 0).any()
@@ -98,7 +98,7 @@ def test_logits_outside_the_block_have_no_effect(name, anything):
         (student, teacher.masked_fill(OUTSIDE, anything)),
         (student.detach().masked_fill(OUTSIDE, anything).requires_grad_(), teacher),
     ):
-        value = soft_loss_by_block(bound(name), learner, sayer, LABELS, PARTS)
+        value = soft_loss_by_block(bound(name), learner, sayer, LABELS, SLICES)
         assert value.equal(plain)
         assert torch.autograd.grad(value, learner)[0].equal(gradient)
 
@@ -106,9 +106,9 @@ def test_logits_outside_the_block_have_no_effect(name, anything):
 @pytest.mark.parametrize("name", losses.SOFT_LOSSES)
 def test_one_block_gives_the_plain_loss(name):
     student, teacher = random_pair()
-    parts = parts_of(torch.zeros(6).long(), (Block(ALL, 0, tuple("vwxyz")),), CPU)
+    slices = domain_slices(torch.zeros(6).long(), (Block(ALL, 0, tuple("vwxyz")),), CPU)
     plain = bound(name)(student, teacher, LABELS)
-    value = soft_loss_by_block(bound(name), student, teacher, LABELS, parts)
+    value = soft_loss_by_block(bound(name), student, teacher, LABELS, slices)
     assert value.equal(plain)
     assert torch.autograd.grad(value, student)[0].equal(torch.autograd.grad(plain, student)[0])
 
@@ -117,29 +117,29 @@ def test_one_block_gives_the_plain_loss(name):
 def test_a_batch_may_lack_a_domain(name):
     student, teacher = random_pair()
     labels = LABELS % 2
-    parts = parts_of(torch.zeros(6).long(), BLOCKS, CPU)
-    value = soft_loss_by_block(bound(name), student, teacher, labels, parts)
+    slices = domain_slices(torch.zeros(6).long(), BLOCKS, CPU)
+    value = soft_loss_by_block(bound(name), student, teacher, labels, slices)
     assert value.equal(bound(name)(student[:, :2], teacher[:, :2], labels))
-    torch.testing.assert_close(domain_loss(student, parts), -student.softmax(1)[:, :2].sum(1).log().mean())
+    torch.testing.assert_close(domain_loss(student, slices), -student.softmax(1)[:, :2].sum(1).log().mean())
 
 
 def test_domain_loss_worked_number():
     """-log of what the block gets: 0.4 of an image of the first domain, 0.8 and 0.5 of two of the second."""
     probabilities = torch.tensor([[0.1, 0.3, 0.2, 0.2, 0.2], [0.1, 0.1, 0.5, 0.2, 0.1], [0.25, 0.25, 0.1, 0.1, 0.3]])
-    parts = parts_of(torch.tensor([0, 1, 1]), BLOCKS, CPU)
-    value = domain_loss(probabilities.log() + 5, parts)
+    slices = domain_slices(torch.tensor([0, 1, 1]), BLOCKS, CPU)
+    value = domain_loss(probabilities.log() + 5, slices)
     assert value.item() == pytest.approx(-(math.log(0.4) + math.log(0.8) + math.log(0.5)) / 3, rel=1e-5)
 
 
 def test_cross_entropy_is_domain_loss_plus_that_within():
     student, _ = random_pair()
     within = F.cross_entropy(within_block(student, DOMAINS, BLOCKS), LABELS)
-    torch.testing.assert_close(domain_loss(student, PARTS) + within, F.cross_entropy(student, LABELS))
+    torch.testing.assert_close(domain_loss(student, SLICES) + within, F.cross_entropy(student, LABELS))
 
 
 def test_one_block_has_no_domain_to_learn():
     student, _ = random_pair()
-    assert domain_loss(student, parts_of(torch.zeros(6).long(), (Block(ALL, 0, tuple("vwxyz")),), CPU)) == 0
+    assert domain_loss(student, domain_slices(torch.zeros(6).long(), (Block(ALL, 0, tuple("vwxyz")),), CPU)) == 0
 
 
 def test_a_known_domain_excludes_other_classes():
@@ -153,10 +153,10 @@ def test_smoothing_spreads_over_the_domain_alone():
     """By hand: an image of two classes of five at smoothing 0.1 wants 0.95 and 0.05, nothing elsewhere."""
     logits = torch.tensor([[1.0, 0.0, 2.0, -1.0, 0.5], [0.0, 3.0, 1.0, 2.0, -2.0]])
     targets = F.one_hot(torch.tensor([3, 1]), 5).float()
-    parts = [(torch.tensor([1]), slice(0, 3)), (torch.tensor([0]), slice(3, 5))]
+    slices = [(torch.tensor([1]), slice(0, 3)), (torch.tensor([0]), slice(3, 5))]
     wanted = torch.tensor([[0, 0, 0, 0.95, 0.05], [0.1 / 3, 0.9 + 0.1 / 3, 0.1 / 3, 0, 0]])
     expected = -(wanted * logits.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(smoothed_cross_entropy(logits, targets, 0.1, parts), expected)
+    torch.testing.assert_close(smoothed_cross_entropy(logits, targets, 0.1, slices), expected)
     whole = [(slice(None), slice(0, 5))]
     one_domain = F.cross_entropy(logits, targets, label_smoothing=0.1)
     assert smoothed_cross_entropy(logits, targets, 0.1, whole).equal(one_domain)

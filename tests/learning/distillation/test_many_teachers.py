@@ -7,15 +7,14 @@ from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.augmentation import Augmentation
-from knowledge_transfer.learning.data.domains import parts_of
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.data.domains import domain_slices
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.ensembles.fusion import teacher_logits
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
-from knowledge_transfer.learning.losses.by_domain import soft_loss_to
+from knowledge_transfer.learning.losses.objective import soft_loss_to
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build, folded, mean_of_heads
 from tests.conftest import stripes
@@ -34,8 +33,8 @@ def gradient(logits: Tensor, teacher: Tensor, name: str, temperature: float) -> 
     logits = logits.clone().requires_grad_()
     loss = losses.resolve(name, {"temperature": temperature})
     batch = len(logits)
-    parts = parts_of(torch.zeros(batch, dtype=torch.int64), stripes(3).blocks, CPU)
-    value = soft_loss_to(loss, logits, teacher, torch.zeros(batch, dtype=torch.int64), parts)
+    slices = domain_slices(torch.zeros(batch, dtype=torch.int64), stripes(3).blocks, CPU)
+    value = soft_loss_to(loss, logits, teacher, torch.zeros(batch, dtype=torch.int64), slices)
     return float(value.detach()), torch.autograd.grad(value, logits)[0]
 
 

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 
 from knowledge_transfer.learning.data.augmentation import Augmentation, render
 from knowledge_transfer.learning.data.domain_mix import mix
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members, rank, score_members
 from knowledge_transfer.learning.ensembles import fusion
@@ -92,7 +91,7 @@ def test_stale_labels_are_refused(labels, changes, message):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (stripes(30, classes=2), "a@0 answers with the classes"),
+        (stripes(30, classes=2), "a@0 predicts the classes"),
         (stripes(30, channels=3), r"a@0 takes images of \[1, 32, 32\], these are \[3, 32, 32\]"),
     ],
 )
@@ -286,10 +285,10 @@ def test_a_target_teaches_one_domain_within_its_block(roster, mix_labels, domain
     [
         (
             "signs",
-            r"a@0 answers with the classes \['class 0', .*, the block of domain 'signs' has \['class 0', 'class 1'",
+            r"a@0 predicts the classes \['class 0', .*, images of domain 'signs' have \['class 0', 'class 1'",
         ),
-        ("letters", "@0 answers for domain 'letters', the images are of digits, signs"),
-        ("all", "a@0 answers with the classes .*, the block of domain 'all' has"),
+        ("letters", "@0 predicts domain 'letters', the images are of digits, signs"),
+        ("all", "a@0 predicts the classes .*, images of domain 'all' have"),
     ],
 )
 def test_a_student_of_another_label_space_is_refused(roster, domain, message):
@@ -344,7 +343,7 @@ def test_separate_members_are_as_many_per_domain(student_labels):
     assert torch.equal(apart[ROWS["digits"]][:, :, 0, :3], student_labels.logits[2].float()[ROWS["digits"]][..., :3])
     assert torch.equal(apart[ROWS["signs"]][:, :, 0, 3:], student_labels.logits[1].float()[ROWS["signs"]][..., 3:])
     assert (apart[ROWS["signs"]][..., :3] == -torch.inf).all()
-    with pytest.raises(ValueError, match=r"as many: here are \{'digits': 2, 'signs': 1\}"):
+    with pytest.raises(ValueError, match=r"as many separate teachers: here are \{'digits': 2, 'signs': 1\}"):
         student_labels.member_logits(MIX)
 
 

@@ -103,7 +103,7 @@ def assert_same(one, other, tolerance=1e-6):
             assert getattr(again, name) == getattr(row, name)
         assert again.loss == pytest.approx(row.loss, rel=1e-5)
         assert again.validation_loss == pytest.approx(row.validation_loss, rel=1e-5)
-    assert one.kept.epoch == other.kept.epoch
+    assert one.kept_epoch == other.kept_epoch
 
 
 def test_two_devices_learn_what_one_learns(images):

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from knowledge_transfer.learning.ensembles.boosting import boost, member_weight, reweighted
+from knowledge_transfer.learning.ensembles.boosting import boost, reweighted
+from knowledge_transfer.learning.ensembles.fusion_weights import member_weight
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.losses.soft_loss import per_image

@@ -248,7 +248,7 @@ def test_traits_refuse_what_a_loss_cannot_do(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(losses.SOFT_LOSSES, entry.name, entry)
     with pytest.raises(ValueError, match="'picky' reads the labels, alpha 1 withholds them"):
         DistillationConfig(loss="picky", alpha=1)
-    with pytest.raises(ValueError, match="'picky' compares logits, 'borda' elects one class"):
+    with pytest.raises(ValueError, match="'picky' compares logits, which the vote 'borda' lacks"):
         DistillationConfig(loss="picky", fusion="borda")
     with pytest.raises(ValueError, match="'picky' compares the images of a batch"):
         per_image(DistillationConfig(loss="picky").soft_loss, *random_pair(), LABELS)

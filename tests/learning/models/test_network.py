@@ -5,8 +5,7 @@ from torch import nn
 from torchvision.models import resnet50
 
 from knowledge_transfer.learning.evaluation.predict import multiply_adds
-from knowledge_transfer.learning.models.architecture import NETWORKS, Architecture, Builtin
-from knowledge_transfer.learning.models.cnn import Layers
+from knowledge_transfer.learning.models.architecture import NETWORKS, Architecture, Builtin, Layers
 from knowledge_transfer.learning.models.network import build, folded
 
 KINDS = [kind for kind, network in NETWORKS.items() if "width" in network.options]

@@ -10,7 +10,7 @@ import torch
 
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.models.network import Network
-from knowledge_transfer.learning.training.optimizer import Muon, optimizer_of, rate_factor
+from knowledge_transfer.learning.training.optimizer import optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests import models
 
@@ -72,7 +72,7 @@ def test_an_optimizer_continues_from_its_state(optimizer: str) -> None:
 
 def test_muon_follows_a_network_moved_in_memory() -> None:
     net = with_gradients(network())
-    optimizer = Muon(net, MUON)
+    optimizer = optimizer_of(net, MUON)
     for parameter in net.parameters():
         parameter.data = parameter.data.clone()
     before = [parameter.detach().clone() for parameter in net.parameters()]

@@ -33,7 +33,7 @@ def test_bad_recipes_are_refused_by_name(settings, message):
         ({"fusion": "mean_probability"}, "did you mean 'mean_probabilities'"),
         ({"loss_options": {"beta": 8.0}}, "takes no option 'beta'"),
         ({"loss_options": {"temperature": 1.0}}, "the temperature is distillation.temperature"),
-        ({"loss": "mse", "fusion": "borda"}, "'borda' elects one class"),
+        ({"loss": "mse", "fusion": "borda"}, "which the vote 'borda' lacks"),
         ({"loss": "dkd", "alpha": 1}, "reads the labels, alpha 1 withholds them"),
     ],
 )

@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from knowledge_transfer.learning.data.domain_mix import mix
-from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
-from knowledge_transfer.learning.distillation.objective import Distillation
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.weights import cpu_state
+from knowledge_transfer.learning.models.network import cpu_state
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training import events, trainer
 from knowledge_transfer.learning.training.loop import fit
@@ -192,7 +191,7 @@ def test_a_start_that_does_not_fit_is_refused(images):
     with pytest.raises(ValueError, match=r"a@0 is a resnet8 \(width 0.5\), not a simple_cnn"):
         learn("a", Architecture(kind="simple_cnn"), data(images), QUICK, SEEDED, start=start)
     renamed = type(images)(images.images, images.labels, ("x", "y", "z"))
-    with pytest.raises(ValueError, match=r"answers with the classes \['class 0'.*the images have \['x'"):
+    with pytest.raises(ValueError, match=r"predicts the classes \['class 0'.*images of domain 'all' have \['x'"):
         learn("a", TINY, data(renamed), QUICK, SEEDED, start=start)
 
 

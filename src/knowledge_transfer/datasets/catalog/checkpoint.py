@@ -17,8 +17,8 @@ Checkpoints = Checkpoint | list[Checkpoint]
 class CheckpointDataset(AbstractDataset[Checkpoints, Checkpoints]):
     """The checkpoint in a file, or those of `several` members that were trained together, in their order.
 
-    Loading reads the facts and the learning curve alone; weights follow when they are used, and are checked then. A
-    file that is damaged anywhere does not exist for `--only-missing-outputs`, so it is made again.
+    Loading reads the facts and the learning curve alone; weights are read and checked when they are used. A damaged
+    file does not exist for `--only-missing-outputs`, so it is made again.
     """
 
     def __init__(
@@ -40,15 +40,14 @@ class CheckpointDataset(AbstractDataset[Checkpoints, Checkpoints]):
 
     def save(self, data: Checkpoints) -> None:
         """Write the checkpoint. Raises DatasetError when its facts name other weights, or the disk is full."""
-        checkpoints = data if isinstance(data, list) else [data]
         try:
-            content = dump(checkpoints, single=not self._several)
+            content = dump(data if isinstance(data, list) else [data], single=not self._several)
         except ValueError as error:
             raise DatasetError(str(error)) from error
         self.store.write(content)
 
     def _exists(self) -> bool:
-        # Not load, where Kedro makes this error of a lost connection too: what is there would be made again.
+        # Not `load`: Kedro turns a lost connection into the same error, and an intact file would be made again.
         try:
             for checkpoint in self._read():
                 len(checkpoint.state)  # reads and checks the weights

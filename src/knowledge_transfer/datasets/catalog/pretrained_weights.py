@@ -17,10 +17,9 @@ from torchvision.models import ResNet50_Weights
 
 from knowledge_transfer.datasets.storage.download import fetch_weights
 from knowledge_transfer.datasets.storage.store import Store
-from knowledge_transfer.learning.models.weights import Pretrained
+from knowledge_transfer.learning.models.network import Pretrained
 
-# The first ones, which `pretrained=True` meant when the studies that are repeated here were made.
-_IMAGENET = ResNet50_Weights.IMAGENET1K_V1
+_IMAGENET = ResNet50_Weights.IMAGENET1K_V1  # which `pretrained=True` meant in the studies that are repeated here
 _FILE = Path(_IMAGENET.url).name  # whose last word is the beginning of its sha256
 _INSTEAD = "set `weights: null` (`--params dark_knowledge.weights=null`) to train the teacher from fresh weights"
 
@@ -28,9 +27,9 @@ _INSTEAD = "set `weights: null` (`--params dark_knowledge.weights=null`) to trai
 class PretrainedWeightsDataset(AbstractDataset[None, Pretrained]):
     """The state dict of a `torchvision.models.resnet50` that was trained with ImageNet's normalisation.
 
-    `weights`: `imagenet`, read from the folder `path` and downloaded into it if need be, or a file. That is a
-    .safetensors file or a state dict that torch has saved, read without running any code in it; it may be an address
-    reached with `credentials`. Raises DatasetError that says what is missing or wrong, where, and what to do.
+    `weights`: `imagenet`, read from the folder `path` and downloaded into it if need be, or a file: safetensors or a
+    state dict that torch has saved, read without running any code in it, also at an address reached with `credentials`.
+    Raises DatasetError that names the fault, the file and the remedy.
     """
 
     def __init__(
@@ -58,16 +57,15 @@ class PretrainedWeightsDataset(AbstractDataset[None, Pretrained]):
 
     def _published(self) -> dict[str, Tensor]:
         file = self._folder / _FILE
-        if not file.is_file():
-            try:
+        try:
+            if not file.is_file():
                 fetch_weights(_IMAGENET, self._folder)
-            except (OSError, RuntimeError) as error:
-                raise DatasetError(
-                    f"the ImageNet weights are not in {self._folder} and cannot be downloaded: put {_IMAGENET.url} "
-                    f"there yourself, or {_INSTEAD} ({' '.join(str(error).split())})"
-                ) from error
-        content = file.read_bytes()
-        if not hashlib.sha256(content).hexdigest().startswith(file.stem.rpartition("-")[2]):
+        except (OSError, RuntimeError) as error:
+            raise DatasetError(
+                f"the ImageNet weights are not in {self._folder} and cannot be downloaded: put {_IMAGENET.url} "
+                f"there yourself, or {_INSTEAD} ({' '.join(str(error).split())})"
+            ) from error
+        if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(file.stem.rpartition("-")[2]):
             raise DatasetError(f"{file} is damaged or not the published one: delete it and run again")
         return _state_dict(file, str(file))
 

@@ -20,10 +20,9 @@ Part = Literal["train", "test"]
 class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
     """The training or the test images of `source`, square, `image_size` pixels.
 
-    `source` is a name of `sources.registry.SOURCES`, or of an entry of `domains`, which says what it stands for:
-    {source, path}. Published sets are read from the folder `path` and downloaded into it if need be. `folder` reads one
-    folder per class in `path`, or `train` and `test` folders of those. Without a published test set, a fifth of each
-    class is cut off for it.
+    `source` is a name of `sources.registry.SOURCES`, or of an entry {source, path} of `domains`. Published sets are
+    read from the folder `path` and downloaded into it if need be. `folder` reads one folder per class in `path`, or
+    `train` and `test` folders of those. Without a published test set, a fifth of each class becomes the test set.
     A `path` such as s3://bucket/folder is reached with `credentials`. Every load copies what the source needs of it to
     a temporary folder (see TMPDIR); nothing is downloaded into it.
     Raises DatasetError for an unknown source or split, and a size that is no positive number.
@@ -53,7 +52,7 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
         self.metadata = metadata
 
     def load(self) -> ImageSet:
-        """Return the images. Raises DatasetError that says what is missing or wrong, where, and what to do."""
+        """Return the images. Raises DatasetError that names the fault, the file and the remedy."""
         source = SOURCES[self._source]
         try:
             if not source.has_folder:
@@ -64,7 +63,7 @@ class PublishedImagesDataset(AbstractDataset[None, ImageSet]):
                 # Into a temporary copy nothing is downloaded: it would be fetched anew at every load.
                 options = {"download": False} if source.files else {}
                 return source.read(folder, self._split, self._size, **options)
-        except (ValueError, OSError, ImportError) as error:  # the last from fsspec, which says what to install
+        except (ValueError, OSError, ImportError) as error:  # the last from fsspec, which names what to install
             raise DatasetError(str(error)) from error
 
     def save(self, data: None) -> None:  # noqa: ARG002 - Kedro names it

@@ -22,8 +22,8 @@ _FILES = "GTSRB-Training_fixed.zip, GTSRB_Final_Test_Images.zip and GTSRB_Final_
 def read(root: Path, part: Literal["train", "test"], size: int, *, download: bool = True) -> ImageSet:
     """Return one part, whole, in the published order, as uint8 [N, 3, size, size]; classes are the published numbers.
 
-    The frames of one training track share a group; the test images are single frames and have none. Raises ValueError
-    for files that are neither in `root` nor can be downloaded, missing classes or images, and an unreadable image.
+    The frames of a training track are a group; test images have none. Raises ValueError for files that are neither in
+    `root` nor can be downloaded, missing classes or images, and an unreadable image.
     """
     home = root / FOLDER
     folder = home / "GTSRB" / ("Training" if part == "train" else "Final_Test/Images")
@@ -32,9 +32,8 @@ def read(root: Path, part: Literal["train", "test"], size: int, *, download: boo
     files, labels, groups = _training(folder) if part == "train" else _test(folder, home / "GT-final_test.csv")
     # An interrupted unpacking leaves a folder that torchvision takes for complete.
     if len(files) != IMAGES[part]:
-        raise ValueError(
-            f"{folder} holds {len(files)} images, {IMAGES[part]} were published: delete that folder and run again"
-        )
+        counts = f"{len(files)} images, {IMAGES[part]} were published"
+        raise ValueError(f"{folder} holds {counts}: delete that folder and run again")
     return ImageSet(read_files(files, grey=False, size=size), labels, CLASSES, groups)
 
 

@@ -38,7 +38,7 @@ def read(root: Path, part: Literal["train", "test"], size: int) -> ImageSet:
 
 
 def _image_set(classes: dict[str, list[Path]], everything: dict[str, list[Path]], size: int) -> ImageSet:
-    """Read `classes`, with the channels that `everything` needs: both parts must feed one network."""
+    """Read `classes`, with the channels that `everything` needs, for both parts are for one network."""
     grey = all(is_grey(file) for files in everything.values() for file in files)
     images = read_files([file for files in classes.values() for file in files], grey=grey, size=size)
     counts = torch.tensor([len(files) for files in classes.values()])
@@ -47,18 +47,15 @@ def _image_set(classes: dict[str, list[Path]], everything: dict[str, list[Path]]
 
 def _classes(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
-        raise ValueError(
-            f"no folder {root}: set data.path, or the domain's path, to a folder that holds one folder per class"
-        )
+        wanted = "a folder that holds one folder per class"
+        raise ValueError(f"no folder {root}: set data.path, or the domain's path, to {wanted}")
     folders = _folders(root)
     if len(folders) < 2:
-        raise ValueError(
-            f"{root} holds {len(folders)} class folders: a classifier needs at least two; set data.path to their folder"
-        )
+        need = "a classifier needs at least two; set data.path to their folder"
+        raise ValueError(f"{root} holds {len(folders)} class folders: {need}")
     classes = {folder.name: _images(folder) for folder in folders}
-    for name, files in classes.items():
-        if not files:
-            raise ValueError(f"class folder {root / name} holds no images ({', '.join(sorted(_SUFFIXES))})")
+    if empty := [name for name, files in classes.items() if not files]:
+        raise ValueError(f"class folder {root / empty[0]} holds no images ({', '.join(sorted(_SUFFIXES))})")
     return classes
 
 

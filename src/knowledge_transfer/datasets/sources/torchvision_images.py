@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +18,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 _IDX_NAMES = {"train": "train", "test": "t10k"}
 
 
-@dataclass(frozen=True)
-class _Idx:
+class _Idx(NamedTuple):
     """torchvision's name of a set of IDX files, and the MD5 of its unpacked (images, labels) in each part."""
 
     name: str

@@ -21,9 +21,9 @@ _ONE_AT_A_TIME = threading.Lock()  # an asynchronous run loads both parts at onc
 def fetch(name: str, root: Path, folder: Path, files: str, *, download: bool = True, **which: Any) -> Any:
     """Return torchvision's data set `name` of `root`, downloaded if need be and `download` allows it.
 
-    Archives that are there already are unpacked without a network. torchvision unpacks tar files without a filter
-    before Python 3.14: that is safe for archives of a known MD5, and all of these have one. Raises ValueError that says
-    which `files` to put into which `folder` when they are neither there nor can be downloaded.
+    Archives that are there are unpacked without a network. torchvision unpacks tar files without a filter before Python
+    3.14, which is safe for archives of a known MD5, as all of these. Raises ValueError that names the `files` and the
+    `folder` to put them into when they are neither there nor can be downloaded.
     """
     with _ONE_AT_A_TIME, _patience(_SILENCE), nullcontext() if download else _no_network():
         try:
@@ -56,7 +56,7 @@ def _patience(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _no_network() -> Iterator[None]:
-    """Refuse every request of torchvision, whose own `download=False` would not unpack archives either."""
+    """Refuse every request of torchvision, whose `download=False` would not unpack archives either."""
 
     def refuse(*_: object, **__: object) -> NoReturn:
         raise OSError("nothing is downloaded into a remote folder")

@@ -21,10 +21,10 @@ def is_remote(path: str) -> bool:
 
 @contextmanager
 def copied(address: str, credentials: dict[str, Any] | None, names: Sequence[str] = ()) -> Iterator[Path]:
-    """Yield the path of a local copy of these `names` in the folder, or of all of it.
+    """Yield the path of a local copy of these `names` in the folder, or of all of it; no file is there if none is.
 
-    There is nothing at the path when the folder has none of them. A ValueError or OSError about the copy is raised as a
-    ValueError about the address. Raises ValueError, too, when the folder cannot be copied.
+    Raises a ValueError or OSError about the copy as a ValueError about the address, and ValueError when the folder
+    cannot be copied.
     """
     system, path = url_to_fs(address, **(credentials or {}))
     public = shown(address).rstrip("/")
@@ -44,13 +44,13 @@ def _copy(system: AbstractFileSystem, root: str, folder: Path, names: Sequence[s
     system.invalidate_cache()
     wanted = [f"{root}/{name}" for name in names] or [root]
     try:
-        # An object store may hold empty objects that stand for folders.
+        # An object store may represent folders by empty objects.
         found = [file for where in wanted for file in system.find(where) if not file.endswith("/")]
     except FileNotFoundError:  # other file systems return an empty list
         return
-    places = [PurePosixPath(file.removeprefix(root).lstrip("/")) for file in found]
-    if outside := [file for file, place in zip(found, places, strict=True) if ".." in place.parts]:
+    inside = [PurePosixPath(file.removeprefix(root).lstrip("/")) for file in found]
+    if outside := [file for file, path in zip(found, inside, strict=True) if ".." in path.parts]:
         raise ValueError(f"{outside[0]} would be copied to outside of its folder: rename it")
     if found:
-        # All at once: object stores answer many requests side by side.
-        system.get(found, [str(folder / place) for place in places])
+        # All at once: object stores serve many requests side by side.
+        system.get(found, [str(folder / path) for path in inside])

@@ -28,7 +28,7 @@ class Store:
     """One address of bytes: `path` as its file system calls it, `address` as a user does."""
 
     system: AbstractFileSystem
-    path: str  # no Path, which would make http:/host of http://host
+    path: str  # a Path would make http:/host of http://host
     address: str
 
     @classmethod
@@ -40,15 +40,14 @@ class Store:
     @classmethod
     def of(cls, dataset: AbstractDataset[Any, Any]) -> Store | None:
         """Return the store of a dataset, of this project or Kedro's own; None unless it is a single file."""
-        store = getattr(dataset, "store", None)
-        if isinstance(store, cls):
+        if isinstance(store := getattr(dataset, "store", None), cls):
             return store
         # Kedro's datasets have no public attribute for it; these private ones are the same in all.
         if not hasattr(dataset, "_fs") or not hasattr(dataset, "_filepath"):
             return None
-        system, path = dataset._fs, get_filepath_str(dataset._filepath, dataset._protocol)
-        is_local = isinstance(system, LocalFileSystem)
-        return cls(system, path, path if is_local else f"{dataset._protocol}://{dataset._filepath}")
+        path = get_filepath_str(dataset._filepath, dataset._protocol)
+        address = path if isinstance(dataset._fs, LocalFileSystem) else f"{dataset._protocol}://{dataset._filepath}"
+        return cls(dataset._fs, path, address)
 
     def beside(self, suffix: str) -> Store:
         """Return the address with another suffix."""
@@ -56,7 +55,7 @@ class Store:
         return Store(self.system, path, address)
 
     def exists(self) -> bool:
-        """Return whether there is a file here that is not empty. Raises OSError when the store cannot be reached."""
+        """Return whether there is a file that is not empty. Raises OSError when the store cannot be reached."""
         # Not isfile: it takes a refused key or a lost connection for a missing file, whose node would run again.
         self.system.invalidate_cache(self.path)
         try:
@@ -75,10 +74,7 @@ class Store:
             raise DatasetError(f"{self.address} is missing or empty: run the node that makes it")
 
     def local(self) -> Path | None:
-        """Return the path of the bytes on a local disk, None if they are elsewhere.
-
-        Raises DatasetError when there are none.
-        """
+        """Return the path on a local disk, None if it is elsewhere. Raises DatasetError when there are no bytes."""
         if not isinstance(self.system, LocalFileSystem):
             return None
         self._require()
@@ -95,7 +91,7 @@ class Store:
 
     @contextmanager
     def on_disk(self) -> Iterator[Path]:
-        """Lend a local file of these bytes and this name: the file itself, or a copy that is removed afterwards."""
+        """Yield a local file of these bytes and this name: the file itself, or a temporary copy."""
         if isinstance(self.system, LocalFileSystem):
             yield Path(self.path)
             return
@@ -105,18 +101,18 @@ class Store:
             yield copy
 
     def write(self, data: bytes) -> None:
-        """Replace the bytes at once: after a crash or on a full disk the old ones or the new are there, never half.
+        """Replace the bytes at once: after a crash the old ones or the new are there, never a part.
 
-        At an address the service's own upload has to guarantee it; object stores do.
-        Raises DatasetError when the disk is full; the old bytes are kept.
+        At an address the service has to guarantee it; object stores do. Raises DatasetError when the disk is full; the
+        old bytes are kept.
         """
         if not isinstance(self.system, LocalFileSystem):
             self.system.pipe_file(self.path, data)
             return
         target = Path(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # In the same folder: a rename across disks is a copy, which may be cut short. No other writer has the name.
-        # Not tempfile: its files are private to the user, and colleagues read checkpoints too.
+        # In the same folder: a rename across disks is a copy, which may be interrupted. Not tempfile: its files are
+        # private to the user, and colleagues read checkpoints too.
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
             with temporary.open("xb") as file:
@@ -135,17 +131,16 @@ class Store:
 
 
 def shown(address: str) -> str:
-    """Return an address without the password in it, if there is one."""
-    # A name alone stays: abfs://container@account is no secret, and no address without it.
+    """Return an address without a password in it; a name alone stays, as in abfs://container@account."""
     return re.sub(r"//[^/@:]*:[^/@]*@", "//", address)
 
 
 def file_of(catalog: CatalogProtocol, name: str) -> Store | None:
-    """Return the file that holds the dataset, on a local disk or elsewhere, if one does."""
+    """Return the file that holds the dataset, if one does."""
     dataset = catalog.get(name)
     return None if dataset is None else Store.of(dataset)
 
 
 def without_password(uri: str) -> str:
-    """Return `uri` as it may be shown."""
+    """Return `uri` without a name and password, for a name may be a token."""
     return re.sub(r"//[^/@]*@", "//", uri)

@@ -20,21 +20,21 @@ Shares = Literal["proportional", "equal"] | dict[str, int]
 def mix(domains: Mapping[str, ImageSet]) -> ImageSet:
     """Return the images of all domains, one domain after the other, each domain's classes a block of the union.
 
-    Every image gets the largest size that occurs and, where any is coloured, three channels; groups stay apart. A
-    single domain called `all` is returned as it is. Raises ValueError when there is none, or one of a single class.
+    Every image gets the largest size that occurs and, where any is coloured, three channels. A single domain called
+    `all` is returned as it is. Raises ValueError when there is none, or one of a single class.
     """
     if not domains:
         raise ValueError("a mix needs at least one domain")
     if list(domains) == [ALL]:
         return domains[ALL]
     if single := [domain for domain, images in domains.items() if len(images.class_names) < 2]:
-        raise ValueError(f"domain '{single[0]}' has a single class: a student has nothing to tell apart")
+        raise ValueError(f"domain '{single[0]}' has a single class: a student has nothing to distinguish")
     sets = list(domains.values())
     size = max(max(images.images.shape[2:]) for images in sets)
     channels = max(images.images.shape[1] for images in sets)
     blocks = blocks_of({domain: images.class_names for domain, images in domains.items()})
     return ImageSet(
-        torch.cat([coloured(resized(images.images, size), channels) for images in sets]),
+        torch.cat([_coloured(resized(images.images, size), channels) for images in sets]),
         torch.cat([images.labels + block.start for images, block in zip(sets, blocks, strict=True)]),
         union_names(blocks),
         _groups(sets),
@@ -46,16 +46,15 @@ def resized(images: Tensor, size: int) -> Tensor:
     """Return uint8 [N, C, H, W] scaled to squares of `size` pixels, bilinear and free of aliases."""
     if images.shape[2:] == (size, size):
         return images
-    # In parts: a float copy of 60,000 images of 32 pixels is a quarter of a gigabyte for each channel.
-    parts = [
-        F.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True).round().to(torch.uint8)
-        for part in images.split(4096)
+    # In chunks: a float copy of 60,000 images of 32 pixels is a quarter of a gigabyte for each channel.
+    chunks = [
+        F.interpolate(chunk.float(), size=(size, size), mode="bilinear", antialias=True).round().to(torch.uint8)
+        for chunk in images.split(4096)
     ]
-    return torch.cat(parts)
+    return torch.cat(chunks)
 
 
-def coloured(images: Tensor, channels: int) -> Tensor:
-    """Return uint8 [N, channels, H, W], grey repeated. Raises ValueError where C is neither 1 nor `channels`."""
+def _coloured(images: Tensor, channels: int) -> Tensor:
     if images.shape[1] not in (1, channels):
         raise ValueError(f"images of {images.shape[1]} and of {channels} channels cannot be mixed")
     return images.expand(-1, channels, -1, -1)
@@ -66,9 +65,9 @@ def thin(images: ImageSet, counts: Mapping[str, int], *, seed: int) -> ImageSet:
 
     They are drawn by `seed` and keep their order. Raises ValueError for a domain that is not in the mix.
     """
-    for domain in counts:
-        if domain not in (known := [block.domain for block in images.blocks]):
-            raise ValueError(f"no domain '{domain}' in the mix{did_you_mean(domain, known)}")
+    known = [block.domain for block in images.blocks]
+    if unknown := [domain for domain in counts if domain not in known]:
+        raise ValueError(f"no domain '{unknown[0]}' in the mix{did_you_mean(unknown[0], known)}")
     kept = torch.zeros(len(images), dtype=torch.bool)
     for block in images.blocks:
         rows = images.rows_of(block.domain)
@@ -78,9 +77,8 @@ def thin(images: ImageSet, counts: Mapping[str, int], *, seed: int) -> ImageSet:
 
 
 def shared(images: ImageSet, shares: Shares, *, seed: int) -> ImageSet:
-    """Return the mix with the domains in these `shares`.
+    """Return the mix with all images (`proportional`), the number of the smallest domain (`equal`), or these numbers.
 
-    `proportional`: all images; `equal`: as many of each domain as the smallest has; or numbers of images by domain.
     Raises ValueError, naming the domain, for more images than it has, or fewer than its classes.
     """
     if shares == "proportional":
@@ -94,7 +92,7 @@ def shared(images: ImageSet, shares: Shares, *, seed: int) -> ImageSet:
         if count is not None and not classes <= count <= present[block.domain]:
             raise ValueError(
                 f"the mix is to hold {count} images of '{block.domain}'{why}, there are {present[block.domain]} of "
-                f"{classes} classes in this set: ask for no more and for one of each class at least"
+                f"{classes} classes in this set: take no more, and at least one of each class"
             )
     return thin(images, wanted, seed=seed)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 ALL = "all"  # the domain of images that are no mix, and of a model that predicts every class
 
-# For each domain, its images in a batch and its classes.
-Parts = Sequence[tuple[Tensor | slice, slice]]
+# For each domain, its rows in a batch and its classes.
+DomainSlices = Sequence[tuple[Tensor | slice, slice]]
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,7 @@ def domains_of(labels: Tensor, blocks: Sequence[Block]) -> Tensor:
 
 
 def within_block(logits: Tensor, domains: Tensor, blocks: Sequence[Block]) -> Tensor:
-    """Return `logits` [N, C] with minus infinity outside each image's block, as when the domain is known.
-
-    `domains` int64 [N] are positions in `blocks`.
-    """
+    """Return `logits` [N, C] with minus infinity outside the block of each image, `domains` int64 [N] its position."""
     known = torch.full_like(logits, -torch.inf)
     for position, block in enumerate(blocks):
         rows = domains == position
@@ -65,8 +62,8 @@ def within_block(logits: Tensor, domains: Tensor, blocks: Sequence[Block]) -> Te
     return known
 
 
-def parts_of(domains: Tensor, blocks: Sequence[Block], device: torch.device) -> Parts:
-    """Return the parts of a batch from its images' `domains`, int64 [B] on the CPU, with rows on `device`."""
+def domain_slices(domains: Tensor, blocks: Sequence[Block], device: torch.device) -> DomainSlices:
+    """Return the slices of a batch from its images' `domains`, int64 [B] on the CPU, with rows on `device`."""
     if len(blocks) == 1:
         return [(slice(None), blocks[0].classes)]
     # On the CPU, where the domains are known: `nonzero` on the device would wait for it in every step.
@@ -74,3 +71,27 @@ def parts_of(domains: Tensor, blocks: Sequence[Block], device: torch.device) -> 
         ((domains == position).nonzero().flatten().to(device, non_blocking=True), block.classes)
         for position, block in enumerate(blocks)
     ]
+
+
+@dataclass(frozen=True)
+class DomainIndex:
+    """The images of a mix, counted by domain; every field is int64 [N].
+
+    `number` is the image's position among the images of its domain, `count` their number. `order` lists the images by
+    domain; those of the image's domain begin at `first`.
+    """
+
+    number: Tensor
+    count: Tensor
+    first: Tensor
+    order: Tensor
+
+    @staticmethod
+    def of(domains: Tensor) -> DomainIndex:
+        """Return the index of images whose domains are `domains`, int64 [N], on the same device."""
+        order = domains.argsort(stable=True)
+        counts = torch.bincount(domains)
+        first = (counts.cumsum(0) - counts)[domains]
+        number = torch.empty_like(order)
+        number[order] = torch.arange(len(order), device=order.device) - first[order]
+        return DomainIndex(number, counts[domains], first, order)

@@ -16,9 +16,9 @@ from knowledge_transfer.learning.data.domains import ALL, Block, domains_of, uni
 class ImageSet:
     """Labelled images.
 
-    `images` uint8 [N, C, H, W]; `labels` int64 [N], indices into `class_names`; `groups` int64 [N] or none:
-    splits never separate images of one group, such as frames of one filmed sign. `blocks` divide the classes among the
-    domains of a mix (none given: one block, `all`). Raises ValueError when these do not fit together.
+    `images` uint8 [N, C, H, W]; `labels` int64 [N], indices into `class_names`; `groups` int64 [N] or none: splits
+    never separate images of one group. `blocks` divide the classes among the domains of a mix (none given: one block,
+    `all`). Raises ValueError when these do not fit together.
     """
 
     images: Tensor
@@ -31,18 +31,16 @@ class ImageSet:
         if not {block.domain for block in self.blocks} - {ALL}:
             object.__setattr__(self, "blocks", (Block(ALL, 0, self.class_names),))
         if union_names(self.blocks) != self.class_names:
-            raise ValueError(
-                f"blocks {[block.domain for block in self.blocks]} do not hold the classes {self.class_names}"
-            )
+            domains = [block.domain for block in self.blocks]
+            raise ValueError(f"blocks {domains} do not hold the classes {self.class_names}")
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise ValueError(f"images must be uint8 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
-        if self.labels.shape != (len(self.images),):
-            raise ValueError(f"{len(self.images)} images but labels of shape {list(self.labels.shape)}")
-        if self.groups is not None and self.groups.shape != self.labels.shape:
-            raise ValueError(f"{len(self.images)} images but groups of shape {list(self.groups.shape)}")
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.class_names):
-            outside = int(self.labels.max()) if self.labels.max() >= len(self.class_names) else int(self.labels.min())
-            raise ValueError(f"label {outside} is outside the {len(self.class_names)} classes")
+        for name, values in (("labels", self.labels), ("groups", self.groups)):
+            if values is not None and values.shape != (len(self.images),):
+                raise ValueError(f"{len(self.images)} images but {name} of shape {list(values.shape)}")
+        outside = self.labels[(self.labels < 0) | (self.labels >= len(self.class_names))]
+        if len(outside):
+            raise ValueError(f"label {int(outside.max())} is outside the {len(self.class_names)} classes")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -73,10 +71,7 @@ class ImageSet:
         raise ValueError(f"no domain '{domain}' among {', '.join(block.domain for block in self.blocks)}")
 
     def of(self, domain: str) -> ImageSet:
-        """Return the images of one domain, with its own class names and labels from 0 on; for `all` every image.
-
-        Raises ValueError when there is no such domain.
-        """
+        """Return the images of one domain, with its own class names and labels from 0 on; for `all` every image."""
         if domain == ALL:
             return self
         block = self.block(domain)
@@ -91,10 +86,7 @@ class ImageSet:
         return (self.domains == self.blocks.index(self.block(domain))).nonzero().flatten()
 
     def subset(self, indices: Tensor) -> ImageSet:
-        """Return the images at `indices`: int64 [n], in that order, or bool [N], in their own.
-
-        Raises IndexError for an index that is not below N, and for a bool tensor of another length.
-        """
+        """Return the images at `indices`: int64 [n], in that order, or bool [N]. Raises IndexError for others."""
         groups = None if self.groups is None else self.groups[indices]
         return replace(self, images=self.images[indices], labels=self.labels[indices], groups=groups)
 

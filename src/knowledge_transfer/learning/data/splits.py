@@ -1,4 +1,4 @@
-"""Splits of an image set into disjoint parts, and subsets that keep the proportions of its classes."""
+"""Splits of an image set in two, and subsets that keep the proportions of its classes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 def split(images: ImageSet, fraction: float, *, seed: int) -> tuple[ImageSet, ImageSet]:
     """Return (rest, part): `part` holds `fraction` of every class's groups, drawn by `seed`, `rest` the others.
 
-    Each side has at least one group of every class. Images of equal content count as one group, so that no picture is
-    on both sides. Both keep the original order. Raises ValueError when a class cannot be on both sides: it has a single
-    group, or shares its pictures with other classes.
+    Each side has at least one group of every class. Images of equal content count as one group. Both sides keep the
+    original order. Raises ValueError when a class cannot be on both sides: it has a single group, or its pictures are
+    also those of other classes.
     """
     by_class: dict[int, list[list[int]]] = defaultdict(list)
     for indices in _group_members(images):
@@ -52,30 +52,28 @@ def fixed_part(images: ImageSet, part: Literal["train", "test"]) -> ImageSet:
 def stratified_indices(labels: Tensor, limit: int, *, seed: int) -> Tensor:
     """Return the indices, int64, of `limit` of the labels (int64 [N]), every class in proportion and present.
 
-    A limit below the number of classes counts as that number. It takes images without regard to groups: most groups
-    keep some of theirs.
+    A limit below the number of classes counts as that number. Groups are ignored: most keep some of their images.
     """
     if limit >= len(labels):
         return torch.arange(len(labels))
     generator = torch.Generator().manual_seed(seed)
     classes, counts = labels.unique(return_counts=True)
     kept = []
-    for label, share in zip(classes.tolist(), _apportioned(counts.tolist(), limit), strict=True):
+    for label, quota in zip(classes.tolist(), _apportioned(counts.tolist(), limit), strict=True):
         indices = (labels == label).nonzero().flatten()
-        kept.append(indices[torch.randperm(len(indices), generator=generator)[:share]])
+        kept.append(indices[torch.randperm(len(indices), generator=generator)[:quota]])
     return torch.cat(kept)
 
 
 def _apportioned(counts: list[int], total: int) -> list[int]:
-    """Return shares of `total` in proportion to `counts`, at least 1 each, by largest remainders (first of equals)."""
+    """Return quotas of `total` in proportion to `counts`, at least 1 each, by largest remainders (first of equals)."""
     exact = [count * total / sum(counts) for count in counts]
-    shares = [max(1, int(share)) for share in exact]
-    while sum(shares) != max(total, len(counts)):
-        short = sum(shares) < total
-        open_ = range(len(counts)) if short else [place for place, share in enumerate(shares) if share > 1]
-        place = max(open_, key=lambda each: (exact[each] - shares[each]) * (1 if short else -1))
-        shares[place] += 1 if short else -1
-    return shares
+    quotas = [max(1, int(quota)) for quota in exact]
+    while sum(quotas) != max(total, len(counts)):
+        change = 1 if sum(quotas) < total else -1
+        open_ = [position for position, quota in enumerate(quotas) if quota + change > 0]
+        quotas[max(open_, key=lambda each: (exact[each] - quotas[each]) * change)] += change
+    return quotas
 
 
 def without(images: ImageSet, others: ImageSet) -> ImageSet:

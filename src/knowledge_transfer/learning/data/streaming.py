@@ -1,7 +1,4 @@
-"""Streaming of image sets larger than the memory of the device: one window of them at a time is on it.
-
-A thread reads the next window while training uses the present one.
-"""
+"""Streaming of image sets larger than the memory of the device: one window of them at a time is on it."""
 
 from __future__ import annotations
 
@@ -24,64 +21,61 @@ _WILL_NEED = getattr(mmap, "MADV_WILLNEED", 3)
 def windowed_order(count: int, window: int) -> Tensor:
     """Return the numbers 0 … count - 1, int64 [count], in random order within each `window` of them and among blocks.
 
-    First it shuffles blocks of neighbours, of 64 images or fewer so that a window has 256 blocks: each window holds
-    images from everywhere. Then it shuffles each window. Drawn from torch's global generator.
+    It shuffles blocks of neighbours, of 64 images or fewer so that a window has 256 blocks, then each window. Drawn
+    from torch's global generator.
     """
     block = max(1, min(_BLOCK, window // _BLOCKS))
     starts = torch.randperm(-(-count // block)) * block
     order = (starts[:, None] + torch.arange(block)).flatten()
     order = order[order < count]
-    return torch.cat([part[torch.randperm(len(part))] for part in order.split(window)])
+    return torch.cat([each[torch.randperm(len(each))] for each in order.split(window)])
 
 
 class Window:
-    """Images [N, C, H, W] of which `size` at a time are on `device`; indexed like the tensor, by images of that window.
-
-    `images` may be memory-mapped: only windows are read.
-    """
+    """Images [N, C, H, W], of a file or in memory, `size` of them at a time on `device`; indexed by those images."""
 
     def __init__(self, images: Tensor, device: torch.device, size: int) -> None:
         self.images, self.device, self.size = images, device, size
-        self._place = torch.zeros(len(images), dtype=torch.int32, device=device)
+        self._position = torch.zeros(len(images), dtype=torch.int32, device=device)
         self._held = images[:0]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        return self._held[self._place[indices]]
+        return self._held[self._position[indices]]
 
     def over(self, order: Tensor) -> Iterator[Tensor]:
-        """Yield the parts, int64 [size] or less, of `order` int64 [n], each while its images are on the device.
+        """Yield the windows, int64 [size] or less, of `order` int64 [n], each while its images are on the device.
 
-        A thread reads the next part meanwhile. Indexing with images of another part returns wrong images; after the
-        last part it raises IndexError. Raises what reading `images` raises.
+        A thread reads the next window meanwhile. Indexing with images of another window returns wrong images; after the
+        last window it raises IndexError. Raises what reading `images` raises.
         """
-        parts = order.split(self.size)
+        windows = order.split(self.size)
         try:
             with ThreadPoolExecutor(1, "window") as reader:
-                coming = self._begin(reader, parts[0])
-                for part, following in zip(parts, [*parts[1:], None], strict=True):
+                coming = self._begin(reader, windows[0])
+                for window, following in zip(windows, [*windows[1:], None], strict=True):
                     rows, read = coming
                     self._hold(rows, read.result())
                     if following is not None:
                         coming = self._begin(reader, following)
-                    yield part
+                    yield window
         finally:
             self._held = self.images[:0]
 
-    def _begin(self, reader: ThreadPoolExecutor, part: Tensor) -> tuple[Tensor, Future[Tensor]]:
+    def _begin(self, reader: ThreadPoolExecutor, window: Tensor) -> tuple[Tensor, Future[Tensor]]:
         """Start to read a window; return its images in the order of reading, and the future of their pixels."""
-        read = _Read.of(part)
+        read = _Read.of(window)
         # Pinned, so that the copy to a GPU does not wait for the steps in its queue.
         pinned = self.device.type == "cuda"
-        room = torch.empty(len(part), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
-        return read.rows, reader.submit(read.of_images, self.images, room)
+        buffer = torch.empty(len(window), *self.images.shape[1:], dtype=self.images.dtype, pin_memory=pinned)
+        return read.rows, reader.submit(read.of_images, self.images, buffer)
 
     def _hold(self, rows: Tensor, read: Tensor) -> None:
-        self._held = self.images[:0]  # first: the device need not have room for two
+        self._held = self.images[:0]  # first: the device may lack memory for two
         self._held = read.to(self.device, non_blocking=True)
-        self._place[rows.to(self.device)] = torch.arange(len(rows), dtype=torch.int32, device=self.device)
+        self._position[rows.to(self.device)] = torch.arange(len(rows), dtype=torch.int32, device=self.device)
 
 
 @dataclass(frozen=True)
@@ -93,20 +87,20 @@ class _Read:
     ends: list[int]
 
     @staticmethod
-    def of(part: Tensor) -> _Read:
-        rows = part.sort().values
+    def of(window: Tensor) -> _Read:
+        rows = window.sort().values
         ends = [*((rows.diff() != 1).nonzero().flatten() + 1).tolist(), len(rows)]
         return _Read(rows, rows[[0, *ends[:-1]]].tolist(), ends)
 
-    def of_images(self, images: Tensor, room: Tensor) -> Tensor:
-        """Copy the images to `room` and return it."""
+    def of_images(self, images: Tensor, buffer: Tensor) -> Tensor:
+        """Copy the images to `buffer` and return it."""
         # By numpy: torch would start threads for this thread, and more threads than processors slow all steps.
-        into, kept, begin = room.numpy(), images.numpy(), 0
+        into, kept, begin = buffer.numpy(), images.numpy(), 0
         self._announce(images)
         for first, end in zip(self.firsts, self.ends, strict=True):
             into[begin:end] = kept[first : first + end - begin]
             begin = end
-        return room
+        return buffer
 
     def _announce(self, images: Tensor) -> None:
         """Announce all blocks to the system before the first is read: it then reads many of a file at once."""

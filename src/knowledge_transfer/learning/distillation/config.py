@@ -1,15 +1,21 @@
-"""Settings of distillation: how a learner learns from soft labels."""
+"""Distillation: the soft labels that a model learns from, and how they enter its loss."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
+from torch import Tensor
 
 from knowledge_transfer.learning.config import Config, did_you_mean
+from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
+from knowledge_transfer.learning.distillation.validation import ValidationScore, best_members
 from knowledge_transfer.learning.ensembles import fusion
 from knowledge_transfer.learning.ensembles.fusion_weights import JOINT_RULES
 from knowledge_transfer.learning.losses.distillation import resolve
+from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.losses.soft_loss import SoftLoss
 
 
@@ -17,10 +23,10 @@ class DistillationConfig(Config):
     """How soft labels enter the loss `alpha * soft + (1 - alpha) * cross-entropy`.
 
     `fusion` makes one teacher of several. `separate` instead takes the mean of the soft losses to each teacher; where
-    the learner has heads, each head learns from one teacher. In a mix of domains the soft loss is taken within each
-    image's block; `gamma` weights the domain loss that is added to it (-log of the block's probability). `top_k` keeps
-    the k members of each domain that are best on validation (none: all). `student_set` adds the student set to the
-    transfer set. `start` says which weights a learner starts from.
+    the learner has heads, each head learns from one teacher. `gamma` weights the domain loss of a mix, -log of the
+    probability of the image's block, within which the soft loss is taken. `top_k` keeps the k members of each domain
+    that are best on validation (none: all). `student_set` adds the student set to the transfer set. `start` chooses the
+    weights that a learner starts from.
     """
 
     alpha: float = Field(default=0.9, ge=0, le=1)
@@ -52,13 +58,46 @@ class DistillationConfig(Config):
         if "temperature" in self.loss_options:
             raise ValueError("the temperature is distillation.temperature, for the teacher and the loss alike")
         if soft_loss.needs_logits and self.fusion in fusion.VOTING_RULES:
-            raise ValueError(
-                f"loss '{self.loss}' compares logits, '{self.fusion}' elects one class and has none: choose 'kl'"
-            )
+            raise ValueError(f"loss '{self.loss}' compares logits, which the vote '{self.fusion}' lacks: choose 'kl'")
         if self.fusion in JOINT_RULES and self.top_k is not None:
-            raise ValueError(
-                f"fusion '{self.fusion}' is one layer on all members: leave top_k out or choose 'weighted'"
-            )
+            raise ValueError(f"fusion '{self.fusion}' is fitted to all members: leave top_k out or choose 'weighted'")
         if soft_loss.reads_labels and self.alpha == 1:
             raise ValueError(f"loss '{self.loss}' reads the labels, alpha 1 withholds them: lower alpha or choose 'kl'")
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """The soft labels that a model learns from, and how: fitted fusion rules and `top_k` need `validation_scores`."""
+
+    soft_labels: SoftLabels
+    config: DistillationConfig
+    validation_scores: dict[str, ValidationScore] | None = None
+
+    def objective(self, images: ImageSet, heads: int = 1) -> DistillationObjective:
+        """Return what the soft labels add to the loss on `images`, the set that was labelled, fused for all epochs.
+
+        Raises ValueError for other images, missing scores, and several heads not as many as separate teachers.
+        """
+        teacher_logits = self._teacher_logits(images)
+        members = teacher_logits.shape[2] if teacher_logits.ndim == 4 else None
+        if members is not None and heads not in (1, members):
+            raise ValueError(f"{members} separate teachers, but {heads} heads: set heads to {members} or 1")
+        view_seed = self.soft_labels.facts.view_seed
+        return DistillationObjective(
+            teacher_logits, self.config.soft_loss, self.config.alpha, view_seed, self.config.gamma
+        )
+
+    def _teacher_logits(self, images: ImageSet) -> Tensor:
+        rule, top_k, scores = self.config.fusion, self.config.top_k, self.validation_scores
+        members, weights = self.soft_labels.members, None
+        if top_k is not None or rule in fusion.FITTED_RULES:
+            if scores is None:
+                raise ValueError(f"top_k and the {rule} fusion need the members' validation scores")
+            members = best_members(scores, top_k)
+            weights = {key: scores[key].fitted[rule] for key in members} if rule in fusion.FITTED_RULES else None
+        if rule == fusion.SEPARATE:
+            return self.soft_labels.member_logits(images, members=members)
+        return self.soft_labels.teacher_logits(
+            rule, images, temperature=self.config.temperature, members=members, weights=weights
+        )

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.data.augmentation import Augmentation, Places, render
-from knowledge_transfer.learning.data.domains import Block
+from knowledge_transfer.learning.data.augmentation import Augmentation, render
+from knowledge_transfer.learning.data.domains import DomainIndex
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window
 from knowledge_transfer.learning.distillation.soft_labels import LARGEST_LOGIT, LabellingFacts, SoftLabels
@@ -31,22 +31,23 @@ def label(
 ) -> SoftLabels:
     """Return each teacher's logits on `views` views of its domain's images; with `every_domain`, of all images.
 
-    At most `window` images at once are on the device (none: all); no augmentation may mix images then. Raises
-    ValueError when a teacher's classes are not those of its block of the images', or when its logits are not finite.
+    At most `window` images are on the device at once (none: all); then no augmentation may mix images. Raises
+    ValueError when a teacher's classes are not those of the images, or when its logits are not finite.
     """
     logits = torch.full((len(teachers), len(images), views, len(images.class_names)), -torch.inf, dtype=torch.float16)
     pixels = images.images.to(device) if window is None else Window(images.images, device, window)
-    places = None if len(images.blocks) == 1 else Places.of(images.domains.to(device))
+    index = None if len(images.blocks) == 1 else DomainIndex.of(images.domains.to(device))
     for position, teacher in enumerate(teachers):
         block = teacher.block_in(images)
-        rows = torch.arange(len(images)) if every_domain else _rows(images, block)
+        predicts_all = every_domain or block not in images.blocks
+        rows = torch.arange(len(images)) if predicts_all else images.rows_of(block.domain)
         network = folded(teacher.build()).to(device).to(memory_format=torch.channels_last)
         for view in range(views):
             for batch in _batches(pixels, rows, prediction_batch_size(device)):
-                seen = render(
-                    pixels, batch.to(device), view=view, seed=view_seed, augmentation=augmentation, places=places
-                ).pixels
-                logits[position, batch, view, block.classes] = _logits(network, seen, teacher.facts.key)
+                rendered = render(
+                    pixels, batch.to(device), view=view, seed=view_seed, augmentation=augmentation, domain_index=index
+                )
+                logits[position, batch, view, block.classes] = _logits(network, rendered.pixels, teacher.facts.key)
     facts = LabellingFacts(
         teachers={teacher.facts.key: teacher.sha256 for teacher in teachers},
         domains={teacher.facts.key: teacher.facts.domain for teacher in teachers},
@@ -57,11 +58,6 @@ def label(
         augmentation=augmentation,
     )
     return SoftLabels(logits, facts)
-
-
-def _rows(images: ImageSet, block: Block) -> Tensor:
-    """Return the indices of the images that a teacher of `block` labels: all of them for a teacher of every class."""
-    return images.rows_of(block.domain) if block in images.blocks else torch.arange(len(images))
 
 
 def _logits(network: Network, pixels: Tensor, key: str) -> Tensor:
@@ -76,5 +72,5 @@ def _logits(network: Network, pixels: Tensor, key: str) -> Tensor:
 
 def _batches(pixels: Tensor | Window, rows: Tensor, size: int) -> Iterator[Tensor]:
     """Yield the images of each batch, while they are on the device."""
-    for part in pixels.over(rows) if isinstance(pixels, Window) else (rows,):
-        yield from part.split(size)
+    for window in pixels.over(rows) if isinstance(pixels, Window) else (rows,):
+        yield from window.split(size)

@@ -1,4 +1,4 @@
-"""SoftLabels: the logits of teachers on every view of a set of images, stored once, read by every learner."""
+"""SoftLabels: the logits of teachers on every view of a set of images."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class SoftLabels:
     """Every member's logits, float16 [members, images, views, classes], members in the order of `facts.teachers`.
 
     A member's logits are minus infinity outside its domain's block, and for images that it did not label. Fusion,
-    temperature, weights and the choice of members apply when they are read: one labelling pass serves every fusion rule
-    and every learner. Raises ValueError when the shape of `logits` contradicts the facts.
+    temperature, weights and the choice of members apply when they are read: they need no new labels. Raises ValueError
+    when the shape of `logits` contradicts the facts.
     """
 
     logits: Tensor
@@ -51,7 +51,7 @@ class SoftLabels:
         facts = self.facts
         expected = (len(facts.teachers), self.logits.shape[1], facts.views, len(facts.class_names))
         if tuple(self.logits.shape) != expected:
-            raise ValueError(f"soft labels of shape {list(self.logits.shape)}, their facts say {list(expected)}")
+            raise ValueError(f"soft labels of shape {list(self.logits.shape)}, by their facts {list(expected)}")
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ class SoftLabels:
     def require(
         self, images: ImageSet, teachers: Mapping[str, str], *, views: int, view_seed: int, augmentation: Augmentation
     ) -> None:
-        """Raise ValueError, saying what changed, unless these are those teachers' labels of those views of `images`."""
+        """Raise ValueError, naming the change, unless these are those teachers' labels of those views of `images`."""
         facts = self.facts
         stale = [key for key, sha256 in teachers.items() if facts.teachers.get(key) != sha256]
         if stale or facts.teachers.keys() != teachers.keys():
@@ -75,27 +75,23 @@ class SoftLabels:
             ("augmentation", facts.augmentation, augmentation),
         ):
             if labelled != wanted:
-                raise ValueError(
-                    f"these soft labels were made with {what} {labelled}, the learner wants {wanted}: label again"
-                )
+                raise ValueError(f"these soft labels are of {what} {labelled}, the learner wants {wanted}: label again")
 
     def of(self, images: ImageSet, domain: str) -> SoftLabels:
         """Return the soft labels of one domain's images, over its own classes; those of all images for `all`.
 
-        `images` is the set that was labelled. Raises ValueError when it is not, and when there is no such domain.
+        Raises ValueError when `images` is not the set that was labelled, and when there is no such domain.
         """
         if images.sha256 != self.facts.images_sha256:
             raise ValueError("these soft labels belong to other images: label again")
         own = images.of(domain)
         if own is images:
             return self
-        block = images.block(domain)
-        rows = images.rows_of(domain)
         facts = self.facts.model_copy(update={"images_sha256": own.sha256, "class_names": own.class_names})
-        return SoftLabels(self.logits[:, rows][..., block.classes], facts)
+        return SoftLabels(self.logits[:, images.rows_of(domain)][..., images.block(domain).classes], facts)
 
     def only(self, members: Sequence[str]) -> SoftLabels:
-        """Return the soft labels of these teachers, in this order. Raises ValueError for one that is not among them."""
+        """Return the soft labels of these teachers, in this order. Raises ValueError for one that gave none."""
         if missing := [key for key in members if key not in self.members]:
             raise ValueError(f"{', '.join(missing)} gave none of these soft labels: label again")
         teachers = {key: self.facts.teachers[key] for key in members}
@@ -120,8 +116,7 @@ class SoftLabels:
 
         Their softmax at `temperature` is the fused distribution of the teachers of the image's domain; outside the
         block they are minus infinity. `images` is the set that was labelled; `members` chooses some teachers (none:
-        all); `weights` of a fitted rule are those of each member, shares rescaled within each domain. Raises ValueError
-        for a domain without a teacher.
+        all); `weights` of a fitted rule are by member. Raises ValueError for a domain without a teacher.
         """
         result = torch.full(self.logits.shape[1:], -torch.inf)
         for block, rows, keys, logits in self._by_block(images, members):
@@ -139,7 +134,7 @@ class SoftLabels:
         blocks = list(self._by_block(images, members))
         counts = {block.domain: len(keys) for block, _, keys, _ in blocks}
         if len(set(counts.values())) > 1:
-            raise ValueError(f"teachers can be kept apart only where every domain has as many: here are {counts}")
+            raise ValueError(f"every domain needs as many separate teachers: here are {counts}")
         _, count, views, classes = self.logits.shape
         result = torch.full((count, views, counts[blocks[0][0].domain], classes), -torch.inf)
         for block, rows, _, logits in blocks:
@@ -149,10 +144,7 @@ class SoftLabels:
     def _by_block(
         self, images: ImageSet, members: Sequence[str] | None
     ) -> Iterator[tuple[Block, Tensor, list[str], Tensor]]:
-        """Yield each block, its images' rows, the keys of its chosen teachers and their logits within it.
-
-        The logits are float32 [members, rows, views, classes of the block].
-        """
+        """Yield each block, its rows, its chosen teachers' keys and their logits, float32 [M, rows, views, classes]."""
         for block in images.blocks:
             keys = [key for key in self.teachers_of(block.domain) if members is None or key in members]
             if not keys:
@@ -163,10 +155,7 @@ class SoftLabels:
 
 
 def _joined(rule: str, weights: Sequence[Any]) -> Tensor:
-    """Return the chosen members' weights of a fitted rule as one float32 tensor [M, ...].
-
-    Shares, none negative, are scaled to sum to 1; equal ones stand for shares that are all 0.
-    """
+    """Return the chosen members' weights as one float32 tensor [M, ...], scaled to sum to 1, if the rule needs it."""
     given = torch.tensor(weights)
     if rule not in RESCALED_RULES:
         return given

@@ -19,10 +19,7 @@ Weight = float | tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
 class ValidationScore(Config):
-    """Validation accuracy of one member, and by rule its weight in the fusions fitted to its domain.
-
-    A weight is what `fusion_weights.FITS` returns for the member: a number, or the numbers of a layer.
-    """
+    """Validation accuracy of one member, and its weight in each rule of `fusion_weights.FITS` fitted to its domain."""
 
     domain: str = ALL
     accuracy: float = Field(ge=0, le=1)
@@ -46,12 +43,8 @@ def score_members(
     accuracies = (logits.argmax(2) == labels).float().mean(1).tolist()
     fitted = {rule: fit(logits, labels).tolist() for rule, fit in FITS.items()}
     return {
-        key: ValidationScore(
-            domain=domain,
-            accuracy=accuracies[member],
-            fitted={rule: weights[member] for rule, weights in fitted.items()},
-        )
-        for member, key in enumerate(keys)
+        key: ValidationScore(domain=domain, accuracy=accuracy, fitted=dict(zip(fitted, weights, strict=True)))
+        for key, accuracy, *weights in zip(keys, accuracies, *fitted.values(), strict=True)
     }
 
 

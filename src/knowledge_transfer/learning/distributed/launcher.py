@@ -41,11 +41,9 @@ def fit(
 ) -> FitState:
     """Train as `loop.fit` does, with every batch divided among `replicas` devices.
 
-    On CUDA these are cuda:0 and on; on the CPU they are processes that divide the threads. The batch size stays the
-    recipe's: batch statistics, losses and, on the CPU, dropout masks are those of the whole batch. The result equals
-    one device's up to rounding: after three epochs in float64 within 1e-5, the losses of a ResNet8 at a small rate in
-    float32 within 1e-3. A deep network amplifies rounding like a change of 1e-6 in its first weights. `network` itself
-    is not changed.
+    On CUDA these are cuda:0 and on; on the CPU they are processes that divide the threads. Batch statistics, losses
+    and, on the CPU, dropout masks are those of the whole batch: the result equals one device's up to rounding (after
+    three epochs within 1e-5 in float64, within 1e-3 in float32 for a ResNet8). `network` itself is not changed.
 
     Raises ValueError, before any process starts, for too few devices or images in a batch, and for a `window`. Raises
     the error of a rank with its traceback as the cause, and RankKilledError, naming the rank, when one is killed.
@@ -107,8 +105,7 @@ class _Rank:
             return _Rank(title, process.start(run_rank, theirs, shard, name=title), ours)
 
     def send(self, content: bytes) -> None:
-        # The death of a rank is reported by `receive`.
-        with suppress(OSError):
+        with suppress(OSError):  # `receive` reports the death of a rank
             self.connection.send_bytes(content)
 
     def receive(self) -> Message | None:

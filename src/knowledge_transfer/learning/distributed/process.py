@@ -29,12 +29,11 @@ def start(
     daemon: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> BaseProcess:
-    """Return a fresh process, started, that runs `function`, found by its name, and ends with this one at the latest.
+    """Start and return a process that runs `function`, found by its name, and ends with this one at the latest.
 
     Its environment is that of this process now, changed by `environment`; torch takes its number of threads from
-    OMP_NUM_THREADS, where that is set. A `daemon` may have no children itself, and does not keep this process from
-    ending. `arguments` pass through multiprocessing's own pickler: pipes and plain values, no tensors, which it would
-    put into shared memory.
+    OMP_NUM_THREADS. A `daemon` may have no children itself, and does not keep this process from ending. `arguments` are
+    pipes and plain values: tensors would go into shared memory.
     """
     # The function as bytes, so that what it needs is imported when the child is already safe to interrupt.
     arguments = (pickle.dumps(function), arguments, {**os.environ, **(environment or {})})
@@ -71,7 +70,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 @contextmanager
 def changed_environment(**values: str) -> Iterator[None]:
-    """Set environment variables, for this process and those that it starts, until the context ends."""
+    """Set environment variables within the context."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -83,13 +82,8 @@ def changed_environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C, which a terminal sends to every process of a group, to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def exit_with_parent() -> None:
-    """End this process, whatever it is doing, as soon as the process that asked for it is gone, even by SIGKILL."""
+def _exit_with_parent() -> None:
+    """End this process as soon as its parent is gone, even by SIGKILL."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -116,7 +110,7 @@ def stop(processes: Sequence[BaseProcess], grace: float) -> None:
 
 
 def how_it_ended(exitcode: int | None) -> str:
-    """Return how a process came to this exit code, to follow its name: `was killed by SIGKILL`."""
+    """Return the words for an exit code that follow the name of a process: `was killed by SIGKILL`."""
     if exitcode is None:
         return "has not ended"
     if exitcode >= 0:
@@ -128,15 +122,15 @@ def how_it_ended(exitcode: int | None) -> str:
 
 
 def _enter(function: bytes, arguments: tuple[Any, ...], environment: Mapping[str, str]) -> None:
-    ignore_interrupts()
-    exit_with_parent()
-    # Before anything asks CUDA, which reads its variables once.
+    # A terminal sends Ctrl-C to every process of a group: the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _exit_with_parent()
+    # Before CUDA reads its variables, once.
     os.environ.clear()
     os.environ.update(environment)
     if threads := environment.get("OMP_NUM_THREADS"):
-        # Only here: a process that starts others may have no use for torch itself.
-        import torch
+        import torch  # here: a process that starts others may not need it
 
-        # The server has read the variable long ago; OpenMP takes a list of numbers, too.
+        # The server read the variable when it started; OpenMP takes a list of numbers, too.
         torch.set_num_threads(int(threads.split(",")[0]))
     pickle.loads(function)(*arguments)  # noqa: S301 - the parent's own bytes

@@ -1,4 +1,4 @@
-"""The work of one rank of a fit on several devices, in a process of its own."""
+"""The work of one rank of a fit on several devices, in its own process."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from knowledge_transfer.learning.training.sharding import Shard
 from knowledge_transfer.learning.training.trainer import FitOptions
 
 _PACKAGE = "knowledge_transfer."
-# A rank waits this long for another, for example while rank 0 validates. A dead rank is noticed at once all the same.
+# A rank waits this long for another, for example while rank 0 validates. A dead rank is detected at once.
 _PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every rank receives: the arguments of the fit, the snapshots, the folder where ranks meet, threads."""
+    """What every rank receives: the arguments of the fit, the snapshots, the folder of the ranks' store, threads."""
 
     network: Network
     images: ImageSet
@@ -46,10 +46,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Failure:
-    """The error of a rank with its traceback and its time, on the clock that the processes of a machine share.
-
-    A rank that died without an error has an exit code instead of a traceback.
-    """
+    """The error of a rank, and its time on the machine's clock; of a killed rank the exit code, without a traceback."""
 
     error: Exception
     trace: str
@@ -71,9 +68,9 @@ Message = events.Event | loop.FitState | Failure
 def distance_to_cause(failure: Failure) -> tuple[int, float]:
     """Return a sort key by which the failure that caused all others comes first.
 
-    A rank that ends makes the others fail in the middle of their communication, and their messages may arrive first.
-    So an error that communication cannot raise comes before a death, and a death before the rest. NCCL aborts the
-    process where another rank failed, so an abort comes last.
+    A rank that ends makes the others fail in their communication, and their messages may arrive first. So an error that
+    communication cannot raise comes before a death, and a death before the rest. NCCL aborts the process where another
+    rank failed, so an abort comes last.
     """
     if failure.exitcode is not None:
         return (3 if failure.exitcode == -signal.SIGABRT else 1), failure.at
@@ -82,7 +79,7 @@ def distance_to_cause(failure: Failure) -> tuple[int, float]:
 
 
 def run_rank(connection: Connection, shard: Shard) -> None:
-    """Do the shard's part of the work that arrives; rank 0 sends events and the result, any rank its failure."""
+    """Train the shard of the work that arrives; rank 0 sends events and the result, any rank its failure."""
     try:
         work: Work = pickle.loads(connection.recv_bytes())  # noqa: S301 - from the process that started this one
         torch.set_num_threads(work.threads)
@@ -97,7 +94,7 @@ def run_rank(connection: Connection, shard: Shard) -> None:
         dist.destroy_process_group()
     except Exception as error:
         connection.send_bytes(_failure(error))
-        # No tidying up: it would wait for ranks that wait for this one.
+        # Without cleanup, which would wait for ranks that wait for this one.
         os._exit(1)
 
 
@@ -129,7 +126,7 @@ def _failure(error: Exception) -> bytes:
     now = time.monotonic()
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     if type(error) is ValueError and not str(frame.f_globals.get("__name__")).startswith(_PACKAGE):
-        # The parent would raise it like a refusal of this package, whose messages are meant for users.
+        # Only ValueErrors of this package are messages for users.
         error = RankError(f"ValueError: {error}")
     try:
         content = pickle.dumps(Failure(error, trace, now))

@@ -1,7 +1,4 @@
-"""Boosting: members trained one after another, each on images weighted by the errors of those before it.
-
-SAMME, the form of AdaBoost for several classes (Zhu, Zou, Rosset, Hastie 2009, "Multi-class AdaBoost").
-"""
+"""Boosting by SAMME, AdaBoost for several classes (Zhu, Zou, Rosset, Hastie 2009, "Multi-class AdaBoost")."""
 
 from __future__ import annotations
 
@@ -13,8 +10,9 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from knowledge_transfer.learning.ensembles.fusion_weights import member_weight
+
 _Member = TypeVar("_Member")
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -24,17 +22,6 @@ class Boosted(Generic[_Member]):
     members: list[_Member]
     errors: list[float]
     weights: list[float]
-
-
-def member_weight(error: float, classes: int, images: int) -> float:
-    """Return log((1 - e) / e) + log(K - 1), at least 0, for a member of weighted error e in [0, 1] among K classes.
-
-    A guess errs with 1 - 1/K and weighs 0; the formula gives less to a worse member. An error below half an image among
-    `images`, all of one weight, counts as half an image: at 0 the formula has no value.
-    """
-    bounded = min(max(error, 0.5 / images), 1 - 0.5 / images)
-    weight = math.log((1 - bounded) / bounded) + math.log(classes - 1)
-    return weight if weight > _ROUNDING else 0.0
 
 
 def reweighted(image_weights: Tensor, wrong: Tensor, weight: float) -> Tensor:
@@ -50,11 +37,10 @@ def boost(
     train: Callable[[int, Tensor | None], _Member],
     predict: Callable[[_Member], Tensor],
 ) -> Boosted[_Member]:
-    """Return `count` members, the first trained on equal image weights, each later one on those of hard images raised.
+    """Return `count` members, each trained on images weighted by the errors of those before it.
 
     `train` makes member number i from image weights float64 [N] of mean 1 (none: all equal). `predict` returns its
-    class for each training image, int64 [N]. A member that is no better than a guess weighs 0, and the images weigh
-    the same again.
+    class for each training image, int64 [N]. After a member that is no better than a guess the weights are equal again.
     """
     boosted: Boosted[_Member] = Boosted([], [], [])
     weights = torch.ones(len(labels), dtype=torch.float64)

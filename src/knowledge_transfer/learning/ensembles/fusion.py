@@ -19,18 +19,16 @@ from knowledge_transfer.learning.ensembles.voting import VOTING_RULES, vote
 
 __all__ = ["FITTED_RULES", "FUSION_RULES", "SEPARATE", "VOTING_RULES", "fuse", "teacher_logits"]
 
-# In place of a rule of fusion: the objective has one term for each member, none for their ensemble.
+# No rule of fusion: the objective has one term for each member, none for their ensemble.
 SEPARATE = "separate"
 
 
 def fuse(logits: Tensor, rule: str, *, temperature: float = 1.0, weights: Tensor | None = None) -> Tensor:
     """Return the ensemble's distribution, float32 [B, C], rows summing to 1, from the members' logits [M, B, C].
 
-    Each rule is described at its function. A vote gives 1 to the elected class and 0 to the others, at any temperature.
-    `weights` are those that a fitted rule got from `fusion_weights.FITS`; other rules do not read them.
-
-    Raises ValueError for an unknown rule and for logits that are not [M, B, C]. Raises it, too, for weights that are
-    missing where needed, of another shape, negative, or shares that do not sum to 1.
+    A vote gives 1 to the elected class and 0 to the others, at any temperature. `weights` are those that a fitted rule
+    got from `fusion_weights.FITS`; other rules do not read them. Raises ValueError for an unknown rule, other shapes,
+    and weights that are missing where needed, negative, or do not sum to 1 where they must.
     """
     if rule not in FUSION_RULES and rule not in VOTING_RULES:
         raise ValueError(f"unknown fusion '{rule}'{did_you_mean(rule, (*FUSION_RULES, *VOTING_RULES))}")
@@ -72,15 +70,19 @@ def _weighted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
 
 def _by_confidence(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor:
     """Return the mean of softmax(z/T) under weights that follow, for each image, 1 - H(softmax(z)) / log C."""
-    return _mixture(logits, temperature, _shares_by_confidence(logits))
+    log_probabilities = logits.log_softmax(dim=2)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=2)
+    confidence = (1 - entropy / math.log(logits.shape[2])).clamp(min=0)
+    total = confidence.sum(dim=0)
+    # The rounding of 1 - 1 in float32 is about 1e-7: below ten times that, a ratio would be noise.
+    return _mixture(logits, temperature, torch.where(total > 1e-6, confidence / total, 1 / len(logits)))
 
 
 def _boosted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
     """Return the softmax of v/T, v the sum of the weights [M] of the members that choose the class.
 
-    It counts choices, as SAMME does: a weight is the evidence of a choice. A member that errs with e, evenly among the
-    C - 1 other classes, weighs the log of how much likelier its class is. Of members that err independently, v are the
-    logits of the posterior. Ties go to the higher sum of probabilities.
+    A weight is the log of how much likelier the chosen class is. Of members that err independently, and evenly among
+    the other classes, v are the logits of the posterior. Ties go to the higher sum of probabilities.
     """
     _require_member_weights(weights, logits)
     votes = (weights.view(-1, 1, 1) * F.one_hot(logits.argmax(dim=2), logits.shape[2])).sum(dim=0)
@@ -106,9 +108,9 @@ _RULES: dict[str, Callable[[Tensor, float, Any], Tensor]] = {
 FUSION_RULES = tuple(_RULES)
 
 
-def _mixture(logits: Tensor, temperature: float, shares: Tensor) -> Tensor:
-    """Return the mean of softmax(z/T) under the shares [M, B], or [M, 1] of every image."""
-    return (shares.unsqueeze(2) * (logits / temperature).softmax(dim=2)).sum(dim=0)
+def _mixture(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
+    """Return the mean of softmax(z/T) under the weights [M, B], or [M, 1] of every image."""
+    return (weights.unsqueeze(2) * (logits / temperature).softmax(dim=2)).sum(dim=0)
 
 
 def _require_member_weights(weights: Tensor, logits: Tensor) -> None:
@@ -120,13 +122,3 @@ def _require_member_weights(weights: Tensor, logits: Tensor) -> None:
 def _require_shape(weights: Tensor, logits: Tensor, shape: tuple[int, ...]) -> None:
     if weights.shape != shape:
         raise ValueError(f"{len(logits)} members but weights of shape {list(weights.shape)}, not {list(shape)}")
-
-
-def _shares_by_confidence(logits: Tensor) -> Tensor:
-    """Return each member's weight on each image [M, B]; equal weights where no member leans to any class."""
-    log_probabilities = logits.log_softmax(dim=2)
-    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=2)
-    confidence = (1 - entropy / math.log(logits.shape[2])).clamp(min=0)
-    total = confidence.sum(dim=0)
-    # The rounding of 1 - 1 in float32 is about 1e-7: below ten times that, a ratio would be noise.
-    return torch.where(total > 1e-6, confidence / total, 1 / len(logits))

@@ -1,24 +1,23 @@
 """Weights of the fusion rules that are fitted on validation.
 
 Each fit takes the members' `logits` [M, N, C] on validation images and their `labels` int64 [N]. It returns a tensor
-[M, ...]: a weight or a layer for each member. Raises ValueError when the shapes do not fit. The same logits give the
-same bits.
+[M, ...]: a weight or a layer for each member. Raises ValueError when the shapes do not fit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from knowledge_transfer.learning.ensembles.boosting import member_weight
-
 # Prior standard deviation of a stacked weight about the mean of logits. On held-out training images of the digits and
 # of Fashion-MNIST 0.01 to 0.1 are equally good, and above 0.3 validation sets of 600 images are overfitted.
 _SPREAD = 0.03
 _ITERATIONS = 500
+_ROUNDING = 1e-9
 
 
 def validation_weights(logits: Tensor, labels: Tensor) -> Tensor:
@@ -41,13 +40,21 @@ def validation_weights(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def boosting_weights(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return SAMME's weights float32 [M], log((1 - e) / e) + log(C - 1), e the error of a member (Zhu 2009).
-
-    A member that is no better than chance gets 0; no error on N images counts as half an image, e = 1 / 2N.
-    """
+    """Return the `member_weight` of each member, float32 [M]."""
     _check(logits, labels)
     errors = (logits.argmax(dim=2) != labels).double().mean(dim=1).tolist()
     return torch.tensor([member_weight(error, logits.shape[2], len(labels)) for error in errors])
+
+
+def member_weight(error: float, classes: int, images: int) -> float:
+    """Return SAMME's log((1 - e) / e) + log(K - 1), e the weighted error in [0, 1] among K classes (Zhu 2009).
+
+    A member that is no better than a guess, e = 1 - 1/K, weighs 0. An error below half an image among `images`, all of
+    one weight, counts as half an image: at 0 the formula has no value.
+    """
+    bounded = min(max(error, 0.5 / images), 1 - 0.5 / images)
+    weight = math.log((1 - bounded) / bounded) + math.log(classes - 1)
+    return weight if weight > _ROUNDING else 0.0
 
 
 def stacking_layers(logits: Tensor, labels: Tensor) -> Tensor:
@@ -55,7 +62,7 @@ def stacking_layers(logits: Tensor, labels: Tensor) -> Tensor:
 
     `stacked_logits` applies it. The layer minimises NLL plus half the sum of (w - w0)² / (N `_SPREAD`²), w0 the layer
     that takes the mean of the logits: the maximum a posteriori under normal weights about that mean. The penalty makes
-    the optimum unique, and keeps it near the mean where images are few. Found by L-BFGS in float64.
+    the optimum unique. Found by L-BFGS in float64.
     """
     _check(logits, labels)
     members, images, classes = logits.shape
@@ -84,7 +91,7 @@ FITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "stacked": stacking_layers,
 }
 FITTED_RULES = tuple(FITS)
-RESCALED_RULES = frozenset({"weighted"})  # whose weights are shares: those of some members are scaled to sum to 1
+RESCALED_RULES = frozenset({"weighted"})  # whose weights, of some members as of all, are scaled to sum to 1
 JOINT_RULES = frozenset({"stacked"})  # whose weights hold for all members together, not for some of them
 
 

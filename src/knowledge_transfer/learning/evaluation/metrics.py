@@ -1,4 +1,4 @@
-"""Metrics: how good predictions are, and whether one model beats another on the same images."""
+"""Metrics of predictions, and comparisons of two models on the same images."""
 
 from __future__ import annotations
 
@@ -84,9 +84,8 @@ def _require_distributions(probabilities: Tensor, labels: Tensor) -> None:
     if probabilities.ndim != 2 or not len(labels) or labels.shape != probabilities.shape[:1]:
         shapes = f"{list(probabilities.shape)} and {list(labels.shape)}"
         raise ValueError(f"probabilities and labels must be [N, C] and [N], got {shapes}")
-    sums = probabilities.float().sum(dim=1)
-    # Written so that NaN fails too; logits would otherwise pass for probabilities.
-    if not bool(((sums - 1).abs() < 1e-3).all()) or bool((probabilities < 0).any()):
+    # Written so that NaN fails too.
+    if not bool(((probabilities.float().sum(dim=1) - 1).abs() < 1e-3).all()) or bool((probabilities < 0).any()):
         raise ValueError("probabilities must not be negative and must sum to 1 in each row")
 
 
@@ -126,20 +125,17 @@ def agreement(predicted: Tensor) -> Tensor:
 
 
 def standard_error(accuracy: float, n: int) -> float:
-    """Return the binomial standard error of an accuracy in [0, 1] measured on `n` images: sqrt(a (1 - a) / n).
-
-    Raises ValueError for an accuracy outside [0, 1] and for `n` below 1.
-    """
+    """Return sqrt(a (1 - a) / n). Raises ValueError for an accuracy outside [0, 1] and for `n` images below 1."""
     if not 0 <= accuracy <= 1 or n < 1:
         raise ValueError(f"accuracy must be in [0, 1] and n positive, got {accuracy} and {n}")
     return math.sqrt(accuracy * (1 - accuracy) / n)
 
 
 def mcnemar(correct_a: Tensor, correct_b: Tensor) -> Paired:
-    """Return the comparison of two models from which images, bool [N], each got right.
+    """Return the comparison of two models from the images, bool [N], that each got right.
 
-    The p-value is two-sided and exact: of the images that only one model got right, each is as likely a's as b's under
-    the null hypothesis (McNemar 1947). Raises ValueError unless both are bool [N] of one length.
+    The p-value is two-sided and exact: under the null hypothesis an image that only one model got right is as likely
+    a's as b's (McNemar 1947). Raises ValueError unless both are bool [N] of one length.
     """
     n, only_a, only_b = _discordant(correct_a, correct_b)
     spread = max(only_a + only_b - (only_a - only_b) ** 2 / n, 0)
@@ -147,13 +143,13 @@ def mcnemar(correct_a: Tensor, correct_b: Tensor) -> Paired:
 
 
 def paired_bootstrap(correct_a: Tensor, correct_b: Tensor, *, samples: int, seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile interval (low, high) of accuracy a less accuracy b, images resampled in pairs.
+    """Return the 95 % percentile interval (low, high) of accuracy a less accuracy b over `samples` resamples of images.
 
-    `correct_a` and `correct_b` are bool [N]; `samples` resamples are drawn by `seed`. Raises what `mcnemar` raises.
+    `correct_a` and `correct_b` are bool [N]. Raises what `mcnemar` raises.
     """
     n, only_a, only_b = _discordant(correct_a, correct_b)
     generator = torch.Generator().manual_seed(seed)
-    # A resample of the images matters only through two of its counts, and these are multinomial: no index is drawn.
+    # The difference depends on two counts of a resample alone, and these are multinomial: no index is drawn.
     trials = torch.full((samples,), n, dtype=torch.float64)
     wins = torch.binomial(trials, torch.full_like(trials, only_a / n), generator=generator)
     chance = torch.full_like(trials, only_b / max(n - only_a, 1))
@@ -173,6 +169,6 @@ def _discordant(correct_a: Tensor, correct_b: Tensor) -> tuple[int, int, int]:
 
 def _two_sided(fewer: int, n: int) -> float:
     """Return the probability that `n` tosses of a fair coin fall at least as unevenly as `fewer` to the rest."""
-    log_of_all = n * math.log(2)
-    logs = (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - log_of_all for k in range(fewer + 1))
+    all_ = n * math.log(2)
+    logs = (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - all_ for k in range(fewer + 1))
     return min(1.0, 2 * math.fsum(math.exp(log) for log in logs))

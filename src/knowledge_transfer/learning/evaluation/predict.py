@@ -19,11 +19,7 @@ _TIMED = 512
 
 @torch.inference_mode()
 def predict(
-    network: nn.Module,
-    images: ImageSet,
-    *,
-    device: torch.device,
-    precision: Literal["auto", "bf16", "fp32"] = "auto",
+    network: nn.Module, images: ImageSet, *, device: torch.device, precision: Literal["auto", "bf16", "fp32"] = "auto"
 ) -> Tensor:
     """Return float32 logits [images, classes] on the CPU, without augmentation; leaves the network in eval mode."""
     network = network.to(device).to(memory_format=torch.channels_last).eval()
@@ -46,22 +42,17 @@ def multiply_adds(network: nn.Module, channels: int, image_size: int) -> int:
 def images_per_second(network: nn.Module, images: ImageSet, *, device: torch.device, repeats: int = 3) -> float:
     """Return the best of `repeats` rates of `predict` over up to 512 of the images, after a warm-up."""
     some = images.subset(torch.arange(min(_TIMED, len(images))))
-    predict(network, some, device=device)
     durations = []
-    for _ in range(repeats):
+    for _ in range(repeats + 1):
         began = time.perf_counter()
         predict(network, some, device=device)
         durations.append(time.perf_counter() - began)
-    return len(some) / min(durations)
+    return len(some) / min(durations[1:])
 
 
 @torch.inference_mode()
 def dead_relu_fraction(network: nn.Module, images: ImageSet, *, device: torch.device) -> float:
-    """Return the largest fraction, in [0, 1], of channels of one ReLU layer that are zero for every image.
-
-    Such units learn nothing: their gradient is zero as well. At 1 a layer passes nothing in either direction: the
-    network is dead. NaN for a network without ReLUs.
-    """
+    """Return the largest fraction, 0 to 1, of a ReLU layer's channels that are zero for every image (no ReLU: NaN)."""
     network = network.to(device).to(memory_format=torch.channels_last).eval()
     fired: dict[tuple[nn.Module, int], Tensor] = {}
     calls: Counter[nn.Module] = Counter()

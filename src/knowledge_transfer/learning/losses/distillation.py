@@ -43,11 +43,10 @@ def mse(
     *,
     temperature: float,  # noqa: ARG001
 ) -> Tensor:
-    """Return ‖z_t - z_s‖² / C, logits centred per image; the temperature plays no part (Kim 2021, arXiv 2105.08919).
+    """Return ‖z_t - z_s‖² / C, logits centred per image; no temperature (Kim 2021, arXiv 2105.08919).
 
-    Centred, because a fused teacher's logits are known up to a shift, which no probability depends on.
-    The division by C, as in the authors' code, keeps the scale of `kl`, whose limit for high T and centred logits is
-    half of this.
+    A fused teacher's logits are known up to a shift only. The division by C is that of the authors' code: the limit of
+    `kl` for high T is half of this.
     """
     student, teacher = _prepare(student_logits, teacher_logits)
     return F.mse_loss(student - student.mean(1, keepdim=True), teacher - teacher.mean(1, keepdim=True))
@@ -106,12 +105,7 @@ def dist(
 
 
 def adaptive_confidence(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    _labels: Tensor,
-    *,
-    temperature: float,
-    sharpness: float = 0.5,
+    student_logits: Tensor, teacher_logits: Tensor, _labels: Tensor, *, temperature: float, sharpness: float = 0.5
 ) -> Tensor:
     """Return the mean of (1 - b) T² KL(p ‖ q) + b CE(q, argmax q) in nats (Guo 2024, arXiv 2402.03749).
 
@@ -142,25 +136,21 @@ SOFT_LOSSES: dict[str, SoftLoss] = {
 
 
 def resolve(name: str, options: Mapping[str, float]) -> SoftLoss:
-    """Return the loss called `name` with `options` bound, `temperature` among them.
-
-    Raises ValueError for an unknown loss, an option that this loss does not take, or a missing temperature.
-    """
+    """Return the loss with `options`. Raises ValueError for an unknown loss or option, or a missing temperature."""
     if name not in SOFT_LOSSES:
         raise ValueError(f"unknown loss '{name}'{did_you_mean(name, SOFT_LOSSES)}")
     loss = SOFT_LOSSES[name]
     parameters = inspect.signature(loss.function).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"loss '{name}' takes no option '{option}'{did_you_mean(option, known)}")
+    if unknown := [option for option in options if option not in known]:
+        raise ValueError(f"loss '{name}' takes no option '{unknown[0]}'{did_you_mean(unknown[0], known)}")
     if "temperature" not in options:
         raise ValueError(f"loss '{name}' needs a temperature")
     return replace(loss, options=dict(options))
 
 
 def _prepare(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in float32, where half precision would lose small probabilities, the teacher's without gradient."""
+    """Return both in float32, for half precision loses small probabilities, the teacher's without gradient."""
     check_shapes(student_logits, teacher_logits)
     return student_logits.float(), teacher_logits.detach().float()
 

@@ -1,4 +1,4 @@
-"""Objective: the loss of a batch, put together in one place for every trainer."""
+"""Objective: the loss of a batch, built in one module for every trainer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from knowledge_transfer.learning.data.augmentation import View, soft_targets
-from knowledge_transfer.learning.data.domains import Parts
+from knowledge_transfer.learning.data.domains import DomainSlices
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.losses.by_domain import domain_loss, smoothed_cross_entropy, soft_loss_to
 from knowledge_transfer.learning.losses.soft_loss import LossFunction, per_image
 from knowledge_transfer.learning.models.network import mean_of_heads
 
@@ -22,9 +21,8 @@ from knowledge_transfer.learning.models.network import mean_of_heads
 class DistillationObjective:
     """What a teacher adds to the loss.
 
-    `teacher_logits` float [images, views, classes], of separate teachers [images, views, members, classes]. `soft_loss`
-    enters with the weight `alpha`, the domain loss of a mix with the weight `gamma`. `view_seed` is the seed of the
-    views that the teacher labelled.
+    `teacher_logits` float [images, views, classes], of separate teachers [images, views, members, classes]. `alpha`
+    weights the soft loss, `gamma` the domain loss of a mix. `view_seed` is the seed of the labelled views.
     """
 
     teacher_logits: Tensor
@@ -59,20 +57,19 @@ class Objective:
         """Return the labels of a view of the images at `indices` [B] as distributions [B, C], mixed like the images."""
         return soft_targets(self.labels, view, indices, self.classes)
 
-    def loss(self, logits: Tensor, targets: Tensor, indices: Tensor, view: int, parts: Parts) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, indices: Tensor, view: int, slices: DomainSlices) -> Tensor:
         """Return the mean loss of a batch, a scalar.
 
         `logits` [B, C], or [B, heads, C]; `targets` [B, C]; `indices` int64 [B] and the number of the view choose the
-        soft labels; `parts` say which images and classes belong to each domain. Raises ValueError for image weights
-        with a loss that compares the images of a batch.
+        soft labels. Raises ValueError for image weights with a loss that compares the images of a batch.
         """
         fused = mean_of_heads(logits)
         if self.image_weights is not None:
             hard = F.cross_entropy(fused, targets, label_smoothing=self.label_smoothing, reduction="none")
             return (self.image_weights[indices] * self._combined(hard, per_image, fused, targets, indices, view)).mean()
-        hard = smoothed_cross_entropy(fused, targets, self.label_smoothing, parts)
-        loss = self._combined(hard, partial(soft_loss_to, parts=parts), logits, targets, indices, view)
-        return loss + self.gamma * domain_loss(fused, parts) if self.gamma else loss
+        hard = smoothed_cross_entropy(fused, targets, self.label_smoothing, slices)
+        loss = self._combined(hard, partial(soft_loss_to, slices=slices), logits, targets, indices, view)
+        return loss + self.gamma * domain_loss(fused, slices) if self.gamma else loss
 
     def losses_of_networks(self, logits: Tensor, targets: Tensor, indices: Tensor, view: int) -> Tensor:
         """Return the mean loss of each network's own batch [M], of logits and targets [M, B, C], indices [M, B]."""
@@ -117,3 +114,65 @@ def _checked(weights: Tensor, images: ImageSet) -> Tensor:
     if weights.shape != images.labels.shape or not bool((weights.isfinite() & (weights >= 0)).all()):
         raise ValueError(f"{len(images)} images need as many weights, finite and none negative")
     return weights.float()
+
+
+def soft_loss_to(
+    loss: LossFunction, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, slices: DomainSlices
+) -> Tensor:
+    """Return the loss to one teacher [B, C], or its mean over separate teachers [B, K, C], a scalar.
+
+    Each separate teacher has its own head in `student_logits` [B, K, C], or all of them teach the one head [B, C]
+    (Zuchniak 2023, 2302.07215: mimic_all and loss_avg). Raises ValueError where heads and teachers differ in number.
+    """
+    if teacher_logits.ndim == 2:
+        return soft_loss_by_block(loss, mean_of_heads(student_logits), teacher_logits, labels, slices)
+    teachers = teacher_logits.unbind(1)
+    heads = student_logits.unbind(1) if student_logits.ndim == 3 else [student_logits] * len(teachers)
+    each = [soft_loss_by_block(loss, q, p, labels, slices) for q, p in zip(heads, teachers, strict=True)]
+    return torch.stack(each).mean()
+
+
+def soft_loss_by_block(
+    loss: LossFunction, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, slices: DomainSlices
+) -> Tensor:
+    """Return the mean over the batch of `loss`, computed for each image within the classes of its own domain.
+
+    Logits [B, C] and labels int64 [B] are of the union of classes. Logits outside the image's block are not read, so
+    the gradient there is exactly zero. A domain weighs as many images as the batch has.
+    """
+    terms = []
+    for rows, classes in slices:
+        own = labels[rows]
+        if len(own):
+            within = loss(student_logits[rows][:, classes], teacher_logits[rows][:, classes], own - classes.start)
+            terms.append(within * (len(own) / len(labels)))
+    return torch.stack(terms).sum()
+
+
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, slices: DomainSlices) -> Tensor:
+    """Return the mean cross-entropy in nats of `logits` [B, C] with smoothed `targets` [B, C].
+
+    `smoothing` in [0, 1) is spread evenly over the classes of the image's own domain (Szegedy 2016, in one domain):
+    which domain an image belongs to is not in doubt.
+    """
+    if len(slices) == 1 or not smoothing:
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    uniform = torch.zeros_like(targets)
+    for rows, classes in slices:
+        own = torch.zeros(targets.shape[1], device=targets.device)
+        own[classes] = 1 / (classes.stop - classes.start)
+        uniform[rows] = own
+    return F.cross_entropy(logits, (1 - smoothing) * targets + smoothing * uniform)
+
+
+def domain_loss(logits: Tensor, slices: DomainSlices) -> Tensor:
+    """Return the mean over the batch of -log of the probability of the image's whole block, in nats.
+
+    `logits` [B, C]. Where the label is withheld, a student learns from it which domain an image belongs to:
+    cross-entropy is this plus the cross-entropy within the block.
+    """
+    terms = []
+    for rows, classes in slices:
+        own = logits[rows]
+        terms.append((own.logsumexp(1) - own[:, classes].logsumexp(1)).sum())
+    return torch.stack(terms).sum() / len(logits)

@@ -42,9 +42,7 @@ def per_image(loss: LossFunction, student_logits: Tensor, teacher_logits: Tensor
     Raises ValueError for a loss that compares the images of a batch, and when the shapes of the logits differ.
     """
     if isinstance(loss, SoftLoss) and loss.compares_images:
-        raise ValueError(
-            f"loss '{loss.name}' compares the images of a batch and cannot weight each of them: choose 'kl'"
-        )
+        raise ValueError(f"loss '{loss.name}' compares the images of a batch and cannot weight each: choose 'kl'")
     check_shapes(student_logits, teacher_logits)
     alone = torch.vmap(lambda student, teacher, label: loss(student[None], teacher[None], label[None]))
     each: Tensor = alone(student_logits, teacher_logits, labels)

@@ -1,39 +1,102 @@
-"""Which network, and how wide. Another built-in network is a file with its builder and its line in `NETWORKS`."""
+"""Which network, and how wide. Another built-in network is a builder and its line in `NETWORKS`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from knowledge_transfer.learning.config import Config, did_you_mean
-from knowledge_transfer.learning.models.cnn import Layers, cnn, simple_cnn
-from knowledge_transfer.learning.models.resnet import IMAGENET_SIZE, imagenet_resnet50, resnet8, resnet50
-from knowledge_transfer.learning.models.squeezenet import squeezenet
-from knowledge_transfer.learning.models.vgg import alexnet, vgg19
+from knowledge_transfer.learning.models import networks
+
+_Size = Annotated[int, Field(ge=1)]
+
+
+class Layers(Config):
+    """The layers of a `cnn`.
+
+    `convolutions` are the channels of each convolution, block by block; `hidden` the sizes of the linear layers before
+    the last. `dropout` are the probabilities after each block and each hidden layer, in order; missing ones are 0.
+    With `softmax` the network returns probabilities, which every loss here takes for logits: a common fault.
+    """
+
+    convolutions: tuple[tuple[_Size, ...], ...] = Field(min_length=1)
+    kernel: int = Field(default=3, ge=1)
+    hidden: tuple[_Size, ...] = ()
+    dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
+    normalise: bool = True
+    softmax: bool = False
+
+    @model_validator(mode="after")
+    def _blocks_and_dropouts_fit(self) -> Layers:
+        if not all(self.convolutions):
+            raise ValueError("every block needs a convolution: [[8], [8]] are two blocks of one each")
+        if len(self.dropout) > (most := len(self.convolutions) + len(self.hidden)):
+            raise ValueError(f"{len(self.dropout)} dropouts, {most} blocks and hidden layers: leave some out")
+        return self
+
+    def __str__(self) -> str:
+        blocks = ", ".join("+".join(map(str, block)) for block in self.convolutions)
+        linear = f", linear {', '.join(map(str, self.hidden))}" if self.hidden else ""
+        return f"conv {blocks} of {self.kernel}x{self.kernel}{linear}"
+
+
+def cnn(classes: int, *, channels: int, image_size: int, layers: Layers) -> nn.Module:
+    """Return blocks of convolutions, each ended by a pooling that halves the image, then linear layers."""
+    side = image_size // 2 ** len(layers.convolutions)
+    if side < 1:
+        blocks = len(layers.convolutions)
+        raise ValueError(f"{blocks} blocks halve images of {image_size} pixels away: leave some out")
+    drops = iter(layers.dropout)
+    modules: list[nn.Module] = []
+    before = channels
+    for block in layers.convolutions:
+        for position, after in enumerate(block):
+            is_last = position == len(block) - 1
+            modules += _convolution(before, after, layers, [nn.MaxPool2d(2)] if is_last else [])
+            before = after
+        modules += _dropout(next(drops, 0.0))
+    modules.append(nn.Flatten())
+    before *= side**2
+    for after in layers.hidden:
+        modules += [nn.Linear(before, after), nn.ReLU(True), *_dropout(next(drops, 0.0))]
+        before = after
+    modules.append(nn.Linear(before, classes))
+    return nn.Sequential(*modules, *([nn.Softmax(dim=1)] if layers.softmax else []))
+
+
+def _convolution(before: int, after: int, layers: Layers, pooling: list[nn.Module]) -> list[nn.Module]:
+    """Return a convolution that keeps the image's size, its pooling and ReLU."""
+    kernel, normalise = layers.kernel, layers.normalise
+    # The centre of an even kernel is between pixels: one more row and column behind than ahead.
+    padding: list[nn.Module] = [nn.ZeroPad2d((0, 1, 0, 1))] if kernel % 2 == 0 else []
+    convolution = nn.Conv2d(before, after, kernel, padding=(kernel - 1) // 2, bias=not normalise)
+    # Pooling first leaves normalisation and ReLU a quarter of the work; max and ReLU commute.
+    return [*padding, convolution, *pooling, *([nn.BatchNorm2d(after)] if normalise else []), nn.ReLU(True)]
+
+
+def _dropout(probability: float) -> list[nn.Module]:
+    return [nn.Dropout(probability)] if probability else []
 
 
 class Builtin(NamedTuple):
-    """A builder, called as `build(classes, **options)`, and the options that it takes.
-
-    These are fields of `Architecture`, and `channels` and `image_size` of the images.
-    """
+    """A builder, called as `build(classes, **options)`, and its options among those that `Architecture.body` gives."""
 
     build: Callable[..., nn.Module]
     options: tuple[str, ...] = ("channels", "width")
 
 
 NETWORKS = {
-    "simple_cnn": Builtin(simple_cnn),
-    "resnet8": Builtin(resnet8),
-    "resnet50": Builtin(resnet50),
-    "squeezenet": Builtin(squeezenet),
-    "vgg19": Builtin(vgg19),
-    "alexnet": Builtin(alexnet),
+    "simple_cnn": Builtin(networks.simple_cnn),
+    "resnet8": Builtin(networks.resnet8),
+    "resnet50": Builtin(networks.resnet50),
+    "squeezenet": Builtin(networks.squeezenet),
+    "vgg19": Builtin(networks.vgg19),
+    "alexnet": Builtin(networks.alexnet),
     "cnn": Builtin(cnn, ("channels", "image_size", "layers")),
-    "imagenet_resnet50": Builtin(imagenet_resnet50, ("width", "enlarge_to")),
+    "imagenet_resnet50": Builtin(networks.imagenet_resnet50, ("width", "enlarge_to")),
 }
 
 
@@ -41,7 +104,7 @@ class Architecture(Config):
     """Which network, and the factor on its channel counts (1: as published); the layers of a `cnn`.
 
     `enlarge_to` is the side in pixels to which an `imagenet_resnet50` scales its images (none: 224, as published).
-    `heads` are last layers on one body: each may learn from a teacher of its own. The network predicts the mean of
+    `heads` are last layers on one body, each of which may learn from another teacher. The network predicts the mean of
     their distributions.
     """
 
@@ -64,7 +127,7 @@ class Architecture(Config):
         if ("layers" in options) != (self.layers is not None):
             raise ValueError("kind 'cnn' needs layers, and no other has them: layers: {convolutions: [[8], [8]]}")
         if "width" not in options and self.width != 1:
-            raise ValueError(f"a '{self.kind}' has the channels that its layers say: leave width out")
+            raise ValueError(f"a '{self.kind}' has the channels of its layers: leave width out")
         if "enlarge_to" not in options and self.enlarge_to is not None:
             raise ValueError(f"a '{self.kind}' takes images as they are: leave enlarge_to out")
         return self
@@ -80,5 +143,5 @@ class Architecture(Config):
         if self.layers is not None:
             return f"{self.kind} ({self.layers}){heads}"
         if "enlarge_to" in NETWORKS[self.kind].options:
-            return f"{self.kind} at {self.enlarge_to or IMAGENET_SIZE} pixels (width {self.width:g}){heads}"
+            return f"{self.kind} at {self.enlarge_to or networks.IMAGENET_SIZE} pixels (width {self.width:g}){heads}"
         return f"{self.kind}{'' if self.width == 1 else f' (width {self.width:g})'}{heads}"

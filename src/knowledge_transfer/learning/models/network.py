@@ -1,9 +1,13 @@
-"""The network of an architecture behind its normalisation, its folding, and the mean of its heads."""
+"""The network of an architecture behind its normalisation, its folding, and its weights."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -14,10 +18,11 @@ from torchvision.models.resnet import Bottleneck
 from knowledge_transfer.learning.models.architecture import Architecture
 
 _MIN_SIZE = 32  # VGG19 halves the image five times
+_COUNTER = "num_batches_tracked"  # which older files lack, and on which no prediction depends
 
 
 class Network(nn.Module):
-    """A body behind its normalisation: takes pixels as they are stored, so no caller can forget to normalise."""
+    """A body behind its normalisation: it takes pixels as they are stored."""
 
     mean: Tensor
     deviation: Tensor
@@ -29,10 +34,7 @@ class Network(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1) * 255)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return logits [B, classes] of uint8 (or 0 … 255 float) pixels [B, C, H, W].
-
-        In training a network of several heads returns the logits of each, [B, heads, classes].
-        """
+        """Return logits [B, classes] of pixels 0 … 255 [B, C, H, W]; training several heads, [B, heads, classes]."""
         logits: Tensor = self.body((pixels.float() - self.mean) / self.deviation)
         if self.heads == 1:
             return logits
@@ -49,10 +51,7 @@ def build(
     mean: tuple[float, ...],
     deviation: tuple[float, ...],
 ) -> Network:
-    """Return the network with fresh weights (He initialisation) drawn from torch's global generator.
-
-    Raises ValueError for images smaller than 32 pixels, which VGG19 would halve away.
-    """
+    """Return the network with fresh weights (He initialisation) drawn from torch's global generator."""
     if image_size < _MIN_SIZE:
         raise ValueError(f"images of {image_size} pixels are too small: set image_size to {_MIN_SIZE} or more")
     body = architecture.body(classes=classes, channels=channels, image_size=image_size)
@@ -70,8 +69,8 @@ def build(
 def folded(network: Network) -> Network:
     """Return a copy of `network` in eval mode, for prediction only; equal to it up to rounding.
 
-    It folds each batch normalisation that is registered right after a convolution, and so must follow it in the forward
-    pass too: in torchvision's blocks it does, and in new networks it has to. Others stay as they are.
+    It folds each batch normalisation that is registered right after a convolution; in the forward pass it must follow
+    the convolution too, as in torchvision's blocks.
     """
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
@@ -83,10 +82,66 @@ def folded(network: Network) -> Network:
 
 
 def mean_of_heads(logits: Tensor) -> Tensor:
-    """Return the logits [B, C] of the mean over heads of their distributions, from the heads' logits [B, heads, C].
-
-    They are the logs of its probabilities. Logits [B, C], of a network of one head, are returned as they are.
-    """
+    """Return the log [B, C] of the mean distribution of the heads' logits [B, heads, C]; logits [B, C] as they are."""
     if logits.ndim == 2:
         return logits
     return logits.float().log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """Weights trained elsewhere on other classes: a state dict by the body's own names, on the CPU, and its origin.
+
+    `mean` and `deviation` are the channel statistics, of pixels in [0, 1], that it was trained with.
+    """
+
+    origin: str
+    state: dict[str, Tensor]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of the weights."""
+        return weights_sha256(self.state)
+
+    @torch.no_grad()
+    def put_into(self, network: Network) -> None:
+        """Copy these weights into `network`, except into its last layer, which predicts other classes.
+
+        Raises ValueError that names what is missing or of another shape.
+        """
+        last = next(reversed(dict(network.body.named_children())))
+        own = {name: each for name, each in network.body.state_dict().items() if not name.startswith(f"{last}.")}
+        if missing := [name for name in own if name not in self.state and not name.endswith(_COUNTER)]:
+            raise ValueError(
+                f"the weights {self.origin} are not of this network: '{missing[0]}' is missing{_and_others(missing)}"
+            )
+        present = {name: each for name, each in own.items() if name in self.state}
+        if unfit := [name for name, each in present.items() if each.shape != self.state[name].shape]:
+            theirs, ours = list(self.state[unfit[0]].shape), list(present[unfit[0]].shape)
+            raise ValueError(
+                f"the weights {self.origin} are not of a network of this width: '{unfit[0]}' is {theirs}, here {ours}"
+                f"{_and_others(unfit)}"
+            )
+        for name, tensor in present.items():
+            tensor.copy_(self.state[name])
+
+
+def _and_others(names: list[str]) -> str:
+    return f", and so are {len(names) - 1} others" if len(names) > 1 else ""
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """Return the hex digest of names, shapes, types and bytes of `state`, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def cpu_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return a detached, contiguous copy of the network's state on the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()}

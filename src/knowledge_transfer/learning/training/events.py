@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FitStarted:
-    """A fit is about to take its first step."""
+    """A fit begins."""
 
     model: str
     epochs: int
@@ -28,10 +28,10 @@ class FitResumed:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One epoch is over: one row of a learning curve.
+    """One row of a learning curve.
 
     Losses are means per image in nats, accuracies fractions in [0, 1]; `accuracy` is measured on the augmented
-    training images while the weights move. `epoch` counts from 1.
+    training images while the weights change. `epoch` counts from 1.
     """
 
     model: str
@@ -65,14 +65,14 @@ def unsubscribe(listener: Listener) -> None:
 
 
 def emit(event: Event) -> None:
-    """Hand `event` to every listener, in the order they subscribed."""
+    """Call every listener with `event`, in the order they subscribed."""
     for listener in _listeners.get():
         listener(event)
 
 
 @contextmanager
 def reported_as(change: Callable[[Event], Event | None]) -> Iterator[None]:
-    """Within the block, pass listeners `change(event)` in place of each event; nothing where that is none."""
+    """Within the block, pass listeners `change(event)` instead of each event; nothing where that is none."""
     before = _listeners.get()
 
     def report(event: Event) -> None:

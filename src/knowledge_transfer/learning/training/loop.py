@@ -22,10 +22,12 @@ from knowledge_transfer.learning.training.resume import Snapshots, identity
 from knowledge_transfer.learning.training.sharding import WHOLE, Shard
 from knowledge_transfer.learning.training.trainer import EpochResult, FitOptions, Trainer
 
+MEASURED = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+
 
 @dataclass
 class FitState:
-    """The fit of a network so far: a row per epoch, and the place, accuracy and weights of the epoch that is kept.
+    """The fit of a network so far: a row per epoch; position, accuracy and weights of the epoch that is kept.
 
     `state` is a state dict on the CPU; it is the result once the last epoch was added.
     """
@@ -36,7 +38,7 @@ class FitState:
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, row: EpochEnded, keep: str) -> bool:
-        """Add the row of an epoch; return whether its weights are to be kept, by the recipe's `keep`."""
+        """Add the row of an epoch; return whether the recipe's `keep` chooses its weights."""
         self.history.append(row)
         is_kept = row.validation_accuracy > self.best if keep == "best" else row.epoch == row.epochs
         if is_kept:
@@ -44,18 +46,12 @@ class FitState:
         return is_kept
 
     @property
-    def kept(self) -> EpochEnded:
-        """The row of the epoch that is kept."""
-        return self.history[self.kept_epoch]
-
-    @property
     def metrics(self) -> dict[str, float]:
         """Losses and accuracies of the epoch that is kept."""
-        measured = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-        return {name: getattr(self.kept, name) for name in measured}
+        return {name: getattr(self.history[self.kept_epoch], name) for name in MEASURED}
 
     def plain(self) -> dict[str, Any]:
-        """Return this as tensors and plain values, which a file can hold without naming a class."""
+        """Return this as tensors and plain values."""
         return {**vars(self), "history": [asdict(row) for row in self.history]}
 
     @staticmethod
@@ -124,12 +120,10 @@ def fit(
 ) -> FitState:
     """Train `network` on `images`, with the labels, the soft labels of the options' `distillation`, or both.
 
-    The same seed gives the same bits on one CPU thread. Emits a FitStarted event and an EpochEnded after each epoch.
-    Inside `resume.snapshot_to` an interrupted fit continues from its last snapshot after a FitResumed event, and ends
-    with the same bits. Every rank of a `shard` must call this; rank 0 alone validates, reports and saves.
-
-    Raises TrainingDivergedError at the end of the epoch in which the loss is not a finite number, naming the step, and
-    ValueError for image weights that do not fit.
+    The same seed gives the same bits on one CPU thread. Emits FitStarted, and EpochEnded after each epoch. Inside
+    `resume.snapshot_to` an interrupted fit continues from its last snapshot after FitResumed, and ends with the same
+    bits. Every rank of a `shard` must call this; rank 0 alone validates, reports and saves. Raises
+    TrainingDivergedError, naming the step, at the end of an epoch whose loss is not finite.
     """
     parameters = sum(parameter.numel() for parameter in network.parameters())
     events.emit(events.FitStarted(options.name, recipe.epochs, len(images), parameters))

@@ -14,12 +14,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from knowledge_transfer.learning.training.recipe import Recipe
 
 
-class Muon:
-    """Muon for the weights of convolutions and hidden linear layers, AdamW at the same rate for everything else.
+class _Muon:
+    """Muon for the weights of convolutions and hidden linear layers, AdamW at the same rate for all others.
 
     The momentum of a weight, as a matrix of a row per output, is replaced by the nearest orthogonal one (Jordan 2024,
-    kellerjordan.github.io/posts/muon), and its steps are scaled to the size of AdamW's, 0.2 sqrt(max(rows, columns))
-    (Liu 2025, arXiv 2502.16982), so that one learning rate and one decoupled weight decay serve both.
+    kellerjordan.github.io/posts/muon). Steps are scaled to the size of AdamW's, 0.2 sqrt(max(rows, columns)) (Liu 2025,
+    arXiv 2502.16982): one learning rate and one decoupled weight decay serve both.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
@@ -40,17 +40,14 @@ class Muon:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The groups of both."""
         return [*self._muon.param_groups, *self._adam.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Discard the gradients of both."""
         for weight in self._weights:
             weight.grad = None
         self._adam.zero_grad(set_to_none)
 
     def step(self) -> None:
-        """Change the parameters of both by their gradients."""
         for matrix, weight in zip(self._matrices, self._weights, strict=True):
             # Taken anew from the weight: its memory changes when the network is moved between steps.
             matrix.data = _matrix(weight.data, weight)
@@ -59,20 +56,15 @@ class Muon:
         self._adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the next step of both depends on."""
         return {"muon": self._muon.state_dict(), "adam": self._adam.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Load a state returned by `state_dict()`."""
         self._muon.load_state_dict(state_dict["muon"])
         self._adam.load_state_dict(state_dict["adam"])
 
 
 def _matrix(values: Tensor, weight: Tensor) -> Tensor:
-    """Return a weight's values as [outputs, all else], its columns in the order of the weight's memory.
-
-    Of the weight itself, contiguous or channels_last, that is a view.
-    """
+    """Return a weight's values as [outputs, all else] in the order of its memory: of the weight itself, a view."""
     last = weight.movedim(1, -1)
     return (values.movedim(1, -1) if last.is_contiguous() else values).flatten(1)
 
@@ -85,10 +77,10 @@ def _decayed(parameters: list[nn.Parameter], recipe: Recipe) -> list[dict[str, A
     ]
 
 
-def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | Muon:
-    """Return the recipe's optimizer; biases and normalisation are not decayed."""
+def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | _Muon:
+    """Return the recipe's optimizer."""
     if recipe.optimizer == "muon":
-        return Muon(network, recipe)
+        return _Muon(network, recipe)
     groups, rate = _decayed(list(network.parameters()), recipe), recipe.learning_rate
     # Fused: one pass over the weights instead of four or more, which shows in networks of millions of them.
     if recipe.optimizer == "adamw":
@@ -115,10 +107,7 @@ def rate_factor(step: int, steps: int, schedule: Literal["linear", "cosine", "co
 
 
 class Updater:
-    """Changes the weights of a network by the gradients of its loss, as the recipe says, over so many `steps`.
-
-    `clip` scales the gradients to a largest norm (none: that of the whole network).
-    """
+    """Changes a network's weights by the gradients of its loss; `clip` scales these to a largest norm."""
 
     def __init__(
         self, network: nn.Module, recipe: Recipe, steps: int, clip: Callable[[float], object] | None = None
@@ -156,7 +145,7 @@ class Updater:
             self.average.update_parameters(self.network)
 
     def state(self) -> dict[str, Any]:
-        """Return what the next update depends on, beside the network's own weights."""
+        """Return what the next update depends on, without the network's weights."""
         average = None if self.average is None else self.average.state_dict()
         return {"optimizer": self.optimizer.state_dict(), "average": average}
 

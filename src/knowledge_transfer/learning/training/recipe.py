@@ -17,9 +17,8 @@ class Recipe(Config):
     which the rate rises. `ema` is the decay per step of the averaged weights (none: the last weights are evaluated).
     `views` is the number of different views of an image, cycled over the epochs (none: a new one each epoch). `keep`
     chooses the epoch whose weights are returned: the last, or the best on validation. `precision` auto takes bf16 where
-    the hardware multiplies it natively. `muon` trains convolutions and hidden layers, AdamW the rest, at the learning
-    rates of AdamW. `window` is the number of images that are on the device at once (none: all); as many are read ahead,
-    in blocks. The order is then random within a window and among the blocks.
+    the hardware multiplies it natively. `muon` uses the learning rates of AdamW. `window` is the number of images that
+    are on the device at once (none: all); the order is then random within a window and among blocks of images.
     """
 
     epochs: int = Field(default=10, ge=1)

@@ -1,7 +1,4 @@
-"""Snapshots: the state of a running fit, so that an interrupted one continues instead of starting again.
-
-A fit does not choose where they are stored: its caller does, with `snapshot_to(store)`.
-"""
+"""Snapshots: the state of a running fit, from which an interrupted one continues; `snapshot_to` chooses the store."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ import torch
 
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.losses.soft_loss import LossFunction, SoftLoss
-from knowledge_transfer.learning.models.weights import weights_sha256
+from knowledge_transfer.learning.models.network import weights_sha256
 from knowledge_transfer.learning.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -27,11 +24,10 @@ _DIGEST = 32  # bytes of a sha256
 _FORMAT = 3  # raise it whenever the content of a snapshot, or what a step makes of it, changes
 
 
-class Store(Protocol):
-    """A place for one snapshot; picklable, because the ranks of a fit on several devices read it too.
+class SnapshotStore(Protocol):
+    """The store of one snapshot; picklable, because the ranks of a fit on several devices read it too.
 
-    An interrupted `write` should leave the former snapshot whole. Its errors are logged once and the fit continues. The
-    snapshot of a completed fit stays: its owner deletes it once the result is safe.
+    An interrupted `write` should leave the former snapshot whole. The owner deletes that of a completed fit.
     """
 
     def read(self) -> bytes | None:
@@ -45,7 +41,7 @@ class Store(Protocol):
 class SnapshotTarget:
     """Where the fits of a context save their snapshots, and the least number of seconds between two of them."""
 
-    store: Store
+    store: SnapshotStore
     every: float
 
 
@@ -54,7 +50,7 @@ _target: ContextVar[SnapshotTarget | None] = ContextVar("snapshot target", defau
 
 
 @contextmanager
-def snapshot_to(store: Store, *, every: float = 30.0) -> Iterator[None]:
+def snapshot_to(store: SnapshotStore, *, every: float = 30.0) -> Iterator[None]:
     """Let the fit within the block save snapshots to `store`, at least `every` seconds apart (0: after each epoch)."""
     token = _target.set(SnapshotTarget(store, every))
     try:
@@ -111,10 +107,7 @@ class Snapshots:
 
 
 def identity(trainer: Trainer, images: ImageSet, validation: ImageSet) -> str:
-    """Return the hex digest of all that decides the result of a fit that has not taken a step yet.
-
-    The number of devices is not part of it: another number changes the result by rounding alone.
-    """
+    """Return the hex digest of all that decides the result of a fit before its first step, up to rounding."""
     options, weights = trainer.options, trainer.objective.image_weights
     soft = options.distillation
     facts = (
@@ -129,7 +122,7 @@ def identity(trainer: Trainer, images: ImageSet, validation: ImageSet) -> str:
 
 
 def _named(loss: LossFunction) -> str:
-    """Return the name of a loss with its options; the variables of a closure are not part of it."""
+    """Return the name of a loss with its options, without the variables of a closure."""
     if isinstance(loss, SoftLoss):
         return repr((_named(loss.function), sorted(loss.options.items())))
     return f"{loss.__module__}.{getattr(loss, '__qualname__', type(loss).__qualname__)}"

@@ -28,9 +28,9 @@ class Shard:
         return whole
 
     def wrap(self, network: nn.Module, size: int) -> nn.Module:
-        """Return the module to call in place of `network` on the rank's rows of batches of `size` images.
+        """Return the module to call instead of `network` on the rank's rows of batches of `size` images.
 
-        The layers of `network` that use a whole batch are replaced in place; the names of its state stay.
+        It replaces the layers of `network` that use a whole batch; the names of its state stay.
         """
         if self.ranks == 1:
             return network
@@ -57,7 +57,6 @@ class _Gather(torch.autograd.Function):
 
     Every rank computes the loss L of the whole batch, but its backward pass runs through its own logits z_r alone.
     DistributedDataParallel then averages: 1/n sum_r dL/dz_r dz_r/dw, too little by the factor n that is applied here.
-    Batch statistics depend on every rank's images, so `_Sum` adds up the gradients of all ranks.
     """
 
     @staticmethod
@@ -75,7 +74,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the ranks; every rank's loss depends on it, so its gradient is a sum too."""
+    """The sum over the ranks, of batch statistics; every rank's loss depends on it, so its gradient is a sum too."""
 
     @staticmethod
     def forward(_: Any, own: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Trainer: the steps of a fit; the order of this page is the life of a batch."""
+"""Trainer: the steps of a fit, from the order of the images to the change of the weights."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from knowledge_transfer.learning.data.augmentation import Places, render
-from knowledge_transfer.learning.data.domains import Parts, parts_of
+from knowledge_transfer.learning.data.augmentation import render
+from knowledge_transfer.learning.data.domains import DomainIndex, DomainSlices, domain_slices
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective
-from knowledge_transfer.learning.models.network import Network, mean_of_heads
-from knowledge_transfer.learning.models.weights import cpu_state
+from knowledge_transfer.learning.models.network import Network, cpu_state, mean_of_heads
 from knowledge_transfer.learning.training.optimizer import Updater
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.sharding import WHOLE, Shard
@@ -32,8 +31,8 @@ class TrainingDivergedError(RuntimeError):
 class FitOptions:
     """What a fit needs beside its network, images and recipe.
 
-    `name` stands in events and messages. `seed` decides the order of the images and dropout. The views follow the
-    seed of the `distillation`, else `view_seed`, else `seed`. `image_weights` float [N] multiply each image's loss.
+    Events and messages carry `name`. `seed` decides the order of the images and dropout. The views follow the seed of
+    the `distillation`, else `view_seed`, else `seed`. `image_weights` float [N] multiply each image's loss.
     """
 
     name: str
@@ -72,20 +71,18 @@ class Trainer:
         self.batch_size = min(recipe.batch_size, len(images))
         # A short last batch would have its own noise and batch statistics; which images it drops changes each epoch.
         self.steps_per_epoch = len(images) // self.batch_size
-        self.pixels = images.images.to(device) if recipe.window is None else self._window(images, recipe.window)
+        # Whole batches: the images of one are all on the device at once.
+        window = recipe.window and -(-recipe.window // self.batch_size) * self.batch_size
+        self.pixels = Window(images.images, device, window) if window else images.images.to(device)
         self.blocks, self.domains = images.blocks, images.domains
-        self.places = Places.of(images.domains.to(device)) if len(images.blocks) > 1 else None
+        self.domain_index = DomainIndex.of(images.domains.to(device)) if len(images.blocks) > 1 else None
         self.objective = Objective(images, recipe.label_smoothing, device, options.distillation, options.image_weights)
         self.shard, self.rows = shard, shard.rows(self.batch_size)
         self.forward = shard.wrap(self.network, self.batch_size)
         self.updater = Updater(self.network, recipe, recipe.epochs * self.steps_per_epoch)
 
-    def _window(self, images: ImageSet, size: int) -> Window:
-        # Whole batches: the images of one are all on the device at once.
-        return Window(images.images, self.device, -(-size // self.batch_size) * self.batch_size)
-
     def state(self) -> dict[str, Any]:
-        """Return all that the next epoch depends on and that steps change; `load_state` takes it."""
+        """Return all that steps change and that the next epoch depends on."""
         return {"network": self.network.state_dict(), **self.updater.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -100,7 +97,7 @@ class Trainer:
         self.network.train()
         began = time.perf_counter()
         losses, correct = run_steps(
-            self.step(indices, parts_of(self.domains[batch], self.blocks, self.device), epoch, number)
+            self.step(indices, domain_slices(self.domains[batch], self.blocks, self.device), epoch, number)
             for number, (batch, indices) in enumerate(self._batches(), epoch * self.steps_per_epoch)
         )
         seen = self.steps_per_epoch * self.batch_size
@@ -110,37 +107,33 @@ class Trainer:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images of each step, int64 [batch_size], on the CPU and on the device."""
-        used = self.steps_per_epoch * self.batch_size
-        parts: Iterable[Tensor]
+        used, size = self.steps_per_epoch * self.batch_size, self.batch_size
+        windows: Iterable[Tensor]
         if isinstance(self.pixels, Window):
-            parts = self.pixels.over(windowed_order(len(self.domains), self.pixels.size)[:used])
+            windows = self.pixels.over(windowed_order(len(self.domains), self.pixels.size)[:used])
         else:
-            parts = [torch.randperm(len(self.domains))[:used]]
-        for part in parts:
-            yield from zip(part.split(self.batch_size), part.to(self.device).split(self.batch_size), strict=True)
+            windows = [torch.randperm(len(self.domains))[:used]]
+        for window in windows:
+            yield from zip(window.split(size), window.to(self.device).split(size), strict=True)
 
-    def step(self, indices: Tensor, parts: Parts, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+    def step(self, indices: Tensor, slices: DomainSlices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take one step on the images at `indices`; return the loss and the number of correct predictions.
 
-        `indices` int64 [batch_size] on the device; `parts` the images and classes of each domain among them; `epoch`
-        chooses the view, `step` (of the whole fit, from 0) the learning rate. Both results are scalars on the device.
-        Raises ValueError where the objective refuses the shapes, IndexError for images outside the window.
+        `indices` int64 [batch_size] on the device; `slices` of its domains; `epoch` chooses the view, `step` (of the
+        whole fit, from 0) the learning rate. Both results are scalars on the device. Raises ValueError where the
+        objective refuses the shapes, IndexError for images outside the window.
         """
         number, own = epoch % self.recipe.view_count, indices[self.rows]
+        seed, augmentation = self.options.seed_of_views, self.recipe.augmentation
         view = render(
-            self.pixels,
-            own,
-            view=number,
-            seed=self.options.seed_of_views,
-            augmentation=self.recipe.augmentation,
-            places=self.places,
+            self.pixels, own, view=number, seed=seed, augmentation=augmentation, domain_index=self.domain_index
         )
         with autocast(self.device, self.recipe.precision):
             logits = self.forward(view.pixels.to(memory_format=torch.channels_last)).float()
         # From here on the whole batch: not every loss is a mean over its images.
         logits = self.shard.gather(logits, len(indices))
         targets = self.shard.gather(self.objective.targets(view, own), len(indices))
-        loss = self.objective.loss(logits, targets, indices, number, parts)
+        loss = self.objective.loss(logits, targets, indices, number, slices)
         self.updater.update(loss, step)
         return loss.detach(), (mean_of_heads(logits.detach()).argmax(1) == targets.argmax(1)).sum()
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.distillation.objective import Distillation
+from knowledge_transfer.learning.distillation.config import Distillation
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.train import GENERATOR, FitData, LearnOptions, Lineage, learn, network_of, record
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.events import EpochEnded, Event, FitStarted
+from knowledge_transfer.learning.training.loop import MEASURED
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
 from knowledge_transfer.learning.vectorized.network import is_faster
@@ -28,11 +29,10 @@ def learn_members(
     distillation: Distillation | None = None,
     stack: bool | None = None,
 ) -> list[Checkpoint]:
-    """Return the checkpoint of each of the `members`, given by name, in that order; they share one device.
+    """Return the checkpoint of each of the `members`, given by name, in that order, all on one device.
 
     Each is the result of `learn` with its options, up to rounding where they are stacked: if `stack` is true (none:
-    where the recipe allows it and it `is_faster`). Events report `group` as one fit. Stacked, they carry the means over
-    the members; otherwise the epochs of one member after another.
+    where the recipe allows it and it `is_faster`). Events report `group` as one fit, stacked members by their means.
     """
     if stack is None:
         device = next(iter(members.values())).device
@@ -48,10 +48,7 @@ def learn_members(
 
 
 def in_succession(group: str, position: int, count: int, began: float) -> Callable[[Event], Event | None]:
-    """Return a function that turns the events of fit `position` of `count` equal ones into those of one fit of `group`.
-
-    `began` is the time of the first fit's start, by `time.perf_counter`.
-    """
+    """Return a function that reports fit `position` of `count`, the first begun at `began`, as one fit of `group`."""
 
     def change(event: Event) -> Event | None:
         if isinstance(event, FitStarted):
@@ -97,6 +94,5 @@ def _stacked(
 
 def _mean(group: str, rows: Sequence[EpochEnded]) -> EpochEnded:
     """Return the row of a group: the means of its members' losses and accuracies."""
-    measured = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-    means = {name: sum(getattr(row, name) for row in rows) / len(rows) for name in measured}
+    means = {name: sum(getattr(row, name) for row in rows) / len(rows) for name in MEASURED}
     return replace(rows[0], model=group, **means)

@@ -37,11 +37,9 @@ def fit_stacked(
 ) -> list[FitState]:
     """Train `networks`, of kind `cnn` and one shape, in one pass; return what `loop.fit` would for each, in order.
 
-    The options of the networks share one device and one `distillation`, and have no image weights. Weights and losses
-    are those of single fits up to rounding; dropout draws other masks. `report` receives all rows of an epoch.
-
-    Raises ValueError for a recipe that cannot be stacked, and TrainingDivergedError, naming the network, at the end of
-    the epoch in which a loss is not a finite number.
+    All options have the same device and `distillation`, and no image weights. Weights and losses are those of single
+    fits up to rounding; dropout draws other masks. `report` receives all rows of an epoch. Raises ValueError for a
+    recipe that cannot be stacked, and TrainingDivergedError, naming the network, for a loss that is not finite.
     """
     if not allows_stacking(recipe):
         raise ValueError("networks with muon or a window of images cannot be stacked: train them one after another")
@@ -86,10 +84,7 @@ class StackedTrainer:
         return EpochResult(losses.mean(0).tolist(), (correct / seen).tolist(), speed)
 
     def step(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Take one step, each of the M networks on its row of `indices` [M, B]; return losses and correct counts [M].
-
-        `epoch` chooses the view, `step` (of the whole fit, from 0) the learning rate.
-        """
+        """Take one step, each network on its row of `indices` [M, B]; return losses and correct counts [M]."""
         number = epoch % self.recipe.view_count
         pixels, targets = self._view(indices, number)
         with autocast(self.device, self.recipe.precision):
@@ -101,12 +96,12 @@ class StackedTrainer:
 
     def _view(self, indices: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Return pixels [M, B, C, H, W] and targets [M, B, classes] of that view."""
-        parts = indices.flatten().tensor_split(len(self.view_seeds))
+        batches = indices.flatten().tensor_split(len(self.view_seeds))
         views = [
-            render(self.pixels, part, view=number, seed=seed, augmentation=self.recipe.augmentation)
-            for part, seed in zip(parts, self.view_seeds, strict=True)
+            render(self.pixels, batch, view=number, seed=seed, augmentation=self.recipe.augmentation)
+            for batch, seed in zip(batches, self.view_seeds, strict=True)
         ]
-        targets = torch.cat([self.objective.targets(view, part) for view, part in zip(views, parts, strict=True)])
+        targets = torch.cat([self.objective.targets(view, batch) for view, batch in zip(views, batches, strict=True)])
         pixels = torch.cat([view.pixels for view in views])
         return pixels.unflatten(0, indices.shape), targets.unflatten(0, indices.shape)
 

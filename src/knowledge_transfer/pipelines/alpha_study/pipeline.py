@@ -1,7 +1,5 @@
 """The alpha study: a teacher, its soft labels, a learner for every alpha and seed, a table, figures, a page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from kedro.pipeline import Pipeline

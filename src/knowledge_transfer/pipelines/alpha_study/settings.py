@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from knowledge_transfer.experiment.study_config import (
+    Blocks,
     Model,
     StudySet,
     StudySettings,
@@ -37,19 +38,16 @@ class Set(StudySet):
 
 
 class Settings(StudySettings):
-    """On every data set, learners of one network with each of the `alphas`, `seeds` times.
+    """On every data set, learners with each of the `alphas`, `seeds` times; that of `distillation` has no effect."""
 
-    The alpha of `distillation` has no effect.
-    """
-
-    sets: dict[str, Set] = Field(min_length=1)
+    sets: Blocks[Set] = Field(min_length=1)
     alphas: tuple[Alpha, ...] = Field(default=(0.0, 0.5, 1.0), min_length=1)
     distillation: DistillationConfig = DistillationConfig()
 
     @field_validator("alphas")
     @classmethod
     def _are_distinct(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
-        require_distinct(alphas, "an alpha stands twice")
+        require_distinct(alphas, "an alpha occurs twice")
         return alphas
 
     @model_validator(mode="after")

@@ -1,5 +1,3 @@
 """The study dark_knowledge."""
 
-from knowledge_transfer.pipelines.dark_knowledge.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from knowledge_transfer.pipelines.dark_knowledge.pipeline import create_pipeline as create_pipeline

@@ -1,7 +1,5 @@
 """Nodes of the study dark_knowledge: comparison epoch by epoch, diagnosis of failure modes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,10 +23,9 @@ _DIAGNOSED = ("accuracy", "nll", "silent", "spread", "same_answer")
 def diagnose(roles: Mapping[str, Role], images: ImageSet, device: str, **models: Checkpoint) -> pd.DataFrame:
     """Return a row a model: its scores on the images, and signs of why it may not have learned.
 
-    `silent` is the share of units that fire for no image, in the layer where it is highest. `spread` is the standard
-    deviation over images of a class's probability, the mean over classes. `same_answer` is the share of images with the
-    commonest prediction. `chance` is the accuracy of guessing, `chance_error` its standard error. `differs` lists the
-    settings that the smaller CNN has otherwise.
+    `silent` is the share of dead units in the worst layer, `spread` the standard deviation of a class's probability
+    over images, `same_answer` the share of the commonest prediction, `chance` the accuracy of guessing. `differs` lists
+    the settings in which the smaller CNN differs.
     """
     on = resolve_device(device)
     reference = next(models[name] for name, role in roles.items() if role.learner == LEARNERS[-1])
@@ -66,10 +63,7 @@ def differences(one: Checkpoint, other: Checkpoint) -> str:
 
 
 def compare_epochs(**curves: pd.DataFrame) -> pd.DataFrame:
-    """Return a row an epoch of each learner: validation accuracy in both arms, means over seeds, and the difference.
-
-    `taught`, `alone` and the difference, which is paired by seed, have standard errors.
-    """
+    """Return validation accuracy of each learner by epoch: means over seeds by arm, the difference paired by seed."""
     rows = []
     for name, table in curves.items():
         ours = table[table["learner"].isin(LEARNERS)]
@@ -100,10 +94,7 @@ def compare_failure_modes(**diagnoses: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(diagnosed: Sequence[Mapping[Any, Any]], reference: float) -> str:
-    """Return the finding in words from the diagnoses of one network, a seed each.
-
-    `reference` is the accuracy that it could reach.
-    """
+    """Return the finding from the diagnoses of one network, a seed each; `reference` is an accuracy in its reach."""
     stuck = _stuck(diagnosed)
     if not stuck:
         worst = min(row["accuracy"] for row in diagnosed)

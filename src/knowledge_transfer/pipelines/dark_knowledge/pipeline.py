@@ -1,7 +1,5 @@
 """The study dark_knowledge: a large teacher, a custom CNN and a much smaller one, with its soft labels and without."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from kedro.pipeline import Pipeline
@@ -11,8 +9,7 @@ from knowledge_transfer.experiment.study_nodes import Fit
 from knowledge_transfer.experiment.study_steps import ClosingNodes, SetNodes, build_study, named
 from knowledge_transfer.experiment.study_tables import compare_arms, gather_rows
 from knowledge_transfer.pipelines.dark_knowledge import nodes
-from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_failure_modes
-from knowledge_transfer.pipelines.dark_knowledge.report import compose_page
+from knowledge_transfer.pipelines.dark_knowledge.report import compose_page, draw_epochs, draw_failure_modes
 from knowledge_transfer.pipelines.dark_knowledge.settings import ALONE, FAILURE_MODE, TAUGHT, TEACHER, Settings
 
 PARTS = ("validation", "test")

@@ -1,19 +1,68 @@
-"""The page of the study dark_knowledge."""
-
-from __future__ import annotations
+"""Figures and page of the study dark_knowledge."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.experiment.study_tables import Page, table_of
-from knowledge_transfer.pipelines.dark_knowledge import published
 from knowledge_transfer.pipelines.dark_knowledge import summary_text as text
-from knowledge_transfer.pipelines.dark_knowledge.figures import draw_epochs, draw_failure_modes
 from knowledge_transfer.pipelines.dark_knowledge.settings import ALONE, FAILURE_MODE, LEARNERS, TAUGHT, TEACHER
-from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, name_of
+from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, PUBLISHED, name_of
 from knowledge_transfer.reporting.formats import GAP, percent, plus_minus, points
 from knowledge_transfer.reporting.page import Drawn, Section, Table
+from knowledge_transfer.reporting.style import BLUE, INK, MUTED, ORANGE, PALETTE, band, sheet
+
+_COLOURS = {"taught": BLUE, "alone": ORANGE}
+
+
+def draw_epochs(curves: pd.DataFrame) -> Figure:
+    """Return validation accuracy over the epochs of both learners in both arms, beside the published curves."""
+    with sheet(9.2, 3.8) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, learner in zip((left, right), LEARNERS, strict=True):
+            for arm, colour in _COLOURS.items():
+                of_arm = curves[(curves["learner"] == learner) & (curves["arm"] == arm)]
+                band(axes, _accuracy(of_arm), colour, f"{ARMS[arm]} the soft loss, ours")
+            end = curves.loc[curves["learner"] == TEACHER, "validation_accuracy"].iloc[-1]
+            axes.axhline(end, color=INK, linestyle=":", linewidth=1, label="our teacher, at its end")
+            _dress(axes, NAMES[learner])
+        for arm, colour in _COLOURS.items():
+            epochs = range(1, len(PUBLISHED[arm]) + 1)
+            left.plot(
+                epochs, PUBLISHED[arm], color=colour, linestyle="--", linewidth=1, label=f"{ARMS[arm]}, published"
+            )
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw_failure_modes(curves: pd.DataFrame, diagnosis: pd.DataFrame) -> Figure:
+    """Return validation accuracy over the epochs of the smaller CNN, taught, and of each of its failure modes."""
+    rows = curves[(curves["arm"] == FAILURE_MODE) | ((curves["learner"] == LEARNERS[-1]) & (curves["arm"] == TAUGHT))]
+    with sheet(9.2, 3.6) as figure:
+        axes = figure.subplots()
+        for number, learner in enumerate([LEARNERS[-1], *dict.fromkeys(rows[rows["arm"] == FAILURE_MODE]["learner"])]):
+            band(axes, _accuracy(rows[rows["learner"] == learner]), PALETTE[number % len(PALETTE)], name_of(learner))
+        axes.axhline(diagnosis["chance"].iloc[0], color=INK, linestyle=":", linewidth=1, label="chance")
+        _dress(axes, "validation accuracy: lines are means over seeds, bands reach from the lowest to the highest")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _accuracy(curves: pd.DataFrame) -> Any:
+    return curves.groupby("epoch")["validation_accuracy"]
+
+
+def _dress(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel("epoch", color=MUTED)
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_ylim(bottom=0)
 
 
 def compose_page(
@@ -62,8 +111,8 @@ def _side_by_side(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return a row an epoch; columns of the smaller CNN begin with `small_`, published ones with `published_`."""
     cnn, small = (epochs[epochs["learner"] == learner].set_index("epoch") for learner in LEARNERS)
     both = cnn.join(small.add_prefix("small_"), how="outer")
-    counted = range(1, len(published.TAUGHT) + 1)
-    known = pd.DataFrame({"published_taught": published.TAUGHT, "published_alone": published.ALONE}, index=counted)
+    known = pd.DataFrame({f"published_{arm}": PUBLISHED[arm] for arm in (TAUGHT, ALONE)})
+    known.index += 1
     return both.join(known, how="outer").rename_axis("epoch").reset_index()
 
 
@@ -74,7 +123,7 @@ def _with_names(table: pd.DataFrame) -> pd.DataFrame:
 
 def _teacher(curves: pd.DataFrame) -> str:
     accuracy = curves[curves["learner"] == TEACHER].sort_values("epoch")["validation_accuracy"]
-    first, last = published.TEACHER
+    first, last = PUBLISHED[TEACHER]
     return (
         f"The teacher is right on {percent(accuracy.iloc[0])}{GAP}% of the validation images after its first epoch and "
         f"on {percent(accuracy.iloc[-1])}{GAP}% after its last, number {len(accuracy)}; the published one, from "

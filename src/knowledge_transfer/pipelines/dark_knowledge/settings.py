@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from knowledge_transfer.experiment.study_config import (
+    Blocks,
     Model,
     StudySet,
     StudySettings,
-    named_datasets,
-    present,
     require_one_teacher,
 )
 from knowledge_transfer.learning.distillation.config import DistillationConfig
@@ -29,26 +28,15 @@ class Role(NamedTuple):
 
 
 class Set(StudySet):
-    """A data set, its teacher and its learners: a custom CNN, a much smaller one, and failure modes of that.
+    """A data set, its teacher and its learners: a custom CNN, a much smaller one, and that with one fault each.
 
-    `failure_modes` are the smaller CNN with one fault each, by the name of the fault: what may have kept the one of the
-    source at chance. All learn from one labelling of the same views.
+    All learn from one labelling of the same views.
     """
 
     teacher: Model
     cnn: Model
     small_cnn: Model
-    failure_modes: dict[str, Model] = {}
-
-    @field_validator("failure_modes", mode="before")
-    @classmethod
-    def _without_empty_blocks(cls, given: Any) -> Any:
-        return present(given)
-
-    @field_validator("failure_modes")
-    @classmethod
-    def _modes_name_datasets(cls, failure_modes: dict[str, Model]) -> dict[str, Model]:
-        return named_datasets(failure_modes)
+    failure_modes: Blocks[Model] = {}
 
     @model_validator(mode="after")
     def _learners_share_one_labelling(self) -> Set:
@@ -65,12 +53,11 @@ class Set(StudySet):
 class Settings(StudySettings):
     """On every data set, each learner with the soft loss and without it, `seeds` times.
 
-    The teacher starts from `weights`: imagenet, a file, or none (fresh weights). They are set in globals.yml, because
-    the catalog reads them too.
+    The teacher's `weights` (imagenet, a file, none: fresh) are set in globals.yml, because the catalog reads them too.
     """
 
     weights: str | None = None
-    sets: dict[str, Set] = Field(min_length=1)
+    sets: Blocks[Set] = Field(min_length=1)
     distillation: DistillationConfig = DistillationConfig(alpha=0.5, temperature=1.0)
 
     @model_validator(mode="after")

@@ -1,5 +1,3 @@
-"""Cut the published images into student, validation, transfer and test set."""
+"""Split the published images into student, validation, transfer and test set."""
 
-from knowledge_transfer.pipelines.data_preparation.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from knowledge_transfer.pipelines.data_preparation.pipeline import create_pipeline as create_pipeline

@@ -1,10 +1,8 @@
 """Nodes of data preparation."""
 
-from __future__ import annotations
-
 from typing import Any
 
-from knowledge_transfer.experiment.config import DataPreparation, DataSource
+from knowledge_transfer.experiment.stage_config import DataPreparation, DataSource
 from knowledge_transfer.learning.data.domain_mix import counts_of, mix, shared, thin
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -19,9 +17,8 @@ def cut_published_images(
 ) -> tuple[ImageSet, ImageSet, ImageSet, ImageSet, dict[str, Any]]:
     """Return student, validation, transfer and test set, no image in two of them, and a report of their counts.
 
-    `published` has the training and the test images of every domain, `mnist_training` and `mnist_test`; without a mix
-    the one domain is called `all`. Training images that also occur among the test images of any domain are dropped and
-    counted. Raises ValueError when training and test images have different classes.
+    `published` has `<domain>_training` and `<domain>_test`; without a mix the domain is `all`. Training images that
+    also occur in a test set are dropped. Raises ValueError when training and test images have different classes.
     """
     training, test = (_mixed(published, part) for part in ("_training", "_test"))
     if training.class_names != test.class_names:

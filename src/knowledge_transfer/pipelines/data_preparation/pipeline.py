@@ -12,17 +12,12 @@ def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
     """Return the stage for an experiment (none: the present run's)."""
     now = experiment or current.plan().main
     published = {f"{domain}_{part}": _published(domain, part) for domain in now.mix for part in ("training", "test")}
+    settings = {"data": "params:data", "domains": "params:domains", "settings": "params:data_preparation"}
     return Pipeline(
         [
             node(
                 cut_published_images,
-                {
-                    "data": "params:data",
-                    "domains": "params:domains",
-                    "settings": "params:data_preparation",
-                    "seed": "params:seed",
-                    **published,
-                },
+                {**settings, "seed": "params:seed", **published},
                 ["student_images", "validation_images", "transfer_images", "test_images", "data_report"],
                 name="cut_published_images",
                 namespace="data_preparation",

@@ -1,6 +1,4 @@
-"""The comparisons of a run: which two models, on the same test images, and the verdict on their difference."""
-
-from __future__ import annotations
+"""The comparisons of a run: pairs of models on the same test images, and the verdict on their difference."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -44,10 +42,7 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which of two models, by key, is right more often: on the images of which domain, by which measure.
-
-    `student` is the student that the comparison is about, if it is about one.
-    """
+    """Which of two models, by key, is right more often on the images of `domain`; `student` is the one at issue."""
 
     question: str
     a: str
@@ -58,8 +53,8 @@ class Comparison:
 
 
 def comparisons_of(roster: Roster, strongest: str) -> Iterator[Comparison]:
-    """Yield the comparisons of one domain; `strongest` is the student that validation puts first in round 0."""
-    rounds, taught = roster.rounds, roster.taught
+    """Yield the comparisons of one domain; `strongest` is the best student on validation in round 0."""
+    rounds, taught = roster.rounds, roster.final_target
     yield from _with_arms(roster, ACCURACY)
     yield Comparison(TARGET_OR_TEACHERS, taught, ensemble_of(MAIN_RULE, rounds - 1).key)
     yield Comparison(TARGET_OR_STRONGEST, taught, f"{strongest}@0", student=strongest)
@@ -70,7 +65,7 @@ def comparisons_of(roster: Roster, strongest: str) -> Iterator[Comparison]:
 
 def comparisons_of_mix(roster: Roster, domains: Mapping[str, str]) -> Iterator[Comparison]:
     """Yield the comparisons of a mix; `domains` has the domain of each student."""
-    rounds, taught = roster.rounds, roster.taught
+    rounds, taught = roster.rounds, roster.final_target
     routed = {ACCURACY: (ORACLE_ROUTED, TARGET_OR_ORACLE), JOINT_ACCURACY: (MOST_CONFIDENT, TARGET_OR_CONFIDENT)}
     for measure, (rule, question) in routed.items():
         yield from _with_arms(roster, measure)
@@ -86,7 +81,7 @@ def comparisons_of_mix(roster: Roster, domains: Mapping[str, str]) -> Iterator[C
 
 def _with_arms(roster: Roster, measure: str) -> Iterator[Comparison]:
     for arm, question in _ARMS.items():
-        yield Comparison(question, roster.taught, f"{roster.target}_{arm}@{roster.rounds}", ALL, measure)
+        yield Comparison(question, roster.final_target, f"{roster.target}_{arm}@{roster.rounds}", ALL, measure)
 
 
 def _of_students(domains: Mapping[str, str], rounds: int) -> Iterator[Comparison]:
@@ -100,7 +95,7 @@ def _ensemble_after(rule: str, rounds: int, measure: str) -> Comparison:
 
 
 def verdict(paired: Paired) -> str:
-    """Return the verdict on a difference: a gain or a loss only where chance alone would rarely make it."""
+    """Return the verdict on a difference: gain or loss for p < 0.05, none within one standard error."""
     if paired.difference == 0 or abs(paired.difference) < paired.standard_error:
         return NONE
     if paired.p_value >= _LEVEL:

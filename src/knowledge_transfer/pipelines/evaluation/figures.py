@@ -1,7 +1,5 @@
 """The figures of evaluation, each from one of its tables."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,12 +12,12 @@ from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, heatmap, she
 
 _MOST_NUMBERED = 20  # classes, beyond which numbers in the cells cannot be read
 _FEWEST_IN_BIN = 10  # images, below which an accuracy is mostly chance
-_HIGHEST_LOSS = 10.0  # nats; a fit that stumbles over its first steps would flatten all others
+_HIGHEST_LOSS = 10.0  # nats; one fit with a bad start would flatten all others
 _DOMAIN_MODELS = 3  # side by side, beyond which the names of the domains cannot be read
 
 
 def draw_learning_curves(curves: pd.DataFrame) -> Figure:
-    """Return validation accuracy and loss of every fit over its epochs, a column for each part of the experiment."""
+    """Return validation accuracy and loss of every fit by epoch, a column for each stage."""
     students = list(dict.fromkeys(curves.loc[curves["stage"] == "before", "of"]))
     is_students = curves["of"].isin(students)
     panels = {
@@ -74,7 +72,7 @@ def _curves(axes: Axes, fits: pd.DataFrame, measure: str, students: list[str]) -
 
 
 def draw_confusion(confusion: pd.DataFrame) -> Figure:
-    """Return which classes the target takes for which, each row shaded in shares of its class."""
+    """Return the confusions of the target between classes, shaded as shares of the row."""
     names = list(confusion.columns[1:])
     counts = confusion.iloc[:, 1:].to_numpy()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -89,11 +87,11 @@ def draw_confusion(confusion: pd.DataFrame) -> Figure:
 
 
 def draw_agreement(agreement: pd.DataFrame) -> Figure:
-    """Return on what percentage of the test images two models predict the same class."""
+    """Return the percentage of test images on which two models predict the same class."""
     names = list(agreement.columns[1:])
     shares = agreement.iloc[:, 1:].to_numpy(dtype=float)
     texts = np.where(np.tri(len(names), k=-1, dtype=bool), np.char.mod("%.1f", 100 * shares), "")
-    # Agreement by chance is far from 0: the shades begin at the least there is. Each pair is shown once.
+    # Chance agreement is far from 0: the shades begin at the minimum. Each pair is shown once.
     shades = np.where(texts != "", (shares - shares.min()) / max(1 - shares.min(), 1e-9) * 0.9 + 0.1, 0)
     side = min(2.6 + 0.42 * len(names), 8.5)
     with sheet(side, side - 0.3) as figure:
@@ -102,7 +100,7 @@ def draw_agreement(agreement: pd.DataFrame) -> Figure:
 
 
 def draw_calibration(calibration: pd.DataFrame) -> Figure:
-    """Return how often predictions of each confidence are right; on the diagonal confidence and accuracy are equal."""
+    """Return accuracy by confidence; on the diagonal both are equal."""
     enough = calibration[calibration["images"] >= min(_FEWEST_IN_BIN, calibration["images"].max())]
     lowest = max(np.floor(10 * enough[["confidence", "accuracy"]].min(axis=None) - 0.5) / 10, 0)
     with sheet(4.8, 5) as figure:
@@ -132,7 +130,7 @@ def draw_calibration(calibration: pd.DataFrame) -> Figure:
 
 
 def draw_domain_confusion(domain_confusion: pd.DataFrame) -> Figure:
-    """Return which domains are taken for which: by the target, by the target on labels, by the students together."""
+    """Return the confusions between domains: of the target, of the target on labels, of the students together."""
     wanted = domain_confusion["arm"].isna() | domain_confusion["arm"].isin(["labels", MOST_CONFIDENT])
     names = list(dict.fromkeys(domain_confusion["domain"]))
     panels = list(domain_confusion[wanted].groupby("model", sort=False))[:_DOMAIN_MODELS]

@@ -1,7 +1,5 @@
 """Nodes of evaluation: predictions and costs of the models, and which differences are more than chance."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,8 +8,9 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from knowledge_transfer.experiment.config import Target, seed_for
+from knowledge_transfer.experiment.config import seed_for
 from knowledge_transfer.experiment.roster import Roster
+from knowledge_transfer.experiment.stage_config import Target
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_one_lineage, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -52,10 +51,7 @@ _RESAMPLES = 10_000
 def predict_images(
     images: ImageSet, student_images: ImageSet, transfer_images: ImageSet, device: str, *models: Checkpoint
 ) -> SoftLabels:
-    """Return the logits of each model on the images as they are, those of other domains too.
-
-    Raises ValueError for models of another run or of other images than the present sets.
-    """
+    """Return the logits of each model on images of all domains. Raises ValueError for models of other sets or runs."""
     facts = [model.facts for model in models]
     require_one_lineage(facts)
     require_present_images(facts, student_images, transfer_images)
@@ -95,9 +91,9 @@ def score_models(
     target: Target,
     rounds: int,
 ) -> pd.DataFrame:
-    """Return one row for every model and every ensemble of every round: its scores on the test images, its costs.
+    """Return one row for every model and ensemble of every round: its scores on the test images, its costs.
 
-    In a mix a student has a row for its own domain, every other model one for each domain and one for all of them.
+    In a mix a student has a row for its own domain, every other model one for each domain and one for all.
     """
     roster = Roster(tuple(students), target.name, rounds)
     predictions = predictions_of(test, test_images, validation, validation_images, roster)
@@ -118,17 +114,13 @@ def _domains_of(prediction: Prediction, images: ImageSet) -> list[str]:
 
 def _row(prediction: Prediction, images: ImageSet, domain: str, costs: pd.DataFrame) -> dict[str, Any]:
     rows = rows_of(images, domain)
-    labels, model = images.labels[rows], prediction.model
+    labels = images.labels[rows]
     result = score(prediction.probabilities[rows], labels)
     # A model that knows one domain alone cannot find the domain of an image.
     is_single = len(images.blocks) > 1 and prediction.domain != ALL
     members = costs.loc[list(prediction.members)]
     return {
-        "model": model.name,
-        "stage": model.stage,
-        "round": model.round,
-        "of": model.of,
-        "arm": model.arm,
+        **prediction.model.columns,
         "domain": domain,
         "images": len(labels),
         "accuracy": result.accuracy,

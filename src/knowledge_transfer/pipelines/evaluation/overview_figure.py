@@ -1,6 +1,4 @@
-"""The figure that sums up a run: every model before and after transfer, and beside its reference arm."""
-
-from __future__ import annotations
+"""The overview of a run: every model before and after transfer, and its reference arm."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from knowledge_transfer.experiment.roster import CONTINUED, ENSEMBLE
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import standard_error
 from knowledge_transfer.pipelines.evaluation.predictions import MAIN_RULE, MOST_CONFIDENT, ORACLE_ROUTED
+from knowledge_transfer.reporting.columns import records
 from knowledge_transfer.reporting.style import BLUE, LINES, MUTED, ORANGE, sheet
 
 _TARGET_ARMS = {
@@ -37,14 +36,10 @@ class Line:
     reference: Row | None = None
 
     @property
-    def before(self) -> Row | None:
-        """The model before any transfer, if there was one."""
-        return self.path[0] if self.path and self.path[0]["round"] == 0 else None
-
-    @property
-    def after(self) -> Row | None:
-        """The model after the last round."""
-        return self.path[-1] if self.path and self.path[-1]["round"] > 0 else None
+    def columns(self) -> tuple[Row | None, Row | None, Row | None]:
+        """The model before transfer and after the last round, if there is one, and its reference."""
+        first, last = (self.path[0], self.path[-1]) if self.path else (None, None)
+        return first if first and not first["round"] else None, last if last and last["round"] else None, self.reference
 
 
 class _Scores:
@@ -52,9 +47,8 @@ class _Scores:
 
     def __init__(self, metrics: pd.DataFrame) -> None:
         self._rows: dict[tuple[str, str | None, int, str], Row] = {}
-        for row in metrics.to_dict("records"):
-            arm = None if pd.isna(row["arm"]) else row["arm"]
-            self._rows[row["of"], arm, row["round"], row["domain"]] = {str(name): row[name] for name in row}
+        for row in records(metrics):
+            self._rows[row["of"], row["arm"], row["round"], row["domain"]] = row
         self._last = int(metrics["round"].max())
 
     def line(self, name: str, of: str, domain: str, *, arm: str | None = None, beside: str | None = None) -> Line:
@@ -71,10 +65,7 @@ class _Scores:
 
 
 def draw_before_and_after(metrics: pd.DataFrame) -> Figure:
-    """Return every student and the ensemble before and after transfer, the target and the reference arms.
-
-    Of a mix there is a panel with the domain of each image known, and one without it.
-    """
+    """Return accuracies of all models before and after transfer; of a mix one panel with, one without the domain."""
     panels = _panels_of_mix(metrics) if metrics["domain"].nunique() > 1 else {"": list(_lines(metrics))}
     heights = [len(lines) for lines in panels.values()]
     with sheet(7.8, 0.5 + 0.7 * len(panels) + 0.3 * sum(heights)) as figure:
@@ -95,17 +86,14 @@ def _lines(metrics: pd.DataFrame) -> Iterator[Line]:
         yield scores.line(student, student, domain, beside=CONTINUED)
     yield scores.line("ensemble", ENSEMBLE, domain, arm=MAIN_RULE)
     without = metrics[(metrics["of"] == ENSEMBLE) & (metrics["stage"] == "reference") & (metrics["round"] == 0)]
-    for row in without.to_dict("records"):
-        yield Line(f"ensemble {row['arm']}", reference={str(name): row[name] for name in row})
+    for row in records(without):
+        yield Line(f"ensemble {row['arm']}", reference=row)
     yield scores.line(target, target, domain)
     yield from scores.arms(target, domain)
 
 
 def _panels_of_mix(metrics: pd.DataFrame) -> dict[str, list[Line]]:
-    """Return the lines of two panels: with the domain known, and unknown.
-
-    Known: under each domain's name its students and the target; in both the target and its arms on the whole mix.
-    """
+    """Return the lines of two panels: the domain known (each domain, then the mix), and unknown (the mix alone)."""
     scores, target, known = _Scores(metrics), _target(metrics), []
     for domain, students in metrics[metrics["stage"] == "before"].groupby("domain", sort=False):
         where = str(domain)
@@ -125,7 +113,7 @@ def _of_mix(scores: _Scores, target: str, students: str, rule: str) -> Iterator[
 
 
 def _with_joint_accuracy(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the whole mix with the joint accuracy, and its error, in the place of the accuracy."""
+    """Return the rows of the whole mix with the joint accuracy, and its error, as the accuracy."""
     mixed = metrics[metrics["domain"] == ALL]
     shares = zip(mixed["joint_accuracy"], mixed["images"], strict=True)
     errors = [standard_error(share, images) for share, images in shares]
@@ -137,57 +125,40 @@ def _target(metrics: pd.DataFrame) -> str:
 
 
 def _panel(axes: Axes, lines: Sequence[Line]) -> None:
-    for place, line in enumerate(lines):
-        _draw(axes, place, line)
+    for position, line in enumerate(lines):
+        _draw(axes, position, line)
     axes.set_yticks(range(len(lines)), [line.name for line in lines])
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(length=0)
     axes.spines["left"].set_visible(False)
     low, high = axes.get_xlim()
-    # Without steps of 2.5, which whole percents would round.
+    # No steps of 2.5: whole percents would round them.
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.05 else 1))
 
 
-def _draw(axes: Axes, place: int, line: Line) -> None:
-    axes.axhline(place, color=LINES, linewidth=0.5, zorder=0)
-    axes.plot([row["accuracy"] for row in line.path], [place] * len(line.path), color=BLUE, linewidth=2, alpha=0.4)
+def _draw(axes: Axes, position: int, line: Line) -> None:
+    axes.axhline(position, color=LINES, linewidth=0.5, zorder=0)
+    axes.plot([row["accuracy"] for row in line.path], [position] * len(line.path), color=BLUE, linewidth=2, alpha=0.4)
+    before, after, reference = line.columns
     for row in line.path:
-        # A wide ring before, a dot after: both are seen where nothing has changed.
-        size = 10 if row is line.before else 6 if row is line.after else 3
-        _point(axes, row, place, "o", BLUE, "none" if row is line.before else BLUE, size)
-    if line.reference:
-        _point(axes, line.reference, place + (0.24 if line.path else 0), "D", ORANGE, ORANGE, 5)
-    for offset, shown in zip(_COLUMNS, (line.before, line.after, line.reference), strict=True):
+        # A wide ring before, a dot after: both are visible where nothing has changed.
+        size = 10 if row is before else 6 if row is after else 3
+        _point(axes, row, position, "o", BLUE, "none" if row is before else BLUE, size)
+    if reference:
+        _point(axes, reference, position + (0.24 if line.path else 0), "D", ORANGE, ORANGE, 5)
+    for offset, shown in zip(_COLUMNS, line.columns, strict=True):
         if shown:
-            _number(axes, f"{100 * shown['accuracy']:.1f}", place, offset, MUTED)
+            _number(axes, f"{100 * shown['accuracy']:.1f}", position, offset, MUTED)
 
 
-def _point(axes: Axes, row: Row, place: float, marker: str, colour: str, fill: str, size: float) -> None:
-    axes.errorbar(
-        row["accuracy"],
-        place,
-        xerr=row["standard_error"],
-        fmt=marker,
-        color=colour,
-        markerfacecolor=fill,
-        markersize=size,
-        elinewidth=1,
-        zorder=3,
-    )
+def _point(axes: Axes, row: Row, position: float, marker: str, colour: str, fill: str, size: float) -> None:
+    look: Any = {"color": colour, "markerfacecolor": fill, "markersize": size, "elinewidth": 1, "zorder": 3}
+    axes.errorbar(row["accuracy"], position, xerr=row["standard_error"], fmt=marker, **look)
 
 
-def _number(axes: Axes, text: str, place: float, offset: int, colour: str) -> None:
+def _number(axes: Axes, text: str, position: float, offset: int, colour: str) -> None:
     """Write into a column `offset` points right of the axes."""
-    axes.annotate(
-        text,
-        (1, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(offset, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        color=colour,
-        annotation_clip=False,
-    )
+    where: Any = {"xycoords": ("axes fraction", "data"), "xytext": (offset, 0), "textcoords": "offset points"}
+    axes.annotate(text, (1, position), **where, ha="right", va="center", color=colour, annotation_clip=False)

@@ -1,6 +1,4 @@
-"""Evaluation: predict with every model, measure, compare, report."""
-
-from __future__ import annotations
+"""Evaluation: every model predicts; then metrics, comparisons, the report."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,14 +30,14 @@ def create_pipeline(experiment: Experiment | None = None, parameters: str = "par
         [
             *_predicting(students, models),
             *_measuring(models),
-            *(_measuring_mix() if is_mix else _measuring_one_domain()),
+            *_measuring_domains(is_mix=is_mix),
             *_reporting(parameters, is_mix=is_mix),
         ]
     )
 
 
 def _predicting(students: list[str], models: list[str]) -> list[Node]:
-    """Return the nodes that need the networks themselves; on validation only the students predict."""
+    """Return the nodes that use the networks; on validation only the students predict."""
     sets = ("student_images", "transfer_images")
     return [
         *(
@@ -57,7 +55,7 @@ def _predicting(students: list[str], models: list[str]) -> list[Node]:
 
 
 def _measuring(models: list[str]) -> list[Node]:
-    """Return the nodes that make tables and their figures, of one domain or several."""
+    """Return the nodes of tables and figures that every experiment has."""
     return [
         _node(nodes.score_models, [*_LOGITS, "model_costs", *_ROSTER], "model_metrics"),
         _node(nodes.compare_models, [*_LOGITS, *_ROSTER, "params:seed"], "comparisons"),
@@ -65,7 +63,7 @@ def _measuring(models: list[str]) -> list[Node]:
         _node(tables.count_confusions, [*_TEST, "params:target", "params:rounds"], "confusion"),
         _node(tables.collect_learning_curves, [*_ROSTER, *models], "learning_curves"),
         _node(tables.collect_lineage, models, "lineage"),
-        # The models are trained before they are measured: by then the timeline is nearly whole.
+        # After all training, when the timeline is nearly complete.
         _node(measure_device_use, ["timeline", "model_metrics"], "device_use"),
         _node(tables.summarise, ["model_metrics", "run_info", "params:seed"], "summary"),
         _node(draw_before_and_after, "model_metrics", "before_and_after_figure"),
@@ -76,15 +74,13 @@ def _measuring(models: list[str]) -> list[Node]:
     ]
 
 
-def _measuring_one_domain() -> list[Node]:
-    return [
-        _node(tables.measure_agreement, [*_TEST, *_ROSTER], "agreement"),
-        _node(figures.draw_agreement, "agreement", "agreement_figure"),
-    ]
-
-
-def _measuring_mix() -> list[Node]:
-    """Return the nodes for a mix, whose students have no images in common on which they could agree."""
+def _measuring_domains(*, is_mix: bool) -> list[Node]:
+    """Return the nodes of a mix, or those of one domain: the students of a mix share no images to agree on."""
+    if not is_mix:
+        return [
+            _node(tables.measure_agreement, [*_TEST, *_ROSTER], "agreement"),
+            _node(figures.draw_agreement, "agreement", "agreement_figure"),
+        ]
     return [
         _node(tables.count_domain_confusions, [*_TEST, *_ROSTER], "domain_confusion"),
         _node(tables.score_classes, [*_TEST, *_ROSTER], "class_metrics"),

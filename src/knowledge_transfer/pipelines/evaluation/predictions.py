@@ -1,7 +1,5 @@
 """The predictions of every model and every ensemble of a run, by key: `resnet8@0`, `ensemble_mean_probabilities@0`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,8 +23,8 @@ ORACLE_ROUTED, MOST_CONFIDENT = "oracle_routed", "most_confident"  # rules of a 
 class Prediction:
     """Class probabilities of a model, float32 [images, classes]; its costs are those of `members`.
 
-    `probabilities` are given when the domain of the image is known, `joint` without it; in one domain they are equal. A
-    model of one `domain` predicts for its images alone: its other rows mean nothing.
+    `probabilities` use the domain of the image, `joint` does not; in one domain they are equal. Rows outside the
+    model's own `domain` mean nothing.
     """
 
     model: Model
@@ -37,7 +35,7 @@ class Prediction:
 
     @property
     def is_vote(self) -> bool:
-        """Whether it names a class and gives no distribution."""
+        """Whether it is a class without a distribution."""
         return self.model.arm in VOTING_RULES
 
 
@@ -62,11 +60,9 @@ def predictions_of(
 ) -> dict[str, Prediction]:
     """Return every prediction on the test images by key; weights and the strongest member come from validation.
 
-    There is an ensemble of the students of each round under each of `rules`, and one without its strongest member. A
-    mix has two others: `oracle_routed` knows the domain and takes its student, `most_confident` takes the student with
-    the highest probability.
-
-    Raises ValueError when soft labels belong to other images or to other models.
+    Each round has an ensemble of the students under each of `rules`, and one without its strongest. A mix has two
+    others: `oracle_routed` uses the student of the domain, `most_confident` that with the highest probability. Raises
+    ValueError for soft labels of other images or models.
     """
     logits, members, models = by_key(test, test_images), by_key(validation, validation_images), roster.models
     found = [_single(models[key], each, test_images, test.facts.domains.get(key, ALL)) for key, each in logits.items()]
@@ -110,21 +106,20 @@ def strongest_student(validation: Mapping[str, Tensor], labels: Tensor, roster: 
 def routed(
     logits: Mapping[str, Tensor], keys: Sequence[str], domains: Mapping[str, str], images: ImageSet
 ) -> tuple[Tensor, Tensor]:
-    """Return the distributions, float32 [images, classes], of students routed by an oracle and by the most confident.
+    """Return distributions, float32 [images, classes]: routed by an oracle, which knows the domain, and by confidence.
 
-    `logits` and `domains` are by key, `keys` those of the students. The oracle knows the domain of each image; the
-    other takes the domain whose student gives its first class the highest probability. Students of one domain predict
-    as the mean of their probabilities.
+    `logits` and `domains` are by key, `keys` those of the students; several of one domain predict by their mean
+    probability.
     """
-    everyone = torch.zeros_like(logits[keys[0]])
+    joined = torch.zeros_like(logits[keys[0]])
     highest = []
     for block in images.blocks:
         members = torch.stack([logits[key][:, block.classes] for key in keys if domains[key] == block.domain])
-        everyone[:, block.classes] = fuse(members, MAIN_RULE)
-        # In double precision: in single, confident students would tie at 1 and the first domain would be taken.
+        joined[:, block.classes] = fuse(members, MAIN_RULE)
+        # In single precision, confident students would tie at 1, and the first domain would win.
         highest.append(members.double().softmax(2).mean(0).max(1).values)
-    oracle = within_block(everyone.log(), images.domains, images.blocks).exp()
-    return oracle, within_block(everyone.log(), torch.stack(highest).argmax(0), images.blocks).exp()
+    oracle = within_block(joined.log(), images.domains, images.blocks).exp()
+    return oracle, within_block(joined.log(), torch.stack(highest).argmax(0), images.blocks).exp()
 
 
 def _single(model: Model, logits: Tensor, images: ImageSet, domain: str) -> Prediction:

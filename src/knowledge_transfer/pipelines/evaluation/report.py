@@ -1,6 +1,4 @@
-"""The report: the sections of the page, from what evaluation measured."""
-
-from __future__ import annotations
+"""The sections of the report, from the tables of evaluation."""
 
 from pathlib import PurePath
 from typing import Any
@@ -48,11 +46,7 @@ def write_report(
     domain_confusion: pd.DataFrame | None = None,
     class_metrics: pd.DataFrame | None = None,
 ) -> str:
-    """Return the page as HTML: no script, nothing fetched from anywhere.
-
-    Of a mix there are confusions between domains and a table of classes, of one domain the agreement of the models.
-    Each figure is drawn anew: an image of the catalog cannot take the colours of the page.
-    """
+    """Return the page as HTML. Its figures are drawn again, because images of the catalog cannot take its colours."""
     own = parameters_of(parameters, "")
     source, is_mix = _source(dict(page.flat(own)), data_report), domain_confusion is not None
     overview = text.OVERVIEW.format(images=data_report["images"]["test"]) + (text.OVERVIEW_OF_MIX if is_mix else "")
@@ -91,7 +85,7 @@ def _source(settings: dict[str, str], data: dict[str, Any]) -> str:
 
 
 def _with_names_of_sets(data: dict[str, Any]) -> dict[str, Any]:
-    names = {"students": "student"}  # the other sets are called so already
+    names = {"students": "student"}  # the other keys are names already
     return data | {"images": {names.get(name, name): count for name, count in data["images"].items()}}
 
 
@@ -130,17 +124,15 @@ def _differences(comparisons: pd.DataFrame, names: dict[str, str], *, is_mix: bo
 
 def _short_names(metrics: pd.DataFrame) -> dict[str, str]:
     """Return by the key of an ensemble its key with the short name of the fusion rule."""
-    ensembles = metrics[(metrics["stage"] == ENSEMBLE) & metrics["arm"].isin(_RULES_SHOWN)]
-    return {
-        f"{row['model']}@{row['round']}": f"{_RULES_SHOWN[row['arm']]}@{row['round']}"
-        for row in ensembles.to_dict("records")
-    }
+    shown = metrics[(metrics["stage"] == ENSEMBLE) & metrics["arm"].isin(_RULES_SHOWN)]
+    rows = zip(shown["model"], shown["arm"], shown["round"], strict=True)
+    return {f"{model}@{round_}": f"{_RULES_SHOWN[arm]}@{round_}" for model, arm, round_ in rows}
 
 
 def _models(metrics: pd.DataFrame, classes: int, *, is_mix: bool) -> Table:
-    """Return the models under a heading for each stage; of the ensembles, those with the plainest rules."""
+    """Return the models under a heading for each stage; of the ensembles, those with the main rules."""
     shown = metrics[(metrics["stage"] != ENSEMBLE) | metrics["arm"].isin(_RULES_SHOWN)]
-    # Domain by domain, routed students are the students; of the target's arms the whole mix is enough.
+    # By domain, routed students are the students; the target's arms have a row for the whole mix alone.
     whole = shown["model"].isin(shown.loc[shown["domain"] == ALL, "model"]) & (shown["stage"] != "target")
     shown = shown[~whole | (shown["domain"] == ALL)]
     shown = shown.assign(heading=shown["stage"].map(_STAGES), wrong=(1 - shown["accuracy"]) * shown["images"])
@@ -162,14 +154,15 @@ def _errors(confusion: pd.DataFrame, calibration: pd.DataFrame, *, is_mix: bool)
 
 
 def _classes(classes: pd.DataFrame) -> Table:
-    percents = {
-        "accuracy": "target %",
-        "joint_accuracy": "target, joint %",
-        "before": "student before %",
-        "after": "student after %",
-    }
-    named = [Column("domain", "domain"), Column("class", "class"), Column("images", "images", "count")]
-    columns = [*named, *(Column(name, heading, "percent") for name, heading in percents.items())]
+    columns = [
+        Column("domain", "domain"),
+        Column("class", "class"),
+        Column("images", "images", "count"),
+        Column("accuracy", "target %", "percent"),
+        Column("joint_accuracy", "target, joint %", "percent"),
+        Column("before", "student before %", "percent"),
+        Column("after", "student after %", "percent"),
+    ]
     fold = f"{len(classes)} classes: the target, and the student of the domain before and after"
     return Table(classes, columns, fold=fold)
 
@@ -180,14 +173,10 @@ def _rules(metrics: pd.DataFrame) -> Table:
     for row in records(metrics[metrics["stage"] == ENSEMBLE]):
         scores = {f"{name} {row['round']}": value for name, value in row.items()}
         rules.setdefault(row["arm"], {"rule": row["arm"].replace("_", " ")}).update(scores)
+    shown = [measure.column for measure in MEASURES if measure.column.name in SCORES]
     columns = [
-        Column(
-            f"{column.name} {round_}",
-            f"{column.heading}, round {round_}",
-            column.how,
-            f"{column.error} {round_}" if column.error else None,
-        )
+        Column(f"{name} {round_}", f"{heading}, round {round_}", how, error and f"{error} {round_}")
         for round_ in sorted(metrics.loc[metrics["stage"] == ENSEMBLE, "round"].unique())
-        for column in (measure.column for measure in MEASURES if measure.column.name in SCORES)
+        for name, heading, how, error in ((each.name, each.heading, each.how, each.error) for each in shown)
     ]
     return Table(pd.DataFrame(rules.values()), [Column("rule", "rule"), *columns], text.RULES)

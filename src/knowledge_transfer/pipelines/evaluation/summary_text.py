@@ -1,7 +1,5 @@
 """The text of the report: sentences that claim no more than the comparisons show, captions and notes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from knowledge_transfer.pipelines.evaluation.comparisons import (
@@ -25,17 +23,17 @@ Row = dict[str, Any]
 _VERDICTS = {GAIN: "a gain", LOSS: "a loss", CHANCE: "not beyond chance", NONE: "less than its error"}
 
 OVERVIEW = (
-    "Accuracy on {images:,} test images, in percent. Rings: before any transfer; dots: after the last round (small: "
-    "the rounds between); diamonds: reference arms. Bars: one standard error."
+    "Accuracy on {images:,} test images, in percent. Rings: before transfer; dots: after the last round (small: "
+    "earlier rounds); diamonds: reference arms. Bars: one standard error."
 )
 OVERVIEW_OF_MIX = " Below the name of a domain its images alone, with the domain known; “mix” is all of them."
 DIFFERENCES = (
-    "A model is written name@round; round 0 is before any transfer. Accuracies are compared on the same test images: "
+    "A model is written name@round; round 0 is before transfer. Accuracies are compared on the same test images: "
     "paired standard errors, paired bootstrap intervals, McNemar's exact p. “none” is less than one standard error, a"
     " gain or loss has p < 0.05; of {count} comparisons, about {chance:.1f} would reach that by chance. {which} All "
     "errors are those of one run: the effect of another seed is not in them."
 )
-STRONGEST = "Which member is the strongest was decided on validation."
+STRONGEST = "The strongest member is the best on validation."
 KNOWN = "“mix, known”: each image's domain is known; “unknown”: it is not."
 OF_MIX = (
     "Accuracy, NLL and ECE are of predictions among the classes of the image's own domain; joint accuracy is of "
@@ -44,12 +42,11 @@ OF_MIX = (
     " which shows in its joint accuracy alone."
 )
 MODELS = (
-    "Accuracy with its binomial standard error, which is 0 where no image was wrong and then means nothing. NLL in "
-    "nats; ECE in 15 bins. Costs are of one image, speed of this run's device; an ensemble costs the sum of its "
-    "members."
+    "Accuracy with its binomial standard error (without meaning where no image is wrong). NLL in nats; ECE in 15 "
+    "bins. Costs are for one image, speed is that of this run's device; an ensemble costs the sum of its members."
 )
 CURVES = "Validation after each epoch; dashed: reference arms. A vertical line begins another round."
-CURVES_OF_MIX = " Each student's is measured on its domain, the target's on all classes, the domain unknown."
+CURVES_OF_MIX = " Students are evaluated on their domain, the target on all classes with the domain unknown."
 DOMAINS = (
     "Test images by domain (rows) and predicted domain (columns), the domain unknown. “most confident” are the "
     "students, of which the most confident one is taken."
@@ -57,20 +54,17 @@ DOMAINS = (
 CONFUSION = "Test images by label (rows) and prediction (columns), shaded as shares of the row."
 CALIBRATION = "Above the diagonal a model is more often right than its confidence; below, less often."
 AGREEMENT = (
-    "Percentage of test images on which two models predict the same class, right or wrong. An ensemble lives on its "
-    "members' differences: if these vanish after transfer, so does its advantage."
+    "Percentage of test images on which two models predict the same class, right or wrong. An ensemble needs members "
+    "that differ: if they agree after transfer, its advantage is gone."
 )
 RULES = (
-    "The weights of “weighted” and “boosted” and the layer of “stacked” come from validation. A vote elects a class "
-    "and gives no distribution, so it has neither NLL nor ECE."
+    "The weights of “weighted” and “boosted” and the layer of “stacked” come from validation. A vote gives a class "
+    "and no distribution, so it has neither NLL nor ECE."
 )
 
 
 def lead(comparisons: list[Row], target: list[Row]) -> list[str]:
-    """Return the main results in sentences: what the target learned, and what it taught back.
-
-    `target` are the metrics of the target, in a mix one row for each domain, the whole mix first.
-    """
+    """Return the main results in sentences. `target` has its metrics, in a mix those of the whole mix first."""
     last = max(row["round"] for row in target)
     taught = next(row for row in target if row["round"] == last)  # the whole comes before its domains
     sentences = [_to_the_target(comparisons, taught)]
@@ -86,16 +80,16 @@ def _find(rows: list[Row], question: str, measure: str = ACCURACY) -> Row | None
 
 def _to_the_target(rows: list[Row], taught: Row) -> str:
     labels, smoothed = _find(rows, TARGET_OR_LABELS), _find(rows, TARGET_OR_SMOOTHING)
-    known = ", each image's domain being known" if any(row["measure"] == JOINT_ACCURACY for row in rows) else ""
+    known = ", with the domain of each image known" if any(row["measure"] == JOINT_ACCURACY for row in rows) else ""
     accuracy = taught["accuracy"]
     reached = (
         f"{taught['model']}, taught by the ensemble, is right on {percent(accuracy)}{_GAP}% of the test images{known}"
     )
     if labels is None:
-        return f"{reached}. It was not also trained on labels alone, so the effect of the teaching is unknown."
+        return f"{reached}. There is no target on labels alone, so the effect of distillation is unknown."
     alone = f"{reached}; the same network on labels alone, on {percent(accuracy - labels['difference'])}{_GAP}%"
     if labels["verdict"] == LOSS:
-        return f"{alone}. The difference, {_numbers(labels)}, is more than chance: here the teaching did harm."
+        return f"{alone}. The difference, {_numbers(labels)}, is more than chance: here distillation did harm."
     if labels["verdict"] != GAIN:
         return f"{alone}. The difference, {_numbers(labels)}, may be chance: no transfer to the target is shown."
     gain = f"{alone}. The gain of {_numbers(labels)} is more than chance"
@@ -140,7 +134,7 @@ def _beside_the_students(rows: list[Row]) -> str:
 def _back_to_the_students(rows: list[Row]) -> str:
     compared = [row for row in rows if row["question"] == AFTER_OR_CONTINUED]
     if not compared:
-        return "The students were not also continued on labels, so the effect of the target's teaching is unknown."
+        return "No student was continued on labels, so the effect of reverse distillation is unknown."
     parts = []
     for verdict, amount in ((GAIN, "more"), (LOSS, "less")):
         if chosen := [row for row in compared if row["verdict"] == verdict]:
@@ -151,7 +145,7 @@ def _back_to_the_students(rows: list[Row]) -> str:
         parts.append(f"for {same} of {len(compared)} students the difference may be chance")
     elif same:
         parts.append("every difference between learning from the target and the same steps on labels may be chance")
-    return f"On the way back, {'; '.join(parts)}."
+    return f"In reverse distillation, {'; '.join(parts)}."
 
 
 def _numbers(row: Row) -> str:

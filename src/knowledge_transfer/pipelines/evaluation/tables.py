@@ -1,7 +1,5 @@
 """Nodes that put predictions, learning curves and facts into tables for people and programs."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 
@@ -9,8 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from knowledge_transfer.experiment.config import Target
 from knowledge_transfer.experiment.roster import Roster
+from knowledge_transfer.experiment.stage_config import Target
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.domains import ALL, domains_of, within_block
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -29,7 +27,7 @@ from knowledge_transfer.reporting.columns import summary_of
 
 
 def count_confusions(test: SoftLabels, test_images: ImageSet, target: Target, rounds: int) -> pd.DataFrame:
-    """Return how many test images of each class (row) the target took for each class (column)."""
+    """Return how many test images of each class (row) the target predicts as each class (column)."""
     predicted = by_key(test, test_images)[f"{target.name}@{rounds}"].argmax(1)
     names = list(test_images.class_names)
     table = pd.DataFrame(confusion(predicted, test_images.labels, len(names)).numpy(), columns=names)
@@ -40,9 +38,9 @@ def count_confusions(test: SoftLabels, test_images: ImageSet, target: Target, ro
 def measure_agreement(
     test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
 ) -> pd.DataFrame:
-    """Return on which fraction of the test images two models predict the same class, right or wrong."""
+    """Return the share of test images on which two models predict the same class, right or wrong."""
     logits, roster = by_key(test, test_images), Roster(tuple(students), target.name, rounds)
-    keys = [*roster.students_after(0), *roster.students_after(rounds), roster.taught]
+    keys = [*roster.students_after(0), *roster.students_after(rounds), roster.final_target]
     table = pd.DataFrame(agreement(torch.stack([logits[key].argmax(1) for key in keys])).numpy(), columns=keys)
     table.insert(0, "model", keys)
     return table
@@ -51,9 +49,9 @@ def measure_agreement(
 def measure_calibration(
     test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
 ) -> pd.DataFrame:
-    """Return how often predictions of each confidence are right: of the target, its teachers, the target on labels."""
+    """Return accuracy by confidence of the target, of its teachers and of the target on labels."""
     logits, roster = by_key(test, test_images), Roster(tuple(students), target.name, rounds)
-    models = (roster.taught, f"{target.name}_labels@{rounds}")
+    models = (roster.final_target, f"{target.name}_labels@{rounds}")
     predictions = {key: logits[key].softmax(1) for key in models if key in logits}
     key, together = _students_together(test, test_images, roster)
     return pd.DataFrame(
@@ -64,7 +62,7 @@ def measure_calibration(
 
 
 def _students_together(test: SoftLabels, images: ImageSet, roster: Roster) -> tuple[str, Tensor]:
-    """Return the ensemble of the students before any transfer that a reader expects: its key and its probabilities."""
+    """Return key and probabilities of the main ensemble of the students before transfer."""
     logits, keys = by_key(test, images), roster.students_after(0)
     if len(images.blocks) > 1:
         return ensemble_of(MOST_CONFIDENT, 0).key, routed(logits, keys, test.facts.domains, images)[1]
@@ -77,9 +75,8 @@ def collect_learning_curves(
     """Return all learning curves as one table: a row for each epoch of each fit."""
     models, curves = Roster(tuple(students), target.name, rounds).models, []
     for checkpoint in checkpoints:
-        model = models[checkpoint.facts.key]
-        who = {"model": model.name, "stage": model.stage, "round": model.round, "of": model.of, "arm": model.arm}
-        curves.append(pd.DataFrame({**who, **row} for row in checkpoint.curve))
+        identity = models[checkpoint.facts.key].columns
+        curves.append(pd.DataFrame({**identity, **row} for row in checkpoint.curve))
     return pd.concat(curves, ignore_index=True)
 
 
@@ -90,19 +87,16 @@ def collect_lineage(*models: Checkpoint) -> dict[str, Any]:
 
 
 def summarise(metrics: pd.DataFrame, run_info: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return the summary of the run for other programs, in strict JSON: null where a number has no meaning.
-
-    The rows of a mix also have their domain and the joint accuracy.
-    """
+    """Return the summary of the run for other programs, in strict JSON; numbers without a meaning are null."""
     return summary_of(metrics, run_info, seed)
 
 
 def count_domain_confusions(
     test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
 ) -> pd.DataFrame:
-    """Return how many test images of each domain each model took for which domain, without knowing the domain.
+    """Return how many test images of each domain each model assigns to which, without knowing the domain.
 
-    The models are the target, its reference arms and the students before any transfer, routed by the most confident.
+    The models are the target, its reference arms and the students before transfer, routed by the most confident.
     """
     logits, roster = by_key(test, test_images), Roster(tuple(students), target.name, rounds)
     whole = [
@@ -129,11 +123,7 @@ def _between_domains(joint: Tensor, images: ImageSet) -> Tensor:
 def score_classes(
     test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
 ) -> pd.DataFrame:
-    """Return for each class of the mix how often the target and the student of the domain are right.
-
-    `accuracy` is that of the target with the domain known, `joint_accuracy` without it; `before` and `after` are those
-    of the student, the mean where a domain has several.
-    """
+    """Return accuracies by class: of the target with and without the domain, of its students before and after."""
     logits, labels, blocks = by_key(test, test_images), test_images.labels, test_images.blocks
     taught = logits[f"{target.name}@{rounds}"]
     shown = {"accuracy": within_block(taught, test_images.domains, blocks), "joint_accuracy": taught}

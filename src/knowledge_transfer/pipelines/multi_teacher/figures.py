@@ -1,7 +1,5 @@
 """Figures of the study multi_teacher."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd
@@ -17,10 +15,7 @@ _COLOURS = dict(zip(METHODS, PALETTE, strict=False))
 
 
 def draw_methods(methods: pd.DataFrame, ensembles: pd.DataFrame) -> Figure:
-    """Return accuracy on test over the number of teachers: learners by method, the ensemble, one teacher, labels.
-
-    Both tables of one data set; bars are one standard error over seeds.
-    """
+    """Return test accuracy over the number of teachers, by method, and of the references; bars are standard errors."""
     main = methods[methods["sweep"] == MAIN]
     with sheet(7.2, 3.6) as figure:
         axes = figure.subplots()

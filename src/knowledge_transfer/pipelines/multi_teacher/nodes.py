@@ -1,7 +1,5 @@
 """Nodes of the study multi_teacher: validation scores, costs, scores, methods compared, what one network saves."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
@@ -50,7 +48,7 @@ def measure_costs(networks: Mapping[str, str], images: ImageSet, device: str, *m
 
 
 def score_models(roles: Roles, images: ImageSet, costs: pd.DataFrame, *predictions: SoftLabels) -> pd.DataFrame:
-    """Return accuracy, NLL and ECE of every model on the test set, with its role, parameters and images per second.
+    """Return the scores of every model on the test set, with role, parameters and images per second.
 
     `predictions` are those of one seed each; networks of one architecture have the costs of the one measured.
     """
@@ -69,10 +67,7 @@ def score_models(roles: Roles, images: ImageSet, costs: pd.DataFrame, *predictio
 
 
 def compare_methods(**tables: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for every arm of every data set: means over seeds, differences to labels and to output_avg.
-
-    `tables` are the scores by data set. Differences are paired by seed.
-    """
+    """Return a row for every arm of every data set: means over seeds, paired differences to labels and output_avg."""
     rows = []
     for name, table in tables.items():
         means = over_seeds(table, _ARM, SCORES)
@@ -108,9 +103,9 @@ def _published(name: str, row: Mapping[str, Any]) -> dict[str, float]:
 def compress(
     learners: Sequence[str], methods: pd.DataFrame, rules: pd.DataFrame, **costs: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return costs and accuracy of ensembles of each size, beside those of each of the `learners` of these ensembles.
+    """Return costs and accuracy of ensembles of each size and of their `learners`; latency in milliseconds an image.
 
-    `costs` are by data set. Latency is in milliseconds an image, in batches; members predict one after another.
+    `costs` are by data set. Members predict one after another, in batches.
     """
     rows = []
     for name, table in costs.items():

@@ -1,7 +1,5 @@
 """The study multi_teacher: teams of teachers, a learner of each by each method, votes, costs, tables and a page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from kedro.pipeline import Pipeline
@@ -12,8 +10,7 @@ from knowledge_transfer.experiment.study_steps import ClosingNodes, SetNodes, bu
 from knowledge_transfer.experiment.study_tables import gather_rows
 from knowledge_transfer.pipelines.multi_teacher import nodes, votes
 from knowledge_transfer.pipelines.multi_teacher.report import compose_page
-from knowledge_transfer.pipelines.multi_teacher.roster import Roster
-from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm, Settings
+from knowledge_transfer.pipelines.multi_teacher.settings import LABELS, Arm, Roster, Settings
 
 _FIRST_TEACHER = 1000  # repeats of teachers begin here, so that none starts with the weights of a learner
 

@@ -1,7 +1,5 @@
 """What the source reports: Zuchniak 2023, arXiv 2302.07215, and the notebook `results` of its repository, MTKD."""
 
-from __future__ import annotations
-
 import math
 
 # CIFAR-10, ResNet50V2 taught by ResNet50V2s: accuracy on test and its standard error, by method, number of teachers and

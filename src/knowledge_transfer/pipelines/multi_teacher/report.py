@@ -1,12 +1,10 @@
 """The page of the study multi_teacher."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd
 
-from knowledge_transfer.experiment.study_tables import Page
+from knowledge_transfer.experiment.study_tables import Page, difference_columns
 from knowledge_transfer.pipelines.multi_teacher import summary_text as text
 from knowledge_transfer.pipelines.multi_teacher.figures import draw_methods, draw_rules, draw_sweep
 from knowledge_transfer.pipelines.multi_teacher.settings import ENSEMBLE, MAIN, TEACHER
@@ -33,19 +31,17 @@ _SWEPT = [
     *(column for column in _METHODS[3:] if not column.name.startswith("beyond_output_avg")),
 ]
 _RULES = [
-    Column("data", "data"),
-    Column("members", "teachers", "count"),
+    _METHODS[0],
+    _METHODS[2],
     Column("rule", "rule"),
     _TEST,
-    Column("difference", "beyond plurality", "points", "standard_error"),
-    Column("p_value", "p", "p"),
-    Column("verdict", "verdict"),
+    *difference_columns("beyond plurality"),
     Column("nll", "NLL", "number"),
     Column("tied", "ties %", "percent"),
 ]
 _COSTS = [
-    Column("data", "data"),
-    Column("members", "teachers", "count"),
+    _METHODS[0],
+    _METHODS[2],
     Column("what", "what predicts"),
     Column("parameters", "parameters", "count"),
     Column("macs", "multiply-adds", "count"),
@@ -105,12 +101,7 @@ def _sweeps(names: list[str], methods: pd.DataFrame) -> list[Section]:
     if not found:
         return []
     figures = [
-        Drawn(
-            f"{sweep}_{name}",
-            draw_sweep(_of(name, methods), sweep),
-            f"{name}: {text.SWEEPS[sweep]}",
-            True,
-        )
+        Drawn(f"{sweep}_{name}", draw_sweep(_of(name, methods), sweep), f"{name}: {text.SWEEPS[sweep]}", True)
         for name in names
         for sweep in found
     ]

@@ -1,14 +1,15 @@
-"""Settings of the study multi_teacher."""
+"""Settings of the study multi_teacher, and the models of a data set: their names and roles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, get_args
+from functools import cached_property
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import Field, model_validator
 
-from knowledge_transfer.experiment.study_config import Model, StudySet, StudySettings, require_distinct
+from knowledge_transfer.experiment.study_config import Blocks, Model, StudySet, StudySettings, require_distinct
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES
 
@@ -23,10 +24,9 @@ MAIN: Literal["main"] = "main"  # of no sweep
 
 @dataclass(frozen=True)
 class Arm:
-    """Learners that differ in their seed alone: how many teachers they have, and how they learn.
+    """Learners that differ in their seed alone. `method` is a Method, one_teacher, or labels (no teacher).
 
-    `method` is a Method, one_teacher, or labels: no teacher at all. `fraction` is how much of the training images each
-    teacher learned from.
+    `fraction` is how much of the training images each teacher learned from.
     """
 
     method: str
@@ -71,14 +71,13 @@ class Set(StudySet):
 
 
 class Settings(StudySettings):
-    """On every data set, `seeds` times, as many teachers as the largest of `members`, and learners of these teachers.
+    """On every data set, `seeds` times, a learner by each of `methods` from the first k teachers, k of `members`.
 
-    Each of `methods` has a learner from the first k teachers, for every k in `members`. The `swept` methods also learn
-    from all teachers at other `alphas`, and from teachers that learned from `fractions` of the images. The fusion of
+    The `swept` methods also learn at other `alphas`, and from teachers of `fractions` of the images. The fusion of
     `distillation` has no effect.
     """
 
-    sets: dict[str, Set] = Field(min_length=1)
+    sets: Blocks[Set] = Field(min_length=1)
     members: tuple[Members, ...] = Field(default=(2, 3, 4, 5), min_length=1)
     methods: tuple[Method, ...] = Field(default=get_args(Method), min_length=1)
     distillation: DistillationConfig = DistillationConfig()
@@ -89,7 +88,7 @@ class Settings(StudySettings):
     @model_validator(mode="after")
     def _values_are_distinct(self) -> Settings:
         for name in ("members", "methods", "swept", "alphas", "fractions"):
-            require_distinct(getattr(self, name), f"{name}: something stands twice")
+            require_distinct(getattr(self, name), f"{name}: a value occurs twice")
         return self
 
     @model_validator(mode="after")
@@ -124,3 +123,73 @@ class Settings(StudySettings):
             arm = Arm(method, self.most, alpha)
             yield from (replace(arm, alpha=other, sweep="alpha") for other in self.alphas if other != alpha)
             yield from (replace(arm, fraction=fraction, sweep="fraction") for fraction in self.fractions)
+
+
+class Role(NamedTuple):
+    """What a model is: teacher or learner, the fields of its arm, its seed."""
+
+    learner: str
+    method: str
+    members: int
+    alpha: float
+    fraction: float
+    sweep: str
+    seed: int
+
+
+class Roster:
+    """The teachers and the learners of one data set."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name, self.settings = name, settings
+        self.seeds = range(settings.seeds)
+        self.fractions = tuple(dict.fromkeys(arm.fraction for arm in settings.arms))
+
+    def teachers(self, fraction: float, seed: int) -> list[str]:
+        """Return the names of the teachers of a seed that learned from that fraction of the images."""
+        part = f"_{part_name(fraction)}" if fraction < 1 else ""
+        return [f"{self.name}{part}_teacher{number}_seed{seed}" for number in range(self.settings.most)]
+
+    def team(self, arm: Arm, seed: int) -> list[str]:
+        """Return the names of the teachers of an arm."""
+        return self.teachers(arm.fraction, seed)[: arm.members]
+
+    def labels(self, fraction: float, seed: int) -> str:
+        """Return the name of the soft labels of these teachers."""
+        return "_".join(filter(None, (self.name, part_name(fraction), f"seed{seed}")))
+
+    def learner(self, arm: Arm, seed: int) -> str:
+        """Return the name of the learner of an arm."""
+        return f"{self.name}_{arm.name}_seed{seed}"
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """What each model is, by its name, the teachers first."""
+        teachers = {
+            name: _role("teacher", Arm(TEACHER, 1, fraction=fraction), seed)
+            for seed in self.seeds
+            for fraction in self.fractions
+            for name in self.teachers(fraction, seed)
+        }
+        pairs = [(arm, seed) for seed in self.seeds for arm in self.settings.arms]
+        return teachers | {self.learner(arm, seed): _role("learner", arm, seed) for arm, seed in pairs}
+
+    def teams(self) -> Iterator[tuple[dict[str, float], list[str]]]:
+        """Yield the columns that describe a team in the table of votes, and its teachers."""
+        for seed in self.seeds:
+            for members in self.settings.members:
+                yield {"members": members, "fraction": 1.0, "seed": seed}, self.teachers(1.0, seed)[:members]
+            for fraction in self.fractions[1:]:
+                columns = {"members": self.settings.most, "fraction": fraction, "seed": seed}
+                yield columns, self.teachers(fraction, seed)
+
+    @property
+    def measured(self) -> dict[str, str]:
+        """The models whose costs are measured, one of each network, and what each network is called."""
+        many = [arm for arm in self.settings.arms if arm.sweep == MAIN and arm.heads > 1]
+        one_teacher = {f"{self.name}_{ONE_TEACHER}_seed0": ONE_TEACHER}
+        return {self.teachers(1.0, 0)[0]: TEACHER} | one_teacher | {self.learner(arm, 0): arm.name for arm in many}
+
+
+def _role(learner: str, arm: Arm, seed: int) -> Role:
+    return Role(learner, arm.method, arm.members, arm.alpha, arm.fraction, arm.sweep, seed)

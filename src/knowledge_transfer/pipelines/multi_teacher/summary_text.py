@@ -1,7 +1,5 @@
 """Sentences of the page of the study multi_teacher, from its tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -16,8 +14,8 @@ METHODS = (
     "Every seed has teachers of its own. ±: one standard error over seeds; differences, in points, are paired by seed. "
     "Learners of one seed start from the same weights, if they have as many heads, and see the same images in the same "
     "order. output_avg: KL from the mean of the teachers' probabilities. loss_avg: mean of the KLs from each. "
-    "mimic_all: a head for each teacher, which gets its share of the soft loss; the prediction is the mean of the "
-    "heads. stacked: KL from a softmax layer on all teachers' logits, fitted on validation. labels: no teacher."
+    "mimic_all: a head for each teacher, with its share of the soft loss; the prediction is the mean of the heads. "
+    "stacked: KL from a softmax layer on all teachers' logits, fitted on validation. labels: no teacher."
 )
 SWEPT = "Seen: the share of the training images that each teacher learned from."
 RULES = "means over seeds and one standard error, paired by seed; to the right of the line a rule is better."
@@ -27,17 +25,17 @@ VOTES = (
     "A vote has no NLL. Ties: images on which no class is first on more ballots than every other."
 )
 COMPRESSION = (
-    "An ensemble costs as much as its members together. What learned from it is one network, of a teacher's size or "
-    "less; each head of mimic_all adds a last layer.",
+    "An ensemble costs as much as its members together. Its learner is one network, of a teacher's size or less; each "
+    "head of mimic_all adds a last layer.",
 )
 COSTS = "Latency of one image in a batch, on the device of the run, members one after another."
 SWEEPS = {
     "alpha": "weight of the soft loss; the source weights the hard one.",
-    "fraction": "every teacher has a random part of its own, learners see all images.",
+    "fraction": "every teacher has its own random subset, learners see all images.",
 }
 
 
-_NO_GAIN = "None of them is apart from labels by more than chance."
+_NO_GAIN = "None of them differs from labels by more than chance."
 
 
 def lead(name: str, methods: pd.DataFrame, rules: pd.DataFrame, compression: pd.DataFrame) -> Iterator[str]:
@@ -51,7 +49,7 @@ def lead(name: str, methods: pd.DataFrame, rules: pd.DataFrame, compression: pd.
         f"{row['method']} {points(row['beyond_labels'])}{plus_minus(row['beyond_labels_error'])}"
         for _, row in learners[learners["beyond_labels_verdict"].isin(("gain", "loss"))].iterrows()
     ]
-    apart = f"Apart from labels by more than chance: {_and(proven)} points." if proven else _NO_GAIN
+    apart = f"Different from labels by more than chance: {_and(proven)} points." if proven else _NO_GAIN
     yield (
         f"{name}: a teacher alone is right on {_right(_one(main, method=TEACHER))}{GAP}% of the test images, {most} "
         f"together on {_right(fused)}{GAP}%. One network taught by all {most}: {by_method}; taught by labels alone: "
@@ -116,28 +114,27 @@ def same_gradient(methods: pd.DataFrame) -> list[str]:
     found.append(
         f"The source finds loss_avg ahead by {100 * gap:.1f} points, the mean over its twenty pairs of cells (two to "
         "five teachers, five fractions); single pairs range from −0.5 to +3.8. That cannot come from the losses. By "
-        f"the standard errors that it prints, of runs that differ in seed, the mean gap would be good to "
-        f"{100 * error:.1f} points; so either these errors are too small, or the runs of the two methods differ in "
-        "something beside the loss: they are not paired, each draws teachers of its own and stops by its own "
-        "validation loss."
+        f"its standard errors, over seeds, the mean gap has an error of {100 * error:.1f} points. So either these "
+        "errors are too small, or the runs of the two methods differ in more than the loss: they are not paired, each "
+        "has its own teachers and stops by its own validation loss."
     )
     return found
 
 
 def source(methods: pd.DataFrame) -> list[str]:
-    """Return what the source did otherwise, and how its figures compare."""
+    """Return how the source differs, and how its figures compare."""
     found = [
         "Zuchniak 2023, arXiv 2302.07215, teaches a ResNet50V2 by two to five ResNet50V2s on CIFAR-10, MNIST and "
         "Fashion-MNIST. It weights the hard loss by 0, 0.25, 0.5 and 0.75, here alpha 1, 0.75, 0.5 and 0.25; its "
         "temperature is 1; its fractions are what each teacher has seen of the training images. Its ResNet50V2 is "
         "ImageNet's, whose stem and first pooling leave 8 x 8 of 32 x 32 pixels: its 79 to 84 % are ten points below "
         "what the same depth reaches with a stem for small images, which the ResNet50 of conf/full has.",
-        "It calls plurality the worst vote. Its code breaks ties by the lower class index, for the comparison that "
-        "should find equals compares a class with itself; two rules overwrite what their ties decided. The column of "
-        "ties above counts the images on which that matters.",
+        "It calls plurality the worst vote. Its code breaks ties by the lower class index, because the comparison that "
+        "should find equals compares a class with itself; two rules overwrite the result of a tie. The column of ties "
+        "above counts the images concerned.",
     ]
     if not any(is_published(name) for name in methods["data"]):
-        found.append("This run has no CIFAR-10: its accuracies stand beside no published ones.")
+        found.append("This run has no CIFAR-10: its accuracies cannot be compared with published ones.")
     return found
 
 

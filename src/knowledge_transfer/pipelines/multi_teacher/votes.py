@@ -1,7 +1,5 @@
 """Nodes that fuse the same teachers by every rule, and compare the rules with plurality."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -26,10 +24,10 @@ def fuse_teachers(
     validation_images: ImageSet,
     **predictions: SoftLabels,
 ) -> pd.DataFrame:
-    """Return the scores of each team of teachers under every rule, a row a rule; `tied` is how often plurality ties.
+    """Return the scores of each team of teachers under every rule, and the share of images on which plurality ties.
 
-    A team is its columns in the table, the seed among them, and its teachers. Teams that learned from a part of the
-    images have the mean of probabilities alone. `predictions` are `test_seed0`, `validation_seed0` and so on.
+    A team is its columns in the table and its teachers; one that saw a subset has the mean of probabilities alone.
+    `predictions` are `test_seed0`, `validation_seed0` and so on.
     """
     rows = []
     for columns, names in teams:
@@ -70,10 +68,7 @@ def _counts(logits: Tensor) -> Tensor:
 
 
 def compare_rules(**tables: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for every rule, number of teachers and data set: means over seeds, and the difference to plurality.
-
-    Only teachers that learned from all images count. Differences are paired by seed.
-    """
+    """Return means over seeds for every rule, number of teachers and data set, and paired differences to plurality."""
     rows = []
     for name, table in tables.items():
         whole = table[table["fraction"] == 1]

@@ -1,5 +1,3 @@
-"""Train the reference arms, with which every claim of transfer is compared."""
+"""Train the reference arms, with which distilled models are compared."""
 
-from knowledge_transfer.pipelines.reference_arms.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from knowledge_transfer.pipelines.reference_arms.pipeline import create_pipeline as create_pipeline

@@ -1,10 +1,8 @@
 """Nodes of the reference arms: the same networks, images and steps as in distillation, without teachers or labels."""
 
-from __future__ import annotations
-
 from typing import Any
 
-from knowledge_transfer.experiment.config import DistillationStage, Student, Target
+from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
 from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, train_model
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -26,10 +24,9 @@ def learn_from_labels(
     device: str,
     label_smoothing: float | None = None,
 ) -> Checkpoint:
-    """Return the target trained on the labels of the images that it was taught through, plain or smoothed.
+    """Return the target trained on the labels of its transfer images, plain or smoothed (Yuan 2020).
 
-    Smoothed labels are a teacher without knowledge (Yuan 2020). The arm `all_labels`, the ceiling, has the labels of
-    the student set and the transfer set.
+    `all_labels`, the ceiling, has the labels of the student set and the transfer set.
     """
     through = transfer_through(transfer_images, student_images, stage.distillation)
     images = transfer_images.join(student_images) if arm == "all_labels" else through
@@ -51,10 +48,7 @@ def learn_without_labels(
     seed: int,
     device: str,
 ) -> Checkpoint:
-    """Return the target taught by the students as they were before any transfer, at alpha 1.
-
-    In a mix it still learns the domain of each image; no other label of these images enters.
-    """
+    """Return the target taught at alpha 1 by the students before transfer; in a mix it still learns the domains."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
     without = stage.distillation.model_copy(update={"alpha": 1.0})
     return train_model(
@@ -87,5 +81,5 @@ def continue_student(
 
 
 def _for_rounds(stage: DistillationStage, recipe: Recipe, rounds: int) -> Recipe:
-    """Return the recipe with the epochs of all rounds, if the model that is taught goes on from round to round."""
+    """Return the recipe with the epochs of all rounds, if each round continues the model of the last."""
     return recipe.override({"epochs": recipe.epochs * (rounds if stage.distillation.start == "trained" else 1)})

@@ -1,7 +1,5 @@
 """Reference arms: the same networks trained without a teacher, for as long, from the same start."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

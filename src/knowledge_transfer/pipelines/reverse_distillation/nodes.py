@@ -1,10 +1,8 @@
 """Nodes of reverse distillation."""
 
-from __future__ import annotations
-
 from typing import Any
 
-from knowledge_transfer.experiment.config import DistillationStage, Student
+from knowledge_transfer.experiment.stage_config import DistillationStage, Student
 from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, label_stage, train_model, views_of
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet

@@ -15,17 +15,11 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
     target = f"{now.target.name}_round{round_}"
     soft_labels = f"{target}_soft_labels"
     namespace = now.namespace("reverse_distillation", round_)
+    stage = ("params:reverse_distillation", "params:seed", "params:devices")
     is_trained = now.reverse_distillation.distillation.start == "trained"
     labelling = node(
         label_by_target,
-        [
-            "transfer_images",
-            "student_images",
-            "params:reverse_distillation",
-            "params:seed",
-            "params:devices",
-            f"{target}_checkpoint",
-        ],
+        ["transfer_images", "student_images", *stage, f"{target}_checkpoint"],
         soft_labels,
         name=f"label_by_{target}",
         namespace=namespace,
@@ -35,16 +29,8 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
         node(
             distil_student,
             [
-                "transfer_images",
-                "student_images",
-                "validation_images",
-                "normalisation",
-                soft_labels,
-                f"{target}_checkpoint",
-                f"params:students.{name}",
-                "params:reverse_distillation",
-                "params:seed",
-                "params:devices",
+                *("transfer_images", "student_images", "validation_images", "normalisation"),
+                *(soft_labels, f"{target}_checkpoint", f"params:students.{name}", *stage),
                 *([f"{name}_round{round_ - 1}_checkpoint"] if is_trained else []),
             ],
             f"{name}_round{round_}_checkpoint",

@@ -1,5 +1,3 @@
 """The study student_ensemble."""
 
-from knowledge_transfer.pipelines.student_ensemble.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+from knowledge_transfer.pipelines.student_ensemble.pipeline import create_pipeline as create_pipeline

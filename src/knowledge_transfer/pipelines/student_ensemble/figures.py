@@ -1,7 +1,5 @@
 """Figures of the study student_ensemble."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,7 +19,7 @@ from knowledge_transfer.pipelines.student_ensemble.settings import (
 )
 from knowledge_transfer.pipelines.student_ensemble.summary_text import PUBLISHED
 from knowledge_transfer.reporting.formats import percent
-from knowledge_transfer.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, band, sheet
+from knowledge_transfer.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, band, error_bars, sheet
 
 _LINES = (
     (MEMBERS, BEST_FIRST, BLUE, "taught, best on validation first"),
@@ -45,7 +43,9 @@ def draw_sizes(sizes: pd.DataFrame, singles: pd.DataFrame) -> Figure:
             left.plot(chosen["members"], chosen["test"], "o", color=colour, markersize=5)
             right.plot(chosen["parameters"], chosen["test"], "o", color=colour, markersize=5)
         _draw_singles(left, right, singles)
-        _draw_front(right, sizes, singles)
+        front = pareto_front(sizes, singles)
+        label = "Pareto front on validation"
+        right.step(front["parameters"], front["test"], where="post", color=MUTED, linewidth=1.2, label=label)
         left.set_xlabel("members")
         left.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         left.set_ylabel("accuracy on the test set")
@@ -69,22 +69,14 @@ def _draw_singles(left: Axes, right: Axes, singles: pd.DataFrame) -> None:
             right.plot(own["parameters"].mean(), mean, marker, color=INK, markersize=5, label=f"{arm}, its size")
 
 
-def _draw_front(axes: Axes, sizes: pd.DataFrame, singles: pd.DataFrame) -> None:
-    """Draw the best for its parameters: a step upwards wherever more of them are better on validation."""
-    front = pareto_front(sizes, singles)
-    axes.step(
-        front["parameters"], front["test"], where="post", color=MUTED, linewidth=1.2, label="Pareto front on validation"
-    )
-
-
 def pareto_front(sizes: pd.DataFrame, singles: pd.DataFrame) -> pd.DataFrame:
-    """Return the models and ensembles that no smaller one equals on validation, smallest first.
-
-    Columns `what`, `parameters`, `validation` and `test`, means over seeds. Taught ones and the teacher alone.
-    """
-    ensembles = sizes[sizes["arm"] == MEMBERS].assign(
-        what=lambda table: [_called(*each) for each in zip(table["members"], table["order"], strict=True)]
-    )
+    """Return what no smaller model or ensemble equals on validation, smallest first: means over seeds, taught ones."""
+    ensembles = sizes[sizes["arm"] == MEMBERS]
+    named = [
+        f"{members} members, {order}" if members > 1 else f"one member, {order}"
+        for members, order in zip(ensembles["members"], ensembles["order"], strict=True)
+    ]
+    ensembles = ensembles.assign(what=named)
     single = singles[singles["arm"].isin([TEACHER, STUDENT])].assign(what=lambda table: table["arm"])
     columns = ["parameters", "validation", "test"]
     points = pd.concat([ensembles, single]).groupby("what", sort=False)[columns].mean().reset_index()
@@ -93,12 +85,8 @@ def pareto_front(sizes: pd.DataFrame, singles: pd.DataFrame) -> pd.DataFrame:
     return points[points["validation"] > best_before].reset_index(drop=True)
 
 
-def _called(members: int, order: str) -> str:
-    return f"one member, {order}" if members == 1 else f"{members} members, {order}"
-
-
 def draw_published(name: str, sizes: pd.DataFrame, singles: pd.DataFrame) -> Figure | None:
-    """Return error against parameters, ours and the source's, counted as the source does; none where it has none."""
+    """Return error against parameters, both as the source counts them; none for data that it does not have."""
     theirs = PUBLISHED.get(name)
     if theirs is None:
         return None
@@ -123,7 +111,7 @@ def draw_published(name: str, sizes: pd.DataFrame, singles: pd.DataFrame) -> Fig
 
 
 def draw_sweep(sweep: pd.DataFrame) -> Figure:
-    """Return accuracy on validation over temperature, a line for each weight of the hard loss, a panel a loss."""
+    """Return validation accuracy over temperature, a line for each weight of the hard loss, a panel a loss."""
     taught = sweep[sweep["alpha"] > 0]
     losses = list(dict.fromkeys(taught["loss"]))
     with sheet(4.4 * max(len(losses), 1), 3.4) as figure:
@@ -131,12 +119,8 @@ def draw_sweep(sweep: pd.DataFrame) -> Figure:
         for axes, loss in zip(panels, losses, strict=False):
             own = taught[taught["loss"] == loss]
             for number, (weight, group) in enumerate(own.groupby("hard_weight")):
-                by_temperature = group.groupby("temperature")["validation"]
-                mean, error = by_temperature.mean(), by_temperature.sem().fillna(0)
-                axes.errorbar(
-                    mean.index, mean, error, color=PALETTE[number % len(PALETTE)], marker="o", markersize=4,
-                    capsize=2, label=f"lambda {weight:g}",
-                )  # fmt: skip
+                look = {"color": PALETTE[number % len(PALETTE)], "marker": "o", "markersize": 4}
+                error_bars(axes, group.groupby("temperature")["validation"], label=f"lambda {weight:g}", **look)
             alone = sweep[sweep["alpha"] == 0]["validation"]
             if len(alone):
                 axes.axhline(alone.mean(), color=INK, linestyle="--", linewidth=1, label="labels alone")
@@ -164,10 +148,7 @@ def draw_votes(votes: pd.DataFrame) -> Figure:
         axes = figure.subplots()
         for arm, rule, colour, style, label in lines:
             by_size = votes[(votes["arm"] == arm) & (votes["rule"] == rule)].groupby("members")["test"]
-            axes.errorbar(
-                by_size.mean().index, by_size.mean(), by_size.sem().fillna(0), color=colour, linestyle=style,
-                capsize=2, label=label,
-            )  # fmt: skip
+            error_bars(axes, by_size, color=colour, linestyle=style, label=label)
         axes.set_xlabel("members")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_ylabel("accuracy on the test set")

@@ -1,7 +1,5 @@
 """Nodes of the study student_ensemble that train the tiny students, predict with them and list them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -40,10 +38,7 @@ def train_members(
     soft_labels: SoftLabels | None = None,
     **teachers: Checkpoint,
 ) -> list[Checkpoint]:
-    """Return the members of the group, trained from fresh weights, with their learning curves.
-
-    Raises ValueError for soft labels of other teachers, images or views.
-    """
+    """Return the trained members of the group. Raises ValueError for soft labels of other teachers, images or views."""
     where, view_seed = resolve_device(device), seed_for(seed, VIEWS)
     return learn_members(
         group.name,
@@ -67,10 +62,9 @@ def boost_members(
     soft_labels: SoftLabels,
     **teachers: Checkpoint,
 ) -> tuple[list[Checkpoint], pd.DataFrame]:
-    """Return members taught one after another, images weighted by the errors of the members before; SAMME's table.
+    """Return members trained in sequence on reweighted images, and the weighted error and SAMME weight of each.
 
-    The table has the weighted error of each on the training images, and its weight. The first member is that of
-    `train_members` with the same seed, up to rounding. Raises ValueError as `train_members` does.
+    The first equals that of `train_members` with the same seed, up to rounding. Raises ValueError as that does.
     """
     taught = distillation_of(group.distillation, soft_labels, images, teachers, grid.recipe, seed)
     where, began = resolve_device(device), time.perf_counter()
@@ -103,10 +97,7 @@ def predict_chosen(
     sweep: pd.DataFrame,
     **groups: list[Checkpoint],
 ) -> SoftLabels:
-    """Return the logits of the members at the point best on validation, at the study's own `as_set`, on labels alone.
-
-    No other point of the sweep sees the test set.
-    """
+    """Return the test logits of three points alone: best on validation, the study's own `as_set`, labels alone."""
     chosen = [checkpoints for point, checkpoints in groups.items() if point in chosen_points(sweep, as_set)]
     return predict_images({}, images, training_images, 0, device, *chosen)
 
@@ -123,32 +114,24 @@ def best_point(sweep: pd.DataFrame) -> str:
 
 def list_sweep(points: Mapping[str, DistillationConfig], **groups: list[Checkpoint]) -> pd.DataFrame:
     """Return a row for each point of the sweep and each seed: its distillation, and its accuracy on validation."""
-    rows = []
-    for point, checkpoints in groups.items():
-        how = points[point]
-        rows += [
-            {
-                "point": point,
-                "loss": how.loss,
-                "temperature": how.temperature,
-                "alpha": how.alpha,
-                "hard_weight": 1 - how.alpha,
-                "seed": repeat,
-                "model": checkpoint.facts.name,
-                "validation": checkpoint.facts.metrics["validation_accuracy"],
-            }
-            for repeat, checkpoint in enumerate(checkpoints)
-        ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "point": point,
+            **{name: getattr(points[point], name) for name in ("loss", "temperature", "alpha")},
+            "hard_weight": 1 - points[point].alpha,
+            "seed": repeat,
+            "model": checkpoint.facts.name,
+            "validation": checkpoint.facts.metrics["validation_accuracy"],
+        }
+        for point, checkpoints in groups.items()
+        for repeat, checkpoint in enumerate(checkpoints)
+    )
 
 
 def list_members(roles: Mapping[str, Role], **models: Checkpoint | list[Checkpoint]) -> pd.DataFrame:
-    """Return the facts of every model, a row each: its arm, shape, seed, parameters, accuracy on validation, hash.
-
-    `roles` are by the name of the model. `counted` is the number of parameters as the source counts them.
-    """
+    """Return the facts of every model, a row each; `counted` is the number of parameters as the source counts them."""
     every = [each.facts for given in models.values() for each in (given if isinstance(given, list) else [given])]
-    rows = [
+    return pd.DataFrame(
         {
             "model": facts.name,
             "arm": roles[facts.name].arm,
@@ -160,15 +143,14 @@ def list_members(roles: Mapping[str, Role], **models: Checkpoint | list[Checkpoi
             "sha256": facts.sha256,
         }
         for facts in every
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 def counted_as_published(architecture: Architecture, image_size: int) -> int | None:
     """Return the parameters of a `cnn` as the source counts them; none of other networks.
 
-    It leaves out the input channels of convolutions, all biases and the output layer: of its student on images of 28
-    pixels, 2 * 25 * 8 and 7 * 7 * 8 * 256, together 100,752.
+    Without input channels of convolutions, biases and the output layer: its student on 28 pixels has 2 * 25 * 8 + 7 * 7
+    * 8 * 256 = 100,752.
     """
     layers = architecture.layers
     if layers is None:

@@ -1,7 +1,5 @@
 """The study student_ensemble: a teacher, a student, a grid of tiny ones; predictions, tables, figures, a page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from kedro.pipeline import Pipeline, node

@@ -1,7 +1,5 @@
 """Predictions of all models on the validation and the test set, ensembles made of them, and votes counted."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,15 +19,10 @@ from knowledge_transfer.pipelines.student_ensemble.settings import BOOSTED, EQUA
 
 @dataclass(frozen=True)
 class Predictions:
-    """The logits of every model on the images of one part, and their labels."""
+    """The logits of every model on the images of one set."""
 
     soft_labels: SoftLabels
     images: ImageSet
-
-    @property
-    def labels(self) -> Tensor:
-        """The labels, int64 [N]."""
-        return self.images.labels
 
     def logits(self, models: Sequence[str]) -> Tensor:
         """Return float32 [M, N, C] of the models, in the order of their names."""
@@ -38,11 +31,11 @@ class Predictions:
     def growing(self, models: Sequence[str]) -> Tensor:
         """Return the accuracy of the mean of probabilities of the first k models, float32 [M], k = 1 … M."""
         # One sum that grows: M ensembles of up to M members would take M² passes.
-        total = torch.zeros(len(self.labels), len(self.images.class_names))
+        total = torch.zeros(len(self.images.labels), len(self.images.class_names))
         right = []
         for logits in self.logits(models):
             total += logits.softmax(dim=1)
-            right.append((total.argmax(dim=1) == self.labels).float().mean())
+            right.append((total.argmax(dim=1) == self.images.labels).float().mean())
         return torch.stack(right)
 
 
@@ -55,8 +48,8 @@ def both(
 
 def fused(rule: str, models: Sequence[str], predictions: Predictions, validation: Predictions) -> Score:
     """Return the score of the models fused by `rule`; a rule with weights is fitted on validation."""
-    weights = FITS[rule](validation.logits(models), validation.labels) if rule in FITS else None
-    return score(fuse(predictions.logits(models), rule, weights=weights), predictions.labels)
+    weights = FITS[rule](validation.logits(models), validation.images.labels) if rule in FITS else None
+    return score(fuse(predictions.logits(models), rule, weights=weights), predictions.images.labels)
 
 
 def on_test(result: Score) -> dict[str, float]:
@@ -82,8 +75,7 @@ def by_seed_of(table: pd.DataFrame, *arms: str) -> Any:
 def count_votes(groups: Sequence[str], members: pd.DataFrame, **given: Any) -> pd.DataFrame:
     """Return the accuracy of the first k members, boosted and equal, for every k, rule and seed.
 
-    Rules are the mean of probabilities and the plurality; boosted members have SAMME's weighted vote, too. `given` are
-    the rounds of the boosted `groups`, and predictions and images of both parts.
+    `given` are the rounds of the boosted `groups`, and predictions and images of both parts.
     """
     weights = pd.concat([given.pop(group) for group in groups]).set_index("model")["weight"]
     validation, test = both(**given)
@@ -96,9 +88,9 @@ def count_votes(groups: Sequence[str], members: pd.DataFrame, **given: Any) -> p
             if arm == BOOSTED:
                 rules["samme"] = torch.tensor([weights[name] for name in names])
             for rule, own in rules.items():
+                how = "boosted" if rule == "samme" else rule
                 right, result = (
-                    score(fuse(part.logits(names), "boosted" if rule == "samme" else rule, weights=own), part.labels)
-                    for part in (validation, test)
+                    score(fuse(part.logits(names), how, weights=own), part.images.labels) for part in (validation, test)
                 )
                 known = {"arm": arm, "rule": rule, "seed": seed, "members": size, **costs}
                 rows.append({**known, "validation": right.accuracy, **on_test(result)})

@@ -1,7 +1,5 @@
 """The page of the study student_ensemble."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,26 +38,20 @@ def compose_page(arms: pd.DataFrame, sets: Mapping[str, Mapping[str, pd.DataFram
 
 def _arms_section(arms: pd.DataFrame) -> Section:
     once = arms.drop_duplicates(["data", "arm"])
-    theirs = [text.PUBLISHED.get(row["data"], {}).get(row["arm"], (None, None)) for row in once.to_dict("records")]
-    once = once.assign(
-        published=[accuracy for accuracy, _ in theirs], published_parameters=[count for _, count in theirs]
+    theirs: list[Any] = [
+        text.PUBLISHED.get(row["data"], {}).get(row["arm"], (None, None)) for row in once.to_dict("records")
+    ]
+    once = _with_names(once).assign(
+        size=[f"{members:.3g}" for members in once["members"]],
+        published=[accuracy for accuracy, _ in theirs],
+        published_parameters=[count for _, count in theirs],
     )
-    once["size"] = [f"{members:.3g}" for members in once["members"]]
-    beside = once[once["published"].notna()]
-    pairs = _with_names(arms[arms["against"].notna()])
+    tables = [Table(once, text.ARMS_COLUMNS, text.ARMS_NOTE)]
+    if len(beside := once[once["published"].notna()]):
+        tables.append(Table(beside, text.BESIDE_COLUMNS, "The published figures beside ours."))
     note = "Paired by seed; p is Student's. A gain within its error is none."
-    return Section(
-        "Every arm",
-        tables=[
-            Table(_with_names(once), text.ARMS_COLUMNS, text.ARMS_NOTE),
-            *(
-                [Table(_with_names(beside), text.BESIDE_COLUMNS, "The published figures beside ours.")]
-                if len(beside)
-                else []
-            ),
-            table_of(pairs, text.DIFFERENCES_COLUMNS, note),
-        ],
-    )
+    tables.append(table_of(_with_names(arms[arms["against"].notna()]), text.DIFFERENCES_COLUMNS, note))
+    return Section("Every arm", tables=tables)
 
 
 def _sections_of(name: str, own: Mapping[str, pd.DataFrame]) -> Iterator[Section]:

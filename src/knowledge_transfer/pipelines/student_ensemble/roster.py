@@ -1,7 +1,5 @@
 """The models of the study on one data set: their names, what each of them is, and the groups that train together."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from knowledge_transfer.experiment.study_config import Model, StudySet, StudySettings, require_one_teacher
+from knowledge_transfer.experiment.study_config import Blocks, Model, StudySet, StudySettings, require_one_teacher
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.losses.distillation import SOFT_LOSSES
@@ -38,10 +38,7 @@ class Shape(Config):
 
 
 class Grid(Config):
-    """The tiny students: `members` of every combination of `widths`, `kernels` and `hidden`, each with its own seed.
-
-    Each has `blocks` convolutions, every one followed by a pooling.
-    """
+    """`members` of every combination of `widths`, `kernels` and `hidden`; each of `blocks` convolutions is pooled."""
 
     widths: tuple[Size, ...] = Field(min_length=1)
     kernels: tuple[Size, ...] = Field(min_length=1)
@@ -55,7 +52,7 @@ class Grid(Config):
     @classmethod
     def _are_distinct(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(sizes)) < len(sizes):
-            raise ValueError(f"a size stands twice in {list(sizes)}: raise `members` for more of one shape")
+            raise ValueError(f"a size occurs twice in {list(sizes)}: raise `members` for more of one shape")
         return sizes
 
     @model_validator(mode="after")
@@ -138,22 +135,15 @@ class Set(StudySet):
 
 
 class Settings(StudySettings):
-    """On every data set a teacher, a student, and `seeds` ensembles of tiny students, all taught the same way.
+    """On every data set a teacher, a student and `seeds` ensembles; if `untaught`, each also on labels alone."""
 
-    With `untaught` each of them also learns from labels alone, for comparison.
-    """
-
-    sets: dict[str, Set] = Field(min_length=1)
+    sets: Blocks[Set] = Field(min_length=1)
     distillation: DistillationConfig = DistillationConfig(alpha=0.25, temperature=10, loss="soft_cross_entropy")
     untaught: bool = True
 
     @model_validator(mode="after")
-    def _has_one_teacher(self) -> Settings:
+    def _members_can_learn(self) -> Settings:
         require_one_teacher(self.distillation)
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_taught_so(self) -> Settings:
         for name, each in self.sets.items():
             if each.boosting and self.distillation.soft_loss.compares_images:
                 loss = self.distillation.loss

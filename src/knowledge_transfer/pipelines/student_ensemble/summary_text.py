@@ -3,8 +3,7 @@
 The source: Dewalkar, Sinha, Patidar, "Knowledge distillation using ensemble of student networks".
 """
 
-from __future__ import annotations
-
+from knowledge_transfer.experiment.study_tables import ACCURACIES, difference_columns, plain_columns
 from knowledge_transfer.pipelines.student_ensemble.settings import (
     ALL,
     BOOSTED,
@@ -39,32 +38,22 @@ NAMES = {
     EQUAL_VOTE: "as many members, not boosted, plurality",
 }
 ARMS_COLUMNS = (
-    Column("data", "data"),
-    Column("arm", "arm"),
+    *plain_columns("data", "arm"),
     Column("size", "members"),
     Column("parameters", "parameters", "count"),
     Column("counted", "counted as published", "count"),
-    Column("validation", "validation %", "percent", "validation_error"),
-    Column("test", "test %", "percent", "test_error"),
+    *ACCURACIES,
     Column("seeds", "seeds", "count"),
 )
 BESIDE_COLUMNS = (
-    Column("data", "data"),
-    Column("arm", "arm"),
+    *plain_columns("data", "arm"),
     Column("published", "published %", "percent"),
     Column("test", "ours %", "percent", "test_error"),
     Column("published_parameters", "published parameters", "count"),
     Column("counted", "ours, counted alike", "count"),
     Column("parameters", "ours, all of them", "count"),
 )
-DIFFERENCES_COLUMNS = (
-    Column("data", "data"),
-    Column("arm", "arm"),
-    Column("against", "against"),
-    Column("difference", "test, points", "points", "standard_error"),
-    Column("p_value", "p", "p"),
-    Column("verdict", "verdict"),
-)
+DIFFERENCES_COLUMNS = (*plain_columns("data", "arm", "against"), *difference_columns("test, points"))
 RULES_COLUMNS = (
     Column("rule", "rule"),
     *(
@@ -83,8 +72,7 @@ POINTS_COLUMNS = (
     Column("temperature", "temperature", "short"),
     Column("hard_weight", "lambda", "short"),
     Column("alpha", "our alpha", "short"),
-    Column("validation", "validation %", "percent", "validation_error"),
-    Column("test", "test %", "percent", "test_error"),
+    *ACCURACIES,
     Column("difference", "beyond labels, points", "points", "standard_error"),
     Column("verdict", "verdict"),
 )
@@ -95,20 +83,20 @@ FRONT_COLUMNS = (
     Column("test", "test %", "percent"),
 )
 ARMS_NOTE = (
-    "±: one standard error over seeds, each of which trains every student and member afresh; the teacher is one. "
+    "±: one standard error over seeds, each with new students and members; there is one teacher. "
     f"Ensembles predict by the mean of probabilities ({MEAN}). Members are ranked, and k is chosen, on validation. "
-    "Parameters are all that a network learns; beside them what the source would count: no input channels of "
-    "convolutions, no biases, no normalisation, no output layer."
+    "Beside all parameters, those that the source would count: without input channels of convolutions, biases, "
+    "normalisation and output layer."
 )
 SIZES_CAPTION = (
-    "Lines are means over seeds, bands reach from the lowest seed to the highest; dots are the numbers of members that "
-    "validation chose, one for each seed. The grey steps are what is best on validation for its parameters; they may "
-    "go down, for what is drawn is the test set."
+    "Lines are means over seeds, bands reach from the lowest seed to the highest; a dot for each seed is the number of "
+    "members that validation chose. Grey steps: best on validation for its parameters; drawn on the test set, they may "
+    "go down."
 )
 PUBLISHED_CAPTION = "Both axes are logarithmic: lower and further left is better. Ours are means over seeds."
 RULES_NOTE = (
-    "Best on validation first. Weights are fitted on validation, so that its own column flatters the rules that have "
-    "any. A vote gives one class all the probability: its NLL punishes that and is no measure of the rule."
+    "Best on validation first. Weights are fitted on validation: its column is too high for rules with weights. A vote "
+    "gives one class all the probability, so its NLL has no meaning."
 )
 SWEEP_CAPTION = (
     "Bars are one standard error over seeds. Lambda weighs the hard loss, as in the source: it is 1 - alpha. "
@@ -116,9 +104,9 @@ SWEEP_CAPTION = (
 )
 POINTS_NOTE = "Chosen on validation; only these points were tested. Paired by seed."
 VOTES_CAPTION = (
-    "Members of one shape. Boosted ones are trained one after another on images weighted by SAMME; the others start "
-    "from the same weights and see the images in the same order, none weighing more. Each one's weighted error "
-    "and weight are in the tables of the rounds. Bars: one standard error."
+    "Members of one shape. Boosted ones are trained in sequence on images weighted by SAMME; the others have the same "
+    "first weights and order of images, without image weights. Errors and weights of the members are in the tables of "
+    "the rounds. Bars: one standard error."
 )
 SOURCE = (
     "Dewalkar, Sinha and Patidar teach one student, and a grid of tiny ones of which the best 16 and 24 predict "
@@ -129,11 +117,11 @@ SOURCE = (
     "student on MNIST they count 7·7·8·256 + 2·25·8 = 100,752. The 1,329,360 of the 24 on CIFAR-10 are the whole grid "
     "of conv {4, 8, 16, 32}, kernel {3, 5}, FC {32, 64, 128} with 7·7 positions before the linear layer, which is what "
     "MNIST's 28 pixels leave after two poolings; images of 32 pixels leave 8·8. Ours have 32 pixels on MNIST too. "
-    "The counts given for the two single networks on CIFAR-10 follow from no reading of theirs that was found: "
-    "counted as on MNIST, that student would have 263,152 parameters at 32 pixels.",
-    "Where the accuracies differ, the likely reason, which no arm here isolates, is how the networks are trained: ours "
-    "normalise their batches and anneal the rate, the source mentions neither. Single members stand in the first "
-    "table beside its 70 to 80 %: the better they are, the less is left for an ensemble to gain. Without the factor of "
-    "the squared temperature, the soft term at temperature 10 has about a hundredth of the gradient it has in kl, so "
-    "that the published best should be close to learning from labels alone; the sweep has all three side by side.",
+    "Their counts for the two single networks on CIFAR-10 cannot be reproduced: counted as on MNIST, that student "
+    "would have 263,152 parameters at 32 pixels.",
+    "Where the accuracies differ, the likely reason, which no arm here isolates, is training: ours has batch "
+    "normalisation and an annealed rate, the source mentions neither. Single members are in the first table, beside "
+    "its 70 to 80 %: the better they are, the less an ensemble can gain. Without the squared temperature as a factor, "
+    "the soft term at temperature 10 has about a hundredth of the gradient of kl, so the published best should be "
+    "close to labels alone; the sweep has all three.",
 )

@@ -1,7 +1,5 @@
 """Tables of the study student_ensemble, all made of stored predictions: no network is used here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,8 +53,7 @@ _PAIRS = (
 def grow(members: pd.DataFrame, **parts: Any) -> pd.DataFrame:
     """Return the accuracy of the first k members' mean of probabilities, for every k, order, arm and seed.
 
-    `parts` are predictions and images of validation and test set. `is_chosen` marks the k of highest accuracy on
-    validation among the best first, of equals the smallest.
+    `is_chosen` marks the k of highest validation accuracy, best members first; of equals the smallest.
     """
     validation, test = both(**parts)
     tables = []
@@ -81,10 +78,7 @@ def grow(members: pd.DataFrame, **parts: Any) -> pd.DataFrame:
 
 
 def fuse_members(members: pd.DataFrame, sizes: pd.DataFrame, **parts: Any) -> pd.DataFrame:
-    """Return the scores of the chosen members and of all under every rule, and of the best 16 and 24 under two rules.
-
-    Members on labels have the same two rules: mean of probabilities, plurality. A row a seed.
-    """
+    """Return scores by seed of the chosen members and of all under every rule; of other ensembles under two rules."""
     validation, test = both(**parts)
     every, two = (*FUSION_RULES, *VOTING_RULES), (MEAN, PLURALITY)
     rows = []
@@ -113,10 +107,7 @@ def score_singles(members: pd.DataFrame, **parts: Any) -> pd.DataFrame:
 
 
 def compare_points(as_set: str, sweep: pd.DataFrame, predictions: SoftLabels, images: ImageSet) -> pd.DataFrame:
-    """Return the points of the sweep that saw the test set: accuracies, and the gain over labels alone.
-
-    `as_set` is the point with the study's own distillation. Means over seeds with standard errors.
-    """
+    """Return means over seeds of the tested points of the sweep, and the gain over labels; `as_set` is the study's."""
     tested = sweep[sweep["point"].isin(chosen_points(sweep, as_set))]
     tested = tested.merge(scores(list(tested["model"]), predictions, images)[["model", "accuracy"]], on="model")
     best = best_point(sweep)
@@ -132,11 +123,10 @@ def compare_points(as_set: str, sweep: pd.DataFrame, predictions: SoftLabels, im
 
 
 def compare_arms(kinds: Mapping[str, Sequence[str]], **given: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each arm on each data set: accuracy, parameters, and the difference to another arm.
+    """Return a row for each arm on each data set, and for each arm that it is compared with, paired by seed.
 
-    `given` are the `<data set>_<kind>` tables. An arm that is compared with two others has two rows. Means over seeds
-    with standard errors; differences are of accuracy on the test set, paired by seed. Ensembles predict by the mean of
-    probabilities, boosted ones by SAMME's vote.
+    `given` are the `<data set>_<kind>` tables. Ensembles predict by the mean of probabilities, boosted ones by SAMME's
+    vote.
     """
     rows = []
     for name, own in kinds.items():

@@ -1,10 +1,8 @@
 """Nodes of student training."""
 
-from __future__ import annotations
-
 from typing import Any
 
-from knowledge_transfer.experiment.config import Student, Training
+from knowledge_transfer.experiment.stage_config import Student, Training
 from knowledge_transfer.experiment.stage_steps import StageData, train_model
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet

@@ -1,10 +1,8 @@
 """Nodes of target distillation."""
 
-from __future__ import annotations
-
 from typing import Any
 
-from knowledge_transfer.experiment.config import DistillationStage, Target
+from knowledge_transfer.experiment.stage_config import DistillationStage, Target
 from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, label_stage, train_model, views_of
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -15,7 +13,7 @@ from knowledge_transfer.learning.train import teachers_hashes, transfer_through
 
 
 def rank_members(validation_images: ImageSet, device: str, *students: Checkpoint) -> dict[str, Any]:
-    """Return each member's validation accuracy and its weight in every fusion that is fitted on validation."""
+    """Return each member's validation accuracy and its weight in every fitted fusion."""
     scores = rank(list(students), validation_images, device=resolve_device(device))
     return {key: score.model_dump() for key, score in scores.items()}
 
@@ -28,7 +26,7 @@ def label_by_ensemble(
     device: str,
     *students: Checkpoint,
 ) -> SoftLabels:
-    """Return the logits of every student on every view that the target will see of its domain's images."""
+    """Return the logits of every student on the target's views of its domain's images."""
     return label_stage(stage, transfer_images, student_images, views_of(Target, seed), device, students)
 
 

@@ -14,7 +14,7 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
         return sum((create_pipeline(now, each) for each in range(1, now.rounds + 1)), start=Pipeline([]))
     target = now.target.name
     namespace = now.namespace("target_distillation", round_)
-    students = _students(now, round_).values()
+    students, run = _students(now, round_).values(), ("params:seed", "params:devices")
     return Pipeline(
         [
             node(
@@ -27,14 +27,7 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
             ),
             node(
                 label_by_ensemble,
-                [
-                    "transfer_images",
-                    "student_images",
-                    "params:target_distillation",
-                    "params:seed",
-                    "params:devices",
-                    *students,
-                ],
+                ["transfer_images", "student_images", "params:target_distillation", *run, *students],
                 f"ensemble_round{round_}_soft_labels",
                 name=f"label_by_ensemble_round{round_}",
                 namespace=namespace,

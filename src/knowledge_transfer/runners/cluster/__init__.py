@@ -1,11 +1,11 @@
-"""The devices of a cluster, by Ray, which is named here alone."""
+"""The devices of a cluster, through Ray."""
 
 import os
 
 from knowledge_transfer.errors import RunError
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Ray 2.60 hides all GPUs of tasks that ask for none only where this is set; it warns where it is not.
+# Without it, Ray 2.60 warns, and shows GPUs to tasks that need none.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 
 try:

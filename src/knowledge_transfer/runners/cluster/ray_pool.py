@@ -1,4 +1,4 @@
-"""Tasks of a Ray cluster; data that is only in memory stays in its object store."""
+"""Tasks of a Ray cluster; data in memory stays in its object store."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from knowledge_transfer.runners.local.runner import DeviceSettings
 from knowledge_transfer.runners.messages import Done, Failed, Killed, Started, TaskEvent, TaskSpec, WorkerSetup
 from knowledge_transfer.runners.worker import execute, prepare
 
-_POLL = 0.5  # seconds between looks at what running nodes have reported
+_POLL = 0.5  # seconds between reads of the reports
 
 
 class RayPool:
-    """As many tasks at once as the cluster has devices, so that the scheduler's most urgent go first here, too."""
+    """Runs as many tasks at once as the cluster has devices, so that the scheduler keeps its priorities."""
 
     def __init__(self, settings: DeviceSettings) -> None:
         alive = [each for each in ray.nodes() if each["Alive"]]
@@ -32,15 +32,14 @@ class RayPool:
         self._on_gpus = _computes_on_gpus(settings.devices, gpus)
         self._per_device = settings.per_device if self._on_gpus else 1
         count = gpus if self._on_gpus else max(1, min(processors, 4))
-        # A node's devices must be on one machine, and so its processors: Ray waits for ever for more.
+        # A node's devices and processors must be on one machine: Ray would wait for ever for more.
         self.most_devices = max((_amount(each, "GPU") for each in alive), default=0) if self._on_gpus else count
         fewest = min((_amount(each, "CPU") for each in alive if _amount(each, "CPU")), default=1)
         self._threads = max(1, min(processors // count, fewest))
         self.devices = self._all_devices(alive)
         self._free, self._is_cpu_free = float(count), True
         self._tasks: dict[Any, tuple[TaskSpec, list[Any]]] = {}  # with the outputs to come, by the task's outcome
-        # On the driver's machine, whose end is the run's anyway: not that of any other. Ray ends it with the last who
-        # holds it: nothing is left of a pool whose run is refused.
+        # On the driver's machine, so that the failure of another does not end it. Ray ends it with its last reference.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox).remote()
         self._setup = WorkerSetup.current()
@@ -54,16 +53,16 @@ class RayPool:
         )
 
     def has_capacity(self, devices: int) -> bool:
-        """Return whether this run leaves so many devices of the cluster free; for 0, whether no such node runs."""
+        """Return whether so many devices of the cluster are free; for 0, whether no such node runs."""
         return self._free + 1e-9 >= self._share(devices) if devices else self._is_cpu_free
 
     def submit(self, task: TaskSpec) -> tuple[str, ...]:
-        """Submit the task; an event names its devices once it runs. Raises whatever pickling raises."""
+        """Submit the task; an event names its devices once it runs. Raises as pickling does."""
         refs = {name: data for name, data in task.memory.items() if isinstance(data, ray.ObjectRef)}
         values = {name: data for name, data in task.memory.items() if name not in refs}
         data = pickle.dumps(replace(task, memory=values))
-        # A task on a device has a process of its own: Ray would use it again with other devices than torch has seen.
-        # The scheduler tries again, and reports it.
+        # A task on a device has its own process: Ray would reuse it with devices that torch does not know. The
+        # scheduler itself repeats and reports killed tasks.
         remote = ray.remote(max_calls=1 if task.devices else 0, max_retries=0, **self._resources(task.devices))
         results = (
             remote(_run_task)
@@ -76,7 +75,7 @@ class RayPool:
         return ()
 
     def next_events(self) -> Sequence[TaskEvent]:
-        """Wait until a task has reported or ended; return what that means."""
+        """Return the events of tasks that have reported or ended."""
         ended, _ = ray.wait(list(self._tasks), timeout=_POLL) if self._tasks else ([], [])
         by_name = {task.node.name: task for task, _ in self._tasks.values()}
         found = [
@@ -94,7 +93,7 @@ class RayPool:
         return found
 
     def fetch(self, kept: Any) -> Any:
-        """Return the data behind an object of the store."""
+        """Return the data of an object of the store."""
         return ray.get(kept) if isinstance(kept, ray.ObjectRef) else kept
 
     def stop(self) -> None:
@@ -107,7 +106,7 @@ class RayPool:
         ray.kill(self._mailbox)
 
     def _resources(self, devices: int) -> dict[str, float]:
-        """Return what a task on so many devices asks of Ray."""
+        """Return the resources that a task on so many devices needs."""
         if devices and self._on_gpus:
             return {"num_cpus": 1, "num_gpus": self._share(devices)}
         return {"num_cpus": self._threads * devices or 1}
@@ -135,7 +134,7 @@ def _amount(machine: Mapping[str, Any], resource: str) -> int:
 def _computes_on_gpus(choice: str, gpus: int) -> bool:
     """Return whether nodes get some of the cluster's `gpus`. Raises RunError for an impossible choice."""
     if choice not in ("auto", "cuda", "cpu"):
-        raise RunError(f"devices is '{choice}': on a cluster Ray gives devices out, set devices to auto or cpu")
+        raise RunError(f"devices is '{choice}': on a cluster Ray assigns the devices, set devices to auto or cpu")
     if choice == "cuda" and not gpus:
         raise RunError("devices is 'cuda', the cluster has no GPU: set devices to auto")
     return gpus > 0 and choice != "cpu"
@@ -143,30 +142,30 @@ def _computes_on_gpus(choice: str, gpus: int) -> bool:
 
 @dataclass(frozen=True)
 class _At:
-    """Where a task runs: the id of a machine, and the names of its devices there."""
+    """The machine of a task, by id, and its devices there."""
 
     machine: str
     devices: tuple[str, ...]
 
 
 class _Mailbox:
-    """An actor to which tasks report, until the driver takes the reports."""
+    """An actor that keeps the reports of tasks until the driver takes them."""
 
     def __init__(self) -> None:
         self._reports: list[tuple[str, Any]] = []
 
     def put(self, node: str, what: bytes) -> None:
-        """Add what a node reports."""
+        """Add a report of a node."""
         self._reports.append((node, pickle.loads(what)))  # noqa: S301 - our own task sent it
 
     def take(self) -> list[tuple[str, Any]]:
-        """Return the reports since the last time."""
+        """Return and remove the reports."""
         reports, self._reports = self._reports, []
         return reports
 
 
 def _run_task(setup: WorkerSetup, data: bytes, mailbox: Any, node: str, names: tuple[str, ...], *values: Any) -> Any:
-    """Run a task; return its outcome and, apart, each output that stays in the object store."""
+    """Run a task; return its outcome and, separately, each output for the object store."""
     devices = tuple(f"cuda:{number}" for number in ray.get_gpu_ids())
     if not devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

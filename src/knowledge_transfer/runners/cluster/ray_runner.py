@@ -28,15 +28,14 @@ from knowledge_transfer.runners.scheduler import run_nodes
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
-_PATIENCE = 10.0  # seconds for a cluster to answer at all
+_PATIENCE = 10.0  # seconds, within which a cluster must answer
 
 
 class RayRunner(AbstractRunner):
-    """Runs every node as a Ray task: those tagged `gpu` ask for a GPU, or for a share of one, the others see none.
+    """Runs every node as a Ray task; those tagged `gpu` get a GPU, or a share of one, or of the processors.
 
-    It joins the cluster at RAY_ADDRESS, or one that this process has joined before; else Ray is started on this machine
-    and stopped afterwards. Where the cluster has no GPU, nodes that would ask for one share the processors. `shared` is
-    a folder that every machine of the cluster sees at the same path.
+    It joins the cluster at RAY_ADDRESS or starts Ray on this machine. `shared` is a folder that all machines see at one
+    path.
     """
 
     def __init__(self, is_async: bool = False, shared: str | None = None, **unknown: Any) -> None:
@@ -67,14 +66,14 @@ class RayRunner(AbstractRunner):
 
 @contextmanager
 def _cluster() -> Iterator[None]:
-    """Stay in the cluster that this process has joined, else join or start one and leave it at the end."""
+    """Use the cluster of this process, else join or start one and leave it at the end."""
     is_ours = not ray.is_initialized()
     if is_ours:
         _start_ray()
     try:
         yield
     except SystemExit as error:
-        # Only SIGTERM ends a run so. Where it comes while Ray waits, Ray turns the exit code of its handler into 1.
+        # Only SIGTERM raises this; a waiting Ray would change the exit code to 1.
         raise SystemExit(128 + signal.SIGTERM) from error
     finally:
         if is_ours:
@@ -84,17 +83,17 @@ def _cluster() -> Iterator[None]:
 def _start_ray() -> None:
     """Start Ray here, or join the cluster at RAY_ADDRESS; keep the present handler of SIGTERM."""
     handler = signal.getsignal(signal.SIGTERM)
-    # By default it would join whatever cluster runs on this machine, and end with that.
+    # By default Ray would join any cluster on this machine.
     address = os.environ.get("RAY_ADDRESS") or "local"
     _require_cluster(address)
     ray.init(address, log_to_driver=True, include_dashboard=False, configure_logging=False)
     if threading.current_thread() is threading.main_thread():
-        # Ray's own, beneath that of Python, aborts: runs would be left unfinished in MLflow, tasks at work.
+        # Ray's own handler aborts: MLflow runs and tasks would not end.
         signal.signal(signal.SIGTERM, handler)
 
 
 def _require_cluster(address: str) -> None:
-    """Raise RunError when nothing answers at an address of the form host:port: Ray itself would ask for minutes."""
+    """Raise RunError if no cluster answers at host:port; Ray itself would wait for minutes."""
     host, _, port = address.partition(":")
     if not port.isdecimal():
         return
@@ -108,18 +107,18 @@ def _require_cluster(address: str) -> None:
 
 
 def _require_shared(pipeline: Pipeline, catalog: CatalogProtocol, shared: Path | None, machines: int) -> None:
-    """Raise RunError, naming one, when a dataset or the tracked runs are on a disk that only one machine has."""
+    """Raise RunError if a dataset or MLflow is on a disk that only one machine has."""
     for name in sorted(pipeline.datasets()):
         dataset = catalog.get(name)
         described = {} if dataset is None or name.startswith("param") else dataset._describe()
-        # Bundled and synthetic images are in no file, though their dataset has a path.
+        # Bundled and synthetic images are in no file; their dataset still has a path.
         source = SOURCES.get(described.get("source", ""))
         has_no_file = source is not None and not source.has_folder
         path = str(described.get("filepath") or ("" if has_no_file else described.get("path")) or "")
         if path and "://" not in path and not _is_below(path, shared):
             raise RunError(
                 f"{name} is {path}, on the disk of this machine; the cluster has {machines}. Set `folder` in "
-                "globals.yml to an address that all see (s3://…), or name the folder that all see at the same path: "
+                "globals.yml to an address of all machines (s3://…), or name a folder that all have at the same path: "
                 "--runner-params=shared=/path"
             )
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")

@@ -1,6 +1,4 @@
-"""The devices of this machine: which a run may use, and which of them are free."""
-
-from __future__ import annotations
+"""The devices of this machine, and which of them a run may use."""
 
 import os
 import subprocess
@@ -13,8 +11,8 @@ from knowledge_transfer.learning.hardware import numbers_in, resolve_device
 
 CPU = "cpu"
 DEVICE = "KNOWLEDGE_TRANSFER_DEVICE"  # names the devices of a process that runs nodes for a driver elsewhere
-_LEAST_FREE = 2 * 1024**3  # bytes, below which not even a small student can be trained
-# A device that cannot even be asked is as good as full.
+_LEAST_FREE = 2 * 1024**3  # bytes; a small student needs more
+# A device without an answer counts as full.
 _PROBE = """
 import sys, torch
 for index in map(int, sys.argv[1:]):
@@ -27,10 +25,7 @@ for index in map(int, sys.argv[1:]):
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU, or as much of the CPU as one process gets.
-
-    `name` is what people read; `visible` the CUDA_VISIBLE_DEVICES of processes on it: no other device exists there.
-    """
+    """A GPU, or one process's part of the CPU; `visible` is the CUDA_VISIBLE_DEVICES of processes on it."""
 
     name: str
     visible: str = ""
@@ -52,10 +47,9 @@ def processors(count: int) -> tuple[Device, ...]:
 
 
 def gpus(choice: str) -> tuple[Device, ...]:
-    """Return the GPUs that `devices` asks for: none for the CPU, and for auto where there is no GPU.
+    """Return the GPUs of the parameter `devices`: () for the CPU; with auto, only those with free memory.
 
-    With auto, GPUs that others have filled are left out. Raises ValueError, saying what there is, for a GPU that does
-    not exist or is full.
+    Raises ValueError for a GPU that does not exist or is full.
     """
     numbers, everything = numbers_in(choice), choice in ("auto", "cuda")
     if not numbers and resolve_device(choice).type != "cuda":
@@ -77,7 +71,7 @@ def gpus(choice: str) -> tuple[Device, ...]:
 
 def _visible_names() -> list[str]:
     """Return what CUDA_VISIBLE_DEVICES calls each GPU that this process sees, in the order of their numbers."""
-    # Importing torch takes seconds, and not every command that reads this module runs something.
+    # Imported late: torch takes seconds, and not every command needs it.
     import torch
 
     count = torch.cuda.device_count()
@@ -87,11 +81,8 @@ def _visible_names() -> list[str]:
 
 @cache
 def free_memory(numbers: tuple[int, ...]) -> dict[int, int]:
-    """Return the free bytes of each of these GPUs, as they were when a run first asked.
-
-    Raises ValueError where torch cannot use GPUs at all.
-    """
-    # Asked in a process that ends: asking takes some hundred MiB of every device for as long as the process lives.
+    """Return the free bytes of each of these GPUs at the start of a run. Raises ValueError if torch cannot use GPUs."""
+    # In a process of its own: the query occupies some hundred MiB of every device until its process ends.
     try:
         command = [sys.executable, "-c", _PROBE, *map(str, numbers)]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
@@ -103,7 +94,7 @@ def free_memory(numbers: tuple[int, ...]) -> dict[int, int]:
 
 @dataclass
 class Allocator:
-    """Devices, each of which `per_device` nodes may share; a node on several has them to itself."""
+    """Devices, each shared by up to `per_device` nodes; a node on several shares none."""
 
     devices: Sequence[Device]
     per_device: int = 1
@@ -114,24 +105,24 @@ class Allocator:
 
     @property
     def capacity(self) -> int:
-        """How many nodes of one device each run at once."""
+        """The largest number of nodes of one device each at the same time."""
         return len(self.devices) * self.per_device
 
     def has_capacity(self, count: int) -> bool:
-        """Return whether a node that computes on so many devices fits now."""
+        """Return whether a node on so many devices can start now."""
         return self._fitting(count) is not None
 
     def take(self, count: int) -> tuple[Device, ...]:
-        """Return the least used devices, and count them as used. Raises ValueError when there are not so many."""
+        """Return the least used devices, and count them as used. Raises ValueError if too few are free."""
         chosen = self._fitting(count)
         if chosen is None:
-            raise ValueError(f"{count} devices asked for, none free of {len(self.devices)}")
+            raise ValueError(f"{count} devices needed, too few free of {len(self.devices)}")
         for device in chosen:
             self.used[device] += self._load(count)
         return chosen
 
     def give_back(self, devices: Sequence[Device]) -> None:
-        """Count devices that were taken together as free again."""
+        """Count devices of one `take` as free again."""
         for device in devices:
             self.used[device] -= self._load(len(devices))
 

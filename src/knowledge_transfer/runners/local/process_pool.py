@@ -1,7 +1,5 @@
 """The processes of one machine: a fresh one for every node that computes on a device, one CPU worker for all others."""
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import os
@@ -20,8 +18,8 @@ from knowledge_transfer.runners.messages import Done, Failed, Killed, TaskEvent,
 from knowledge_transfer.runners.worker import execute, prepare
 
 _THREADS = "OMP_NUM_THREADS"
-_PATIENCE, _GRACE = 5.0, 3.0  # seconds that a process may take to end by itself, and after SIGTERM
-# A fork has all that these import. MLflow is not among them: it brings a thread.
+_PATIENCE, _GRACE = 5.0, 3.0  # seconds for a process to end by itself, and after SIGTERM
+# Imported once for all forks. Without MLflow, which starts a thread.
 multiprocessing.set_forkserver_preload([__name__, "knowledge_transfer.settings"])
 
 
@@ -36,7 +34,7 @@ class _Worker:
 
 
 class ProcessPool:
-    """Processes that each see the devices they were given, and no others."""
+    """Processes, each of which sees only its own devices."""
 
     def __init__(self, allocator: Allocator) -> None:
         self._allocator = allocator
@@ -51,20 +49,17 @@ class ProcessPool:
         return worker is None or worker.task is None
 
     def submit(self, task: TaskSpec) -> tuple[str, ...]:
-        """Give the task to a new process on free devices, or to the CPU worker; return the names of the devices.
-
-        Raises whatever pickling raises when the task cannot be sent.
-        """
+        """Send the task to a new process, or to the CPU worker; return its devices. Raises as pickling does."""
         data = pickle.dumps(task)
         worker = None if task.devices else self._cpu_worker()
         worker = worker or self._spawn(task.devices)
         worker.task = task
-        with suppress(OSError):  # `next_events` reports a process that is gone already
+        with suppress(OSError):  # `next_events` reports a dead process
             worker.connection.send_bytes(data)
         return tuple(device.name for device in worker.devices) or (CPU,)
 
     def next_events(self) -> Sequence[TaskEvent]:
-        """Wait until a process has reported or is gone; return what that means for its task, if anything."""
+        """Wait until a process reports or ends; return the events of its task, if it has one."""
         workers = {worker.connection: worker for worker in self._workers}
         found: list[TaskEvent] = []
         for connection in wait(list(workers)):
@@ -75,11 +70,11 @@ class ProcessPool:
         return found
 
     def fetch(self, kept: Any) -> Any:
-        """Return what it is given: outputs come back through the pipe."""
+        """Return the output, which came through the pipe."""
         return kept
 
     def stop(self) -> None:
-        """End every process within seconds: those that work by a signal, the others have nothing to do."""
+        """End every process within seconds, those with a task by a signal."""
         for worker in self._workers:
             worker.connection.close()
         process.stop([worker.process for worker in self._workers if worker.task], _GRACE)
@@ -104,7 +99,7 @@ class ProcessPool:
         here, there = multiprocessing.Pipe()
         arguments = (serve, there, WorkerSetup.current(), bool(devices))
         try:
-            # Open there alone, so that the pipe ends with the process.
+            # Closed here, so that the pipe ends with the process.
             with there:
                 # No daemon: a node may train on several devices, in processes of its own.
                 child = process.start(*arguments, name=name, daemon=False, environment=environment)
@@ -116,13 +111,13 @@ class ProcessPool:
         return worker
 
     def _receive(self, worker: _Worker) -> Any:
-        """Return what a process reports, or what its end means for the task that it was working on."""
+        """Return the report of a process, or Killed or Failed if it has ended."""
         try:
             what = pickle.loads(worker.connection.recv_bytes())  # noqa: S301 - our own process sent it
         except (EOFError, OSError):
             return self._retire(worker)
         if isinstance(what, Done | Failed | Killed):
-            # Its devices are free once it is gone: until then it holds memory of theirs.
+            # Its devices become free when it ends: it holds their memory.
             worker.task = None
         return what
 
@@ -140,18 +135,18 @@ def serve(connection: Connection, setup: WorkerSetup, once: bool) -> None:
     """Run the tasks that come through `connection`, one of them or until it is closed."""
 
     def report(what: object) -> None:
-        # Not `send`, by which torch would leave tensors behind in shared memory that ends with this process.
+        # Not `send`: torch would put tensors into shared memory, which ends with this process.
         connection.send_bytes(pickle.dumps(what))
 
     prepare(setup)
     while True:
         try:
             data = connection.recv_bytes()
-        except (EOFError, OSError):  # closed, or gone with something left to read
+        except (EOFError, OSError):  # closed
             return
         try:
             task: TaskSpec = pickle.loads(data)  # noqa: S301 - our own driver sent it
-        except Exception as error:  # whatever a class raises that cannot be built here
+        except Exception as error:  # unpickling may raise anything
             report(Failed(f"{type(error).__name__}: {error}", is_user_error=False))
         else:
             report(execute(task, report))
@@ -160,7 +155,7 @@ def serve(connection: Connection, setup: WorkerSetup, once: bool) -> None:
 
 
 def _leave() -> NoReturn:
-    """End this process now: to take down all that is imported would keep its devices for seconds."""
+    """End this process at once: a normal exit would hold its devices for seconds."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

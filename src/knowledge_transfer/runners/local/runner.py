@@ -21,15 +21,14 @@ from knowledge_transfer.runners.local.devices import Allocator, Device, gpus, pr
 if TYPE_CHECKING:
     from pluggy import PluginManager
 
-_MOST_PROCESSES = 4  # of a CPU by default: as many as the published experiment has students
+_MOST_PROCESSES = 4  # on a CPU by default, one for each student of the published experiment
 
 
 class DeviceRunner(AbstractRunner):
     """Runs every node tagged `gpu` in a fresh process on a device of its own, all other nodes one after another.
 
-    The devices are those of the parameter `devices`; where that means no GPU, `processes` share the CPU (none: one for
-    each core, at most four). With capacity for one node only, everything runs in this process, as Kedro's own runner
-    does. `devices` replace those of the machine, whatever the parameters say.
+    Without a GPU `processes` share the CPU (none: one a core, at most four). With capacity for one node everything runs
+    in this process. `devices` override the parameter.
     """
 
     def __init__(
@@ -74,8 +73,8 @@ class DeviceRunner(AbstractRunner):
 
 
 def default_runner(**options: Any) -> AbstractRunner:
-    """Return the runner of a plain `kedro run`: one that uses the GPUs, where there are any."""
-    # Importing torch takes seconds, and `kedro --help` imports this module.
+    """Return the default runner of `kedro run`, which uses the GPUs if there are any."""
+    # Imported late: torch takes seconds, and `kedro --help` imports this module.
     import torch
 
     return DeviceRunner(processes=1, **options) if torch.cuda.is_available() else SequentialRunner(**options)
@@ -90,7 +89,7 @@ class DeviceSettings:
 
     @classmethod
     def of(cls, pipeline: Pipeline, catalog: CatalogProtocol) -> DeviceSettings:
-        """Return the settings of the experiment that the pipeline is of; the defaults where it has none."""
+        """Return the settings of the pipeline's experiment; the defaults if it has none."""
         names = [name for name in pipeline.inputs() if name.startswith("params:") and name.endswith("devices")]
         if not names:
             return cls()
@@ -98,7 +97,7 @@ class DeviceSettings:
         return cls(catalog.load(min(names)), catalog.load(sibling) if sibling in catalog else 1)
 
     def on_this_machine(self, processes: int | None) -> tuple[Device, ...]:
-        """Return the devices. Raises RunError, saying what there is, for devices that this machine cannot give."""
+        """Return the devices. Raises RunError for devices that this machine does not have."""
         try:
             found = gpus(self.devices)
         except ValueError as error:
@@ -107,23 +106,23 @@ class DeviceSettings:
 
 
 def require_this_machine(pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-    """Raise RunError where `pipeline` computes on a device that is not here or full, or on more than there are."""
+    """Raise RunError if `pipeline` needs a missing or full device, or more devices than there are."""
     if needed := devices_of(pipeline, catalog):
         settings = DeviceSettings.of(pipeline, catalog)
         devices = settings.on_this_machine(processes=1)
         is_cpu = not devices[0].is_gpu and resolve_device(settings.devices).type != "mps"
-        # On the CPU a process stands for a device; more of them than cores only wait for each other.
+        # On the CPU a process counts as a device; more processes than cores are useless.
         require_devices(needed, max(2, os.cpu_count() or 1) if is_cpu else len(devices))
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise RunError, naming the nearest, for a runner's parameter that it does not have."""
+    """Raise RunError for an unknown parameter of a runner, with the nearest known one."""
     for name in given:
         raise RunError(f"--runner-params: unknown '{name}'{did_you_mean(name, known)}")
 
 
 def require_devices(needed: Mapping[str, int], present: int) -> None:
-    """Raise RunError when a node computes on more devices than a machine of this run has."""
+    """Raise RunError if a node needs more devices than are present."""
     for node, devices in needed.items():
         if devices > present:
             raise RunError(
@@ -132,5 +131,5 @@ def require_devices(needed: Mapping[str, int], present: int) -> None:
 
 
 def _is_own(device: Device, choice: str) -> bool:
-    """Return whether a node in this process would compute on that device, where the parameter is `choice`."""
+    """Return whether nodes in this process compute on that device, given the parameter `choice`."""
     return not device.is_gpu or device.name == f"cuda:{resolve_device(choice).index or 0}"

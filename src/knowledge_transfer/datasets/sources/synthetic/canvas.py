@@ -1,4 +1,4 @@
-"""What the synthetic sources share: random streams, a canvas with smooth edges, and the way to an ImageSet."""
+"""Random streams, outlines and a canvas with smooth edges for the synthetic sources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STREAMS = {"train": 0, "test": 1}
 
 
 def stream(source: int, part: Literal["train", "test"]) -> np.random.Generator:
-    """Return the random numbers of one part of the source with that number, from their beginning."""
+    """Return the random generator of one part of the source with that number, at its beginning."""
     return np.random.Generator(np.random.PCG64([source, _STREAMS[part]]))
 
 
@@ -43,7 +43,7 @@ def gradient(rng: np.random.Generator, side: int, one: np.ndarray, other: np.nda
 
 
 class Canvas:
-    """A picture in the making: `pixels` float [side, side, channels], 0 to 255, on which colours are laid."""
+    """A picture to paint on: `pixels` float [side, side, channels], 0 to 255."""
 
     def __init__(self, ground: np.ndarray) -> None:
         self.pixels = ground
@@ -91,12 +91,8 @@ def image_set(
     """Return the pictures [side, side, channels], ordered by class and equally many of each, at `size` pixels."""
     images = np.stack([_resized(picture, size) for picture in pictures])
     labels = torch.arange(len(class_names)).repeat_interleave(len(pictures) // len(class_names))
-    return ImageSet(
-        torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))),
-        labels,
-        class_names,
-        None if groups is None else torch.tensor(groups, dtype=torch.int64),
-    )
+    pixels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1)))
+    return ImageSet(pixels, labels, class_names, None if groups is None else torch.tensor(groups, dtype=torch.int64))
 
 
 def _resized(picture: np.ndarray, size: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def _draw(rng: np.random.Generator, strokes: list[np.ndarray]) -> np.ndarray:
     height = rng.uniform(14, 22)
     pose = turn(rng.uniform(-18, 18), slant=rng.uniform(-0.25, 0.25), squeeze=rng.uniform(0.6, 1.0)) * height
     centre = _SIDE / 2 + rng.uniform(-2.5, 2.5, 2)
-    # A hand meets the grid's points only roughly.
+    # Handwriting deviates from the grid.
     lines = [(stroke + rng.normal(0, 0.06, stroke.shape)) @ pose + centre for stroke in strokes]
     canvas.stroke(lines, rng.uniform(1.6, 3.4), ink)
     return canvas.expose(rng, rng.uniform(5, 30))

@@ -38,11 +38,7 @@ _SIGNS: dict[str, list[_Layer]] = {
     "no_stopping": [*_plate(_DISC, _RED, _BLUE), _SLASH, (_SLASH[0] * _MIRROR, _RED)],
     "give_way": [(outline @ turn(180), colour) for outline, colour in _WARNING],
     "danger": [*_WARNING, (_BAR @ turn(90) * (0.7, 0.45) - (0, 0.12), _BLACK), (_DISC * 0.13 + (0, 0.36), _BLACK)],
-    "crossroads": [
-        *_WARNING,
-        (_BAR * 0.65 @ turn(45) + (0, 0.1), _BLACK),
-        (_BAR * 0.65 @ turn(-45) + (0, 0.1), _BLACK),
-    ],
+    "crossroads": [*_WARNING, *((_BAR * 0.65 @ turn(angle) + (0, 0.1), _BLACK) for angle in (45, -45))],
     "bend_left": [*_WARNING, (_BEND, _BLACK)],
     "bend_right": [*_WARNING, (_BEND * _MIRROR, _BLACK)],
     "turn_left": [*_ORDER, (_LEFT, _WHITE)],
@@ -60,7 +56,7 @@ _STREAM = 3
 
 @dataclass(frozen=True)
 class _Track:
-    """One sign at one place: what its frames have in common."""
+    """What the frames of one sign have in common."""
 
     layers: list[_Layer]
     ground: np.ndarray
@@ -73,7 +69,7 @@ class _Track:
 def read(part: Literal["train", "test"], size: int) -> ImageSet:
     """Return the signs as uint8 [N, 3, size, size], ordered by class.
 
-    The frames of one training track share a group; the test images are single frames of other tracks and have none.
+    The frames of a training track are a group; test images are single frames of other tracks and have none.
     """
     rng = stream(_STREAM, part)
     tracks = [_film(rng, layers) for layers in _SIGNS.values() for _ in range(_TRACKS[part])]

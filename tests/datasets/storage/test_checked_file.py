@@ -4,7 +4,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from knowledge_transfer.datasets.storage.safetensors import load, save
+from knowledge_transfer.datasets.storage.checked_file import load, save
 
 TENSORS = {
     "weight": torch.arange(6, dtype=torch.float32).view(2, 3),

@@ -1,0 +1,118 @@
+"""The settings of the stages and the roster, of which an experiment is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from knowledge_transfer.learning.config import Config
+from knowledge_transfer.learning.data.domain_mix import Shares
+from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.training.recipe import Recipe
+
+ReferenceArm = Literal["labels", "no_labels", "label_smoothing", "all_labels", "students_continued"]
+
+
+def _as_one_text(given: Any) -> Any:
+    # A list in a file; "0 1 3" in `--params`, where a comma separates parameters. Nodes read a text.
+    if isinstance(given, str) and not given.replace(" ", "").isdecimal():
+        return given
+    numbers = given.split() if isinstance(given, str) else given if isinstance(given, list | tuple) else [given]
+    unfit = any(isinstance(number, bool) or not str(number).isdecimal() for number in numbers)
+    if unfit or not numbers or len(set(map(int, numbers))) < len(numbers):
+        raise ValueError(f"devices are auto, cpu, mps, or different numbers of GPUs such as [0, 1], got {given}")
+    return " ".join(str(int(number)) for number in numbers)
+
+
+Devices = Annotated[str, BeforeValidator(_as_one_text)]
+
+
+class DataSource(Config):
+    """The source of the images. Set in `globals.yml`, because the catalog reads it too."""
+
+    source: str
+    path: str
+    image_size: int = Field(ge=32)
+
+
+class Domain(Config):
+    """The source of a domain whose name is not that of a source."""
+
+    source: str
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _a_folder_has_a_path(self) -> Domain:
+        if self.source == "folder" and not self.path:
+            raise ValueError("source 'folder' needs a path: the folder that holds one folder per class")
+        return self
+
+
+class DataPreparation(Config):
+    """How the published images are split. A limit is a number of images of each domain (none: all).
+
+    `transfer_mix` and `test_mix` are the shares of the domains in a set: proportional, equal, or images by domain.
+    """
+
+    transfer_fraction: float = Field(gt=0, lt=1)
+    validation_fraction: float = Field(gt=0, lt=1)
+    limit: int | None = Field(default=None, ge=1)
+    test_limit: int | None = Field(default=None, ge=1)
+    transfer_mix: Shares = "proportional"
+    test_mix: Shares = "proportional"
+
+
+class Student(Config):
+    """One member of the roster. `recipe` and `reverse_recipe` change single options of the stages' recipes for it.
+
+    `domain` is a source or an entry of `domains`; `all` without a mix. `name` is its key in the roster; in tools that
+    run no hooks, such as kedro-viz, it is empty.
+    """
+
+    name: str = ""
+    domain: str = ALL
+    architecture: Architecture
+    recipe: dict[str, Any] = {}
+    reverse_recipe: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _recipes_are_recipes(self) -> Student:
+        Recipe().override(self.recipe)  # here first: the error then names the student
+        Recipe().override(self.reverse_recipe)
+        if views := {"views", "augmentation", "epochs"} & self.reverse_recipe.keys():
+            raise ValueError(
+                f"reverse_recipe of {self.name} changes {', '.join(sorted(views))}: all students share one labelling "
+                "of the same views; change reverse_distillation.recipe instead"
+            )
+        return self
+
+
+class Target(Config):
+    """The large network. On several `devices` it is trained data-parallel, with the same result."""
+
+    name: str
+    architecture: Architecture
+    devices: int = Field(default=1, ge=1)
+
+
+class Training(Config):
+    """A stage that learns from labels alone."""
+
+    recipe: Recipe
+
+
+class DistillationStage(Config):
+    """A stage that learns from soft labels."""
+
+    recipe: Recipe
+    distillation: DistillationConfig
+
+
+class Evaluation(Config):
+    """The reference arms: `controls` are all, none or some of them."""
+
+    controls: bool | tuple[ReferenceArm, ...] = True
+    label_smoothing: float = Field(default=0.1, gt=0, lt=1)
