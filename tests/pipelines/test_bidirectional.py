@@ -100,7 +100,7 @@ def test_damaged_and_stale_checkpoints_are_made_again(project, tmp_path, caplog)
     weights.write_bytes(content)
     with pytest.raises(ValueError, match=r"resnet8_round0.safetensors is damaged"):
         copy.checkpoint("resnet8_round0").build()
-    with pytest.raises(RunError, match="made with other parameters: run once without --only-missing-outputs"):
+    with pytest.raises(RunError, match="made with other parameters: run without --only-missing-outputs"):
         copy.run({"seed": 3}, only_missing_outputs=True)
     different = {**EVERY_ARM, "students": {"resnet8": {"recipe": {"learning_rate": 0.01}}}}
     copy.run(different, to_nodes=["student_training.train_resnet8"])
@@ -131,7 +131,7 @@ def test_models_of_other_sets_are_refused(project, tmp_path):
     copy.run({"seed": 1}, pipeline="data_preparation")
     with pytest.raises(RunError, match="learned from other images than the present sets"):
         copy.run({"seed": 1}, pipeline="target_distillation")
-    with pytest.raises(RunError, match="cut with seed 1, you ask for 0: run --pipelines=data_preparation first"):
+    with pytest.raises(RunError, match="made with seed 1, this run has 0: run --pipelines=data_preparation first"):
         copy.run(pipeline="target_distillation")
 
 

@@ -381,5 +381,5 @@ def test_a_mix_resumes_and_refuses_another(finished_mix, tmp_path):
     copy.run(wanted, pipeline="heterogeneous", only_missing_outputs=True)
     assert copy.checkpoint(lost.stem).sha256 == before, "a run that made nothing leaves everything as it was"
     other = merged(wanted, {"heterogeneous": {"students": {"resnet8": {"domain": "shapes"}}}})
-    with pytest.raises(RunError, match=r"cut with mix .*run --pipelines=heterogeneous --to-nodes=data_preparation"):
+    with pytest.raises(RunError, match=r"made with mix .*run --pipelines=heterogeneous --to-nodes=data_preparation"):
         copy.run(other, pipeline="heterogeneous", from_nodes=["student_training.train_resnet8"])
