@@ -11,14 +11,14 @@ from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import PARTS
 from knowledge_transfer.experiment.current import Plan
 from knowledge_transfer.experiment.loader import ExperimentConfigLoader
-from knowledge_transfer.hooks.parameters import check_parameters, check_parts
+from knowledge_transfer.hooks.parameters import Parts, check_parameters
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines for the run's roster, or for conf/base's where there is no run (`kedro registry list`)."""
     if not current.is_set():
         parameters = _base_parameters()
-        current.use(Plan(check_parameters(parameters), check_parts(parameters)))
+        current.use(Plan(check_parameters(parameters), Parts(parameters)))
     pipelines = find_pipelines(raise_errors=True)
     for name in PARTS:
         # Kedro finds a pipeline alone when the user names it: its errors must come before a search for its nodes.

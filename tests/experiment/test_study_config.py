@@ -4,7 +4,7 @@ import pytest
 
 from knowledge_transfer import settings
 from knowledge_transfer.experiment.loader import ExperimentConfigLoader
-from knowledge_transfer.hooks.parameters import ParametersError, check_parts
+from knowledge_transfer.hooks.parameters import ParametersError, Parts
 from tests.project import ROOT, Project, merged
 
 ENVIRONMENTS = ("base", "small", "full")
@@ -19,7 +19,7 @@ def loader(environment="base", **params):
 def study(name, changes=None, environment="base", **params):
     """Return the checked settings of a study, or raise what is wrong with them."""
     given = loader(environment, **params)["parameters"]
-    found = check_parts({**given, name: merged(given[name], changes or {})})[name]
+    found = Parts({**given, name: merged(given[name], changes or {})})[name]
     if isinstance(found, Exception):
         raise found
     return found

@@ -2,7 +2,7 @@ import pytest
 
 from knowledge_transfer import settings
 from knowledge_transfer.experiment.loader import ExperimentConfigLoader
-from knowledge_transfer.hooks.parameters import ParametersError, check_parameters, check_parts
+from knowledge_transfer.hooks.parameters import ParametersError, Parts, check_parameters
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_full_environment_is_the_published_experiment():
 )
 def test_the_shipped_mixes_are_the_second_experiment(environment, domains, epochs):
     loader = ExperimentConfigLoader("conf", env=environment, **settings.CONFIG_LOADER_ARGS)
-    mix = check_parts(loader["parameters"])["heterogeneous"]
+    mix = Parts(loader["parameters"])["heterogeneous"]
     assert {name: student.domain for name, student in mix.students.items()} == dict(
         zip(("simple_cnn", "resnet8", "resnet50", "squeezenet"), domains, strict=True)
     )
@@ -102,7 +102,7 @@ def test_teachers_kept_apart_and_heads_are_as_many(base):
     base["target"]["architecture"]["heads"] = 3
     assert check_parameters(base).target.architecture.heads == 3  # of one fused teacher
     base["target_distillation"]["distillation"]["fusion"] = "separate"
-    with pytest.raises(ParametersError, match="heads is 3, teachers kept apart are 4"):
+    with pytest.raises(ParametersError, match="heads is 3, separate teachers are 4"):
         check_parameters(base)
     base["target_distillation"]["distillation"]["top_k"] = 3
     check_parameters(base)

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from knowledge_transfer.experiment.roster import Roster
-from knowledge_transfer.experiment.stage_config import Target
+from knowledge_transfer.experiment.stage_config import Roster, Target
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import LabellingFacts, SoftLabels

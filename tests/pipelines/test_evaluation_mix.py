@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from knowledge_transfer.experiment.roster import Roster
+from knowledge_transfer.experiment.stage_config import Roster
 from knowledge_transfer.learning.data.domains import Block, union_names
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.pipelines.evaluation import comparisons, summary_text

@@ -122,7 +122,7 @@ class ProgressHooks:
     def _leave(self, node: Node, status: str) -> None:
         if listener := self._listeners.pop(node.name, None):
             events.unsubscribe(listener)
-            for (name, _), row in self._table.rows.items():
+            for (name, _), row in list(self._table.rows.items()):  # fits in threads add rows
                 if name == node.name and not row.ending:
                     row.end(status)
             self._done += status == "finished"

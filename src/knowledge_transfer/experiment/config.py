@@ -165,7 +165,7 @@ class Experiment(Config):
             raise ValueError(f"target_distillation.distillation.top_k is {top_k}, {of} {most}")
         is_separate, heads = self.target_distillation.distillation.fusion == SEPARATE, self.target.architecture.heads
         if is_separate and heads not in (1, members := min(top_k or most, most)):
-            raise ValueError(f"target.architecture.heads is {heads}, teachers kept apart are {members}")
+            raise ValueError(f"target.architecture.heads is {heads}, separate teachers are {members}")
         return self
 
 

@@ -62,9 +62,10 @@ def score_models(roles: Roles, parts: Sequence[str], **given: Any) -> pd.DataFra
     return with_roles(table, roles)
 
 
-def collect_curves(roles: Roles, **models: Checkpoint) -> pd.DataFrame:
-    """Return every learning curve with the role of its model, a row an epoch."""
-    curves = [pd.DataFrame(model.curve).assign(**roles[name]._asdict()) for name, model in models.items()]
+def collect_curves(roles: Roles, **models: Checkpoint | list[Checkpoint]) -> pd.DataFrame:
+    """Return every learning curve with the role of its model, a row an epoch; those of groups by their members."""
+    members = [each for model in models.values() for each in (model if isinstance(model, list) else [model])]
+    curves = [pd.DataFrame(each.curve).assign(**roles[each.facts.name]._asdict()) for each in members]
     return pd.concat(curves, ignore_index=True)
 
 

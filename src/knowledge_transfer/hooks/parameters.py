@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel, ValidationError
@@ -33,16 +32,34 @@ def check_parameters(parameters: Mapping[str, Any]) -> Experiment:
     return _checked(Experiment, {key: value for key, value in parameters.items() if key not in PARTS})
 
 
-def check_parts(parameters: Mapping[str, Any], names: Sequence[str] = PARTS) -> dict[str, BaseModel | Exception]:
-    """Return each of these variants and studies that the configuration has, or the ParametersError that it raises."""
-    found: dict[str, BaseModel | Exception] = {}
-    for name in names:
-        if parameters.get(name) is not None:
+class Parts(Mapping[str, BaseModel | Exception]):
+    """The variants and studies of a configuration, each checked when it is first read: a model, or its ParametersError.
+
+    Checking a study imports its plots and tables, which other runs do not need. `complete` receives each sound part.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, Any], complete: Callable[[str, BaseModel], None] = lambda *_: None
+    ) -> None:
+        self._given = {name: parameters[name] for name in PARTS if parameters.get(name) is not None}
+        self._checked: dict[str, BaseModel | Exception] = {}
+        self._complete = complete
+
+    def __getitem__(self, name: str) -> BaseModel | Exception:
+        given = self._given[name]
+        if name not in self._checked:
             try:
-                found[name] = _checked(_model_of(name), parameters[name], f"{name}.")
+                part = self._checked[name] = _checked(_model_of(name), given, f"{name}.")
+                self._complete(name, part)
             except ParametersError as error:
-                found[name] = error
-    return found
+                self._checked[name] = error
+        return self._checked[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
 
 
 def _model_of(part: str) -> type[BaseModel]:
@@ -62,14 +79,6 @@ def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "
             for fault in error.errors()
         ]
         raise ParametersError("conf: parameters that cannot be used:\n" + "\n".join(lines)) from error
-
-
-def _requested() -> Sequence[str]:
-    """Return the variants, and the studies that this run may build."""
-    names = pipelines._requested_pipelines  # set before the context is loaded; none where all pipelines are built
-    return (
-        PARTS if names is None or "__default__" in names else [*VARIANTS, *(name for name in STUDIES if name in names)]
-    )
 
 
 def _require_weights_of_globals(given: Mapping[str, Any], of_globals: Any, runtime_params: Mapping[str, Any]) -> None:
@@ -97,9 +106,14 @@ class ParameterHooks:
         """Check the parameters and complete them by defaults and the names of students."""
         loader = context.config_loader
         given = loader["parameters"]
-        main, parts = check_parameters(given), check_parts(given, _requested())
-        sound = {name: each for name, each in parts.items() if isinstance(each, BaseModel)}
-        experiments = [name for name in VARIANTS if name in sound]
+        main = check_parameters(given)
+        loader["parameters"] = {**given, **main.model_dump(mode="json")}
+
+        def complete(name: str, part: BaseModel) -> None:
+            loader["parameters"] = {**loader["parameters"], name: part.model_dump(mode="json")}
+
+        parts = Parts(given, complete)
+        experiments = [name for name in VARIANTS if isinstance(parts.get(name), BaseModel)]
         for key in ("data", "domains"):
             # The catalog reads globals and --params: `data` in a parameters file would change only the report.
             read = changed(loader["globals"].get(key, {}), (loader.runtime_params or {}).get(key, {}))
@@ -109,8 +123,6 @@ class ParameterHooks:
                     raise ParametersError(f"a parameters file sets {key} ({used}), which is for globals.yml ({read})")
         _require_weights_of_globals(given, loader["globals"].get("weights"), loader.runtime_params or {})
         current.use(Plan(main, parts))
-        complete = {name: each.model_dump(mode="json") for name, each in sound.items()}
-        loader["parameters"] = {**given, **main.model_dump(mode="json"), **complete}
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def parse(read: Read, where: str) -> list[Checkpoint]:
         if length > _LONGEST_HEADER:
             raise ValueError("it ends in its header")
         header = json.loads(read(8, 8 + length))["__metadata__"]
+        if "facts" in header:
+            raise ValueError("an earlier version of the project wrote it")
         if _sha256(header["checkpoints"]) != header["sha256"]:
             raise ValueError("its header is not the one it was written with")
         entries = json.loads(header["checkpoints"])
@@ -69,8 +72,8 @@ def load(path: str | Path) -> Checkpoint:
     checkpoints = parse(lambda start, end: content[start:end], str(path))
     if len(checkpoints) != 1:
         raise ValueError(f"{path} holds {len(checkpoints)} checkpoints, not one")
-    len(checkpoints[0].state)  # reads and checks them now
-    return checkpoints[0]
+    # A plain state dict, which is read and checked now, and can be pickled.
+    return replace(checkpoints[0], state=dict(checkpoints[0].state))
 
 
 class _Tensors:
@@ -99,7 +102,10 @@ class _Weights(Mapping[str, Tensor]):
         named = self._tensors.by_name.items()
         state = {name.removeprefix(prefix): tensor for name, tensor in named if name.startswith(prefix)}
         if weights_sha256(state) != self._facts.sha256:
-            raise _damaged(self._tensors.where, f"the weights of {self._facts.key} are not those that its facts name")
+            raise _damaged(
+                self._tensors.where,
+                f"the weights of {self._facts.key} are not those that its facts name, or the file has just changed",
+            )
         return state
 
     def __getitem__(self, name: str) -> Tensor:

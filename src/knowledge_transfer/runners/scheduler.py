@@ -16,19 +16,10 @@ from kedro.runner import AbstractRunner
 
 from knowledge_transfer.errors import RunError, is_user_error
 from knowledge_transfer.experiment.current import model_name
+from knowledge_transfer.runners import messages
 from knowledge_transfer.runners.costs import devices_of, expected_costs, priorities
 from knowledge_transfer.runners.hook_specs import add_specs
-from knowledge_transfer.runners.messages import (
-    Done,
-    Failed,
-    Killed,
-    Saved,
-    Started,
-    TaskEvent,
-    TaskSpec,
-    WorkerPool,
-    task_of,
-)
+from knowledge_transfer.runners.messages import Done, Failed, Killed, TaskEvent, TaskSpec, WorkerPool
 
 if TYPE_CHECKING:
     from pluggy import PluginManager
@@ -139,7 +130,9 @@ class Scheduler:
         self._waiting.remove(node)
         self.running[node] = ()
         try:
-            task = task_of(node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async)
+            task = messages.task_of(
+                node, self.catalog, self._made, devices=devices, run_id=self.run_id, is_async=self.is_async
+            )
         except Exception as error:  # any dataset in memory may raise on load
             self._fail(node, Failed(str(error), traceback.format_exc(), is_user_error(error)))
         else:
@@ -156,15 +149,15 @@ class Scheduler:
             self._fail(task.node, Failed(message))
         else:
             if devices:
-                self._handle(TaskEvent(task, Started(devices)))
+                self._handle(TaskEvent(task, messages.Started(devices)))
 
     def _handle(self, event: TaskEvent) -> None:
         task, node, hook = event.task, event.task.node, self.hooks.hook
         match event.what:
-            case Started(devices):
+            case messages.Started(devices):
                 self.running[node] = devices
                 hook.on_node_started(node=node, devices=devices, attempt=task.attempt)
-            case Saved(name):
+            case messages.Saved(name):
                 hook.on_output_saved(node=node, dataset_name=name)
             case Done(outputs):
                 self._finish(node, outputs)

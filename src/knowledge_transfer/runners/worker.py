@@ -72,6 +72,6 @@ class _ReportSaved:
 def _hooks() -> PluginManager:
     manager = _create_hook_manager()
     _register_hooks(manager, settings.HOOKS)
-    # The driver writes the run status of kedro-viz; a worker would overwrite it.
+    # kedro-viz follows sequential runs in one process alone.
     _register_hooks_entry_points(manager, (*settings.DISABLE_HOOKS_FOR_PLUGINS, "kedro-viz"))
     return manager

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from knowledge_transfer.experiment.roster import CONTINUED, Roster
+from knowledge_transfer.experiment.stage_config import CONTINUED, Roster
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import Paired
 from knowledge_transfer.pipelines.evaluation.predictions import (

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
-from knowledge_transfer.experiment.roster import CONTINUED
+from knowledge_transfer.experiment.stage_config import CONTINUED
 from knowledge_transfer.pipelines.evaluation.predictions import MOST_CONFIDENT
 from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, heatmap, sheet
 

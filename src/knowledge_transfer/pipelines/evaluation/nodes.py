@@ -9,8 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from knowledge_transfer.experiment.config import seed_for
-from knowledge_transfer.experiment.roster import Roster
-from knowledge_transfer.experiment.stage_config import Target
+from knowledge_transfer.experiment.stage_config import Roster, Target
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_one_lineage, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet

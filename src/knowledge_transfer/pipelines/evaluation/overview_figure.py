@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.experiment.roster import CONTINUED, ENSEMBLE
+from knowledge_transfer.experiment.stage_config import CONTINUED, ENSEMBLE
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import standard_error
 from knowledge_transfer.pipelines.evaluation.predictions import MAIN_RULE, MOST_CONFIDENT, ORACLE_ROUTED

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from knowledge_transfer.experiment.roster import ENSEMBLE, Model, Roster
+from knowledge_transfer.experiment.stage_config import ENSEMBLE, Model, Roster
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domains import ALL, within_block
 from knowledge_transfer.learning.data.image_set import ImageSet

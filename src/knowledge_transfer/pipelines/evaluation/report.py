@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from knowledge_transfer.experiment.config import parameters_of
-from knowledge_transfer.experiment.roster import ENSEMBLE
+from knowledge_transfer.experiment.stage_config import ENSEMBLE
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import SCORES
 from knowledge_transfer.pipelines.evaluation import figures

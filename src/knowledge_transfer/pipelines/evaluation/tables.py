@@ -7,8 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from knowledge_transfer.experiment.roster import Roster
-from knowledge_transfer.experiment.stage_config import Target
+from knowledge_transfer.experiment.stage_config import Roster, Target
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.domains import ALL, domains_of, within_block
 from knowledge_transfer.learning.data.image_set import ImageSet

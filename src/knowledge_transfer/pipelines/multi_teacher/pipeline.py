@@ -79,6 +79,7 @@ def _tables(data: SetNodes, roster: Roster) -> Iterator[Node]:
     yield data.table("costs", named(nodes.measure_costs, roster.measured), costs, tags=["gpu"])
     known = [images["test_images"], f"{data.name}_costs_table", *predicted["test"].values()]
     yield data.table("scores", named(nodes.score_models, roster.roles), known, name="score")
+    yield data.curves(roster.roles)
     given = {**images, **predicted["test"], **predicted["validation"]}
     yield data.table("votes", named(votes.fuse_teachers, list(roster.teams())), given)
 

@@ -8,7 +8,7 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import Experiment
-from knowledge_transfer.experiment.roster import CONTINUED, TARGET_ARMS
+from knowledge_transfer.experiment.stage_config import CONTINUED, TARGET_ARMS
 from knowledge_transfer.experiment.study_steps import named
 from knowledge_transfer.pipelines.reference_arms import nodes
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
+from knowledge_transfer.experiment import study_tables
 from knowledge_transfer.experiment.current import training_tags
 from knowledge_transfer.experiment.study_nodes import Fit
 from knowledge_transfer.experiment.study_steps import ClosingNodes, SetNodes, build_study, named, tables_of
@@ -58,6 +59,7 @@ def _tables(data: SetNodes, roster: Roster) -> Iterator[Node]:
     for part in PARTS:
         yield data.predict(part, roster.checkpoints.values())
     yield data.table("members", named(nodes.list_members, roster.roles), roster.checkpoints, name="list_members")
+    yield _curves(data, roster)
     known = {"members": f"{data.name}_members_table", **data.parts(PARTS)}
     yield data.table("sizes", tables.grow, known)
     yield data.table("rules", tables.fuse_members, {**known, "sizes": f"{data.name}_sizes_table"})
@@ -65,6 +67,15 @@ def _tables(data: SetNodes, roster: Roster) -> Iterator[Node]:
     if roster.boosted:
         rounds = {group.name: f"{group.name}_rounds_table" for group in roster.boosted}
         yield data.table("votes", named(count_votes, list(rounds)), known | rounds)
+
+
+def _curves(data: SetNodes, roster: Roster) -> Node:
+    """Return the node that collects the learning curves of all models."""
+    roles, checkpoints = dict(roster.roles), dict(roster.checkpoints)
+    for group in roster.sweep.values():
+        roles |= group.roles
+        checkpoints[group.name] = f"{group.name}_checkpoints"
+    return data.table("curves", named(study_tables.collect_curves, roles), checkpoints)
 
 
 def _sweep(data: SetNodes, roster: Roster) -> Iterator[Node]:

@@ -126,10 +126,10 @@ class Set(StudySet):
     @model_validator(mode="after")
     def _share_one_labelling(self) -> Set:
         student, grid = self.student.recipe, self.grid.recipe
-        for what in ("view_count", "augmentation"):
+        for what in ("view_count", "augmentation", "window"):
             if getattr(student, what) != getattr(grid, what):
                 raise ValueError(
-                    "student and grid learn from one labelling: give their recipes the same views and augmentation"
+                    "student and grid learn from one labelling: give their recipes the same views, augmentation, window"
                 )
         return self
 

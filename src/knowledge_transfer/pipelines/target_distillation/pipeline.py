@@ -61,5 +61,5 @@ def _learning(now: Experiment, round_: int) -> dict[str, str]:
         "seed": "params:seed",
         "device": "params:devices",
         **({"start": f"{now.target.name}_round{round_ - 1}_checkpoint"} if starts else {}),
-        **_students(now, round_),
+        **{f"teacher_{name}": student for name, student in _students(now, round_).items()},
     }

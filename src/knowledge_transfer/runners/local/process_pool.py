@@ -103,7 +103,7 @@ class ProcessPool:
             with there:
                 # No daemon: a node may train on several devices, in processes of its own.
                 child = process.start(*arguments, name=name, daemon=False, environment=environment)
-        except OSError:
+        except (OSError, EOFError):  # the latter where the server of processes has died
             self._allocator.give_back(devices)
             raise
         worker = _Worker(child, here, devices)
