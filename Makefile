@@ -22,7 +22,7 @@ studies: $(VENV)/installed  ## four papers reproduced, each on embedded data, ab
 full: $(VENV)/installed  ## the published experiment: CIFAR-10, 50 epochs; a GPU is advised
 	$(BIN)/kedro run --pipelines=bidirectional --env=full
 
-test: lint types contracts pytest  ## what must hold before a change lands, about four minutes on two cores
+test: lint types contracts pytest  ## what must hold before a change lands, about three minutes on two cores
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

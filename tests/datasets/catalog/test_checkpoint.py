@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from kedro.io import DataCatalog
 from kedro.io.core import DatasetError
+from safetensors.torch import save
 
 from knowledge_transfer.datasets import CheckpointDataset
 from knowledge_transfer.datasets.storage.store import Store
@@ -176,3 +178,19 @@ def test_the_catalog_passes_the_plain_message_on(tmp_path: Path) -> None:
         == f"a_checkpoint: {tmp_path / 'a.safetensors'} is missing or empty: run the node that makes it"
     )
     assert not catalog.exists("a_checkpoint")
+
+
+def test_a_loaded_checkpoint_can_be_pickled(dataset: CheckpointDataset, tmp_path: Path) -> None:
+    dataset.save(checkpoint())
+    loaded = load(tmp_path / "a.safetensors")
+    again = pickle.loads(pickle.dumps(loaded))
+    assert (again.facts, again.curve) == (loaded.facts, loaded.curve)
+    assert all(torch.equal(again.state[name], tensor) for name, tensor in loaded.state.items())
+
+
+def test_a_file_of_an_earlier_version_is_named_so(dataset: CheckpointDataset, tmp_path: Path) -> None:
+    """Its facts stood alone in the header; it is whole, but nothing here reads it."""
+    (tmp_path / "a.safetensors").write_bytes(save({"weight": torch.ones(1)}, {"facts": "{}", "sha256": "0"}))
+    with pytest.raises(DatasetError, match="an earlier version of the project wrote it"):
+        dataset.load()
+    assert not dataset.exists()
