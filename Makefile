@@ -24,23 +24,23 @@ full: $(VENV)/installed  ## the published experiment: CIFAR-10, 50 epochs; a GPU
 
 test: lint types contracts pytest  ## what must hold before a change lands, about three minutes on two cores
 
-lint: $(VENV)/installed
+lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/installed
+types: $(VENV)/dev
 	$(BIN)/mypy
 
-contracts: $(VENV)/installed
+contracts: $(VENV)/dev
 	$(BIN)/lint-imports
 
-pytest: $(VENV)/installed
+pytest: $(VENV)/dev
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
-test-slow: $(VENV)/installed  ## whole runs side by side, interrupted or on a Ray cluster; about five minutes
+test-slow: $(VENV)/dev  ## whole runs side by side, interrupted or on a Ray cluster; about five minutes
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
-benchmark: $(VENV)/peers  ## speed beside other libraries and against the machine's limit; about an hour and a half
+benchmark: $(VENV)/benchmark  ## speed beside other libraries and against the machine's limit; about an hour and a half
 	$(BIN)/python -m benchmarks.speed --device cpu --only machine --only limits --minutes 60 --out data/08_reporting/speed.json
 	$(BIN)/python -m benchmarks.speed.peers
 	$(BIN)/python -m benchmarks.speed.peers --pair vgg19-simple_cnn --batch 128 --epochs 3 --views 8
@@ -65,12 +65,13 @@ viz: $(VENV)/installed  ## the pipeline as a picture at http://127.0.0.1:4141
 clean:  ## remove what runs have made, not what was downloaded
 	git clean -fdX data/0[2-8]* mlflow.db mlartifacts
 
-# Installed again only when the requirements change.
+# What running needs; again only when the requirements change. A torch that is there already is kept.
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/peers: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --editable ".[dev,benchmark]"
+# What tests and benchmarks need besides.
+$(VENV)/dev $(VENV)/benchmark: $(VENV)/%: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@

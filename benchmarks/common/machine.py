@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 
 from benchmarks.common import ours
 
@@ -21,7 +20,6 @@ def facts(device: torch.device) -> dict[str, Any]:
         "name": processor(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "has_native_bf16": ours.has_native_bf16(device),
@@ -43,10 +41,7 @@ def describe(device: torch.device) -> str:
     """Return the machine in a line: processor, threads, versions, precision."""
     about = facts(device)
     precision = "bf16" if about["has_native_bf16"] else "fp32"
-    return (
-        f"{about['name']}, {about['threads']} threads, torch {about['torch']}, torchvision {about['torchvision']}, "
-        f"Python {about['python']}, {precision}"
-    )
+    return f"{about['name']}, {about['threads']} threads, torch {about['torch']}, Python {about['python']}, {precision}"
 
 
 def processor() -> str:

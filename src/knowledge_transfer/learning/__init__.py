@@ -1,6 +1,6 @@
 """The science, without Kedro, MLflow or Ray: images, views, models, training, losses, fusion, soft labels, metrics.
 
-Everything here runs with torch, torchvision, safetensors and Pydantic alone. `learn` trains a network and returns its
+Everything here runs with torch, safetensors and Pydantic alone. `learn` trains a network and returns its
 checkpoint, `load` reads one from a file, `label` makes soft labels with teachers, `predict` returns a network's logits.
 """
 

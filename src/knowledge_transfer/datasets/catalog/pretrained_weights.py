@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -13,14 +13,15 @@ from kedro.io import AbstractDataset
 from kedro.io.core import DatasetError
 from safetensors import SafetensorError
 from torch import Tensor
-from torchvision.models import ResNet50_Weights
 
 from knowledge_transfer.datasets.storage.download import fetch_weights
 from knowledge_transfer.datasets.storage.store import Store
 from knowledge_transfer.learning.models.network import Pretrained
 
-_IMAGENET = ResNet50_Weights.IMAGENET1K_V1  # which `pretrained=True` meant in the studies that are repeated here
-_FILE = Path(_IMAGENET.url).name  # whose last word is the beginning of its sha256
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
+
+_FILE = "resnet50-0676ba61.pth"  # torchvision's IMAGENET1K_V1; the last word is the beginning of its sha256
 _INSTEAD = "set `weights: null` (`--params dark_knowledge.weights=null`) to train the teacher from fresh weights"
 
 
@@ -48,7 +49,7 @@ class PretrainedWeightsDataset(AbstractDataset[None, Pretrained]):
         if self._weights is None:
             raise DatasetError("no pretrained weights are named: set `weights` in globals.yml")
         state = self._published() if self._weights == "imagenet" else self._own(self._weights)
-        statistics = _IMAGENET.transforms()
+        statistics = _imagenet().transforms()
         return Pretrained(self._weights, state, tuple(statistics.mean), tuple(statistics.std))
 
     def save(self, data: None) -> None:  # noqa: ARG002 - Kedro names it
@@ -59,10 +60,10 @@ class PretrainedWeightsDataset(AbstractDataset[None, Pretrained]):
         file = self._folder / _FILE
         try:
             if not file.is_file():
-                fetch_weights(_IMAGENET, self._folder)
+                fetch_weights(_imagenet(), self._folder)
         except (OSError, RuntimeError) as error:
             raise DatasetError(
-                f"the ImageNet weights are not in {self._folder} and cannot be downloaded: put {_IMAGENET.url} "
+                f"the ImageNet weights are not in {self._folder} and cannot be downloaded: put {_imagenet().url} "
                 f"there yourself, or {_INSTEAD} ({' '.join(str(error).split())})"
             ) from error
         if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(file.stem.rpartition("-")[2]):
@@ -78,6 +79,13 @@ class PretrainedWeightsDataset(AbstractDataset[None, Pretrained]):
 
     def _describe(self) -> dict[str, Any]:
         return {"weights": self._weights, "path": str(self._folder)}
+
+
+def _imagenet() -> WeightsEnum:
+    """Return what `pretrained=True` meant in the studies that are repeated here."""
+    from torchvision.models import ResNet50_Weights  # a second, which most runs need not wait for
+
+    return ResNet50_Weights.IMAGENET1K_V1
 
 
 def _state_dict(file: Path, address: str) -> dict[str, Tensor]:

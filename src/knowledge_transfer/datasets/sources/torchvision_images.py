@@ -9,9 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import datasets as published
 
-from knowledge_transfer.datasets.storage.download import fetch
+from knowledge_transfer.datasets.storage.download import fetch, published
 from knowledge_transfer.learning.data.domain_mix import resized
 from knowledge_transfer.learning.data.image_set import ImageSet
 
@@ -67,7 +66,7 @@ def _idx(facts: _Idx, root: Path, part: str, download: bool) -> tuple[Tensor, Te
     # The header has four bytes for the type and four for each dimension; the MD5 covers it.
     images = torch.frombuffer(bytearray(pixels), dtype=torch.uint8, offset=16).view(-1, 1, 28, 28)
     targets = torch.frombuffer(bytearray(labels), dtype=torch.uint8, offset=8).long()
-    return images, targets, tuple(getattr(published, facts.name).classes)
+    return images, targets, tuple(published(facts.name).classes)
 
 
 def _published_bytes(file: Path, md5: str) -> bytes:
@@ -78,7 +77,7 @@ def _published_bytes(file: Path, md5: str) -> bytes:
 
 
 def _cifar(name: str, root: Path, part: str, download: bool) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    archive = Path(getattr(published, name).filename)
+    archive = Path(published(name).filename)
     # Pickles, which may run code: torchvision opens them after it has checked the MD5 of each.
     opened = fetch(name, root, root, archive.name, download=download, train=part == "train")
     images = torch.from_numpy(np.moveaxis(opened.data, -1, 1).copy())

@@ -9,13 +9,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from torchvision import datasets as published
-from torchvision.models import WeightsEnum
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 _SILENCE = 20.0  # seconds; torchvision sets no limit, and a firewall that drops packets holds each try for minutes
 _ONE_AT_A_TIME = threading.Lock()  # an asynchronous run loads both parts at once, from the same archives
+
+
+def published(name: str) -> Any:
+    """Return torchvision's class of the data set `name`."""
+    from torchvision import datasets  # a second, which a run on embedded data need not wait for
+
+    return getattr(datasets, name)
 
 
 def fetch(name: str, root: Path, folder: Path, files: str, *, download: bool = True, **which: Any) -> Any:
@@ -27,7 +34,7 @@ def fetch(name: str, root: Path, folder: Path, files: str, *, download: bool = T
     """
     with _ONE_AT_A_TIME, _patience(_SILENCE), nullcontext() if download else _no_network():
         try:
-            return getattr(published, name)(root, download=True, **which)
+            return published(name)(root, download=True, **which)
         except (RuntimeError, OSError, http.client.HTTPException) as error:
             raise ValueError(
                 f"{name} is not in {root} and cannot be downloaded: put {files} into {folder} yourself, or run "

@@ -13,9 +13,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import Bottleneck
 
 from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.blocks import Residual
 
 _MIN_SIZE = 32  # VGG19 halves the image five times
 _COUNTER = "num_batches_tracked"  # which older files lack, and on which no prediction depends
@@ -60,9 +60,9 @@ def build(
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, Bottleneck):
+        elif isinstance(module, Residual) and module.depth == 3:
             # Residual branches that start at zero let sixteen blocks learn from the first steps (Goyal 2017).
-            nn.init.zeros_(module.bn3.weight)
+            nn.init.zeros_(module.last_normalisation.weight)
     return Network(body, mean, deviation, architecture.heads)
 
 
@@ -70,7 +70,7 @@ def folded(network: Network) -> Network:
     """Return a copy of `network` in eval mode, for prediction only; equal to it up to rounding.
 
     It folds each batch normalisation that is registered right after a convolution; in the forward pass it must follow
-    the convolution too, as in torchvision's blocks.
+    the convolution too, as in the blocks here.
     """
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
