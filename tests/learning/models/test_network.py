@@ -208,3 +208,12 @@ def test_a_folded_network_predicts_as_before(kind):
     left = sum(isinstance(module, nn.BatchNorm2d) for module in light.modules())
     assert left == (3 if kind == "simple_cnn" else 0)  # which pools in between
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def test_vgg19_starts_by_passing_its_channels_on() -> None:
+    """Without that its sixteen convolutions hardly tell images apart, and a thousand steps do not get it going."""
+    first, *others = [layer for layer in make("vgg19", width=0.25).modules() if isinstance(layer, nn.Conv2d)]
+    pixels = torch.rand(1, others[0].in_channels, 8, 8)
+    assert len(others) == 15
+    assert torch.equal(others[0](pixels), pixels)
+    assert first.weight.abs().sum(dim=(1, 2, 3)).min() > 0

@@ -82,10 +82,15 @@ def _dropout(probability: float) -> list[nn.Module]:
 
 
 class Builtin(NamedTuple):
-    """A builder, called as `build(classes, **options)`, and its options among those that `Architecture.body` gives."""
+    """A builder, called as `build(classes, **options)`, and its options among those that `Architecture.body` gives.
+
+    With `starts_as_identity` each convolution first passes on the channels that it receives: a deep network without
+    shortcuts learns from the first steps (Jordan 2024, arXiv 2404.00498).
+    """
 
     build: Callable[..., nn.Module]
     options: tuple[str, ...] = ("channels", "width")
+    starts_as_identity: bool = False
 
 
 NETWORKS = {
@@ -93,7 +98,7 @@ NETWORKS = {
     "resnet8": Builtin(networks.resnet8),
     "resnet50": Builtin(networks.resnet50),
     "squeezenet": Builtin(networks.squeezenet),
-    "vgg19": Builtin(networks.vgg19),
+    "vgg19": Builtin(networks.vgg19, starts_as_identity=True),
     "alexnet": Builtin(networks.alexnet),
     "cnn": Builtin(cnn, ("channels", "image_size", "layers")),
     "imagenet_resnet50": Builtin(networks.imagenet_resnet50, ("width", "enlarge_to")),
@@ -134,9 +139,9 @@ class Architecture(Config):
 
     def body(self, *, classes: int, channels: int, image_size: int) -> nn.Module:
         """Return the network without normalisation, with torch's own initial weights and `classes` outputs a head."""
-        build, options = NETWORKS[self.kind]
+        builtin = NETWORKS[self.kind]
         given = {"channels": channels, "image_size": image_size, **dict(self)}
-        return build(classes * self.heads, **{option: given[option] for option in options})
+        return builtin.build(classes * self.heads, **{option: given[option] for option in builtin.options})
 
     def __str__(self) -> str:
         heads = "" if self.heads == 1 else f", {self.heads} heads"

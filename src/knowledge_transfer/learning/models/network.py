@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.architecture import NETWORKS, Architecture
 from knowledge_transfer.learning.models.blocks import Residual
 
 _MIN_SIZE = 32  # VGG19 halves the image five times
@@ -51,15 +51,19 @@ def build(
     mean: tuple[float, ...],
     deviation: tuple[float, ...],
 ) -> Network:
-    """Return the network with fresh weights (He initialisation) drawn from torch's global generator."""
+    """Return the network with fresh weights (He 2015, or passing input on) drawn from torch's global generator."""
     if image_size < _MIN_SIZE:
         raise ValueError(f"images of {image_size} pixels are too small: set image_size to {_MIN_SIZE} or more")
     body = architecture.body(classes=classes, channels=channels, image_size=image_size)
+    is_identity = NETWORKS[architecture.kind].starts_as_identity
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+            # The first layer has no channels to pass on: it makes them from colours.
+            if is_identity and channels < module.in_channels <= module.out_channels:
+                nn.init.dirac_(module.weight[: module.in_channels])
         elif isinstance(module, Residual) and module.depth == 3:
             # Residual branches that start at zero let sixteen blocks learn from the first steps (Goyal 2017).
             nn.init.zeros_(module.last_normalisation.weight)
