@@ -1,11 +1,13 @@
 """The timeline of a run on a page: a row for each model and stage, a bar for each attempt to run a node."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from knowledge_transfer.reporting.columns import Column
 from knowledge_transfer.reporting.page import Drawn, Section, Table
@@ -19,11 +21,6 @@ from knowledge_transfer.reporting.timeline import (
     sentences,
     unit_of,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # The students have two blues, the reference arms the orange of the overview.
 _COLOURS = {
@@ -107,8 +104,6 @@ def draw_timeline(timeline: Timeline, *_earlier: object) -> Figure:
 
 def legend_of(attempts: Sequence[Attempt], size: float, unit: str) -> list[Artist]:
     """Return the legend of colours and hatching, with the time of each stage in units of `size` seconds."""
-    from matplotlib.patches import Patch
-
     patches: list[Artist] = []
     for stage, colour in _COLOURS.items():
         if times := [attempt.seconds for attempt in attempts if attempt.stage == stage]:
@@ -135,13 +130,11 @@ def _draw_bars(axes: Axes, row: int, attempts: Sequence[Attempt]) -> None:
 
 def _scale_time(axes: Axes, seconds: float) -> tuple[float, str]:
     """Set the axis of time; return how many seconds its unit has, and the sign of the unit."""
-    from matplotlib.ticker import MultipleLocator
-
     unit, sign, size = unit_of(seconds)
     step = next((step for step in _STEPS if seconds / size / step <= 10), _STEPS[-1])
     axes.set(xlim=(0, seconds * 1.005), xlabel=f"{unit} since the run began")
     axes.xaxis.set_major_locator(MultipleLocator(step * size))
-    axes.xaxis.set_major_formatter(lambda time, _: f"{time / size:g}")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: f"{time / size:g}"))
     return size, sign
 
 

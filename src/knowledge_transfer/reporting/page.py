@@ -1,24 +1,20 @@
 """The page of an experiment or a study: sentences, then sections of figures and tables, then how to run it again."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
 
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.reporting.columns import Column, records
 from knowledge_transfer.reporting.style import inline_svg
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["Column", "Drawn", "Section", "Table", "flat", "lineage_section", "write_page"]
 STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")

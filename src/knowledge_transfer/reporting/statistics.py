@@ -33,7 +33,7 @@ def paired(a: pd.Series, b: pd.Series) -> dict[str, float | str]:
     if error < _ROUNDING:
         error, p = 0.0, 1.0 if abs(mean) < _ROUNDING else math.nan
     else:
-        from scipy.stats import t as student  # half a second that a run has no use for
+        from scipy.stats import t as student  # half a second that the start of a run would wait for
 
         p = float(2 * student.sf(abs(mean) / error, n - 1))
     verdict = "none" if abs(mean) <= error else "not beyond chance" if not p < 0.05 else "gain" if mean > 0 else "loss"

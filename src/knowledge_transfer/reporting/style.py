@@ -1,24 +1,18 @@
-"""The style of figures: colours that colour-blind readers can tell apart, and SVG in the colours of the page.
-
-Matplotlib, half a second, is imported where something is drawn: at the end of a run, not before its first step.
-"""
-
-from __future__ import annotations
+"""The style of figures: colours that colour-blind readers can tell apart, and SVG in the colours of the page."""
 
 import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
 from numpy import ndarray
 from pandas import Series
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 # A page replaces these greys by its own colours for text, notes and lines, light or dark.
 INK, MUTED, LINES = "#1b1b1f", "#6b6b70", "#d9d9de"
@@ -26,7 +20,7 @@ INK, MUTED, LINES = "#1b1b1f", "#6b6b70", "#d9d9de"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 PALETTE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7fd5")
 # From transparent to blue: an empty cell has the colour of the page.
-_SHADES = [(0, 0.447, 0.698, 0), (0, 0.447, 0.698, 1)]
+SHADES = LinearSegmentedColormap.from_list("shades", [(0, 0.447, 0.698, 0), (0, 0.447, 0.698, 1)])
 
 _STYLE: Any = {
     **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), LINES),
@@ -43,19 +37,13 @@ _STYLE: Any = {
 @contextmanager
 def sheet(width: float, height: float) -> Iterator[Figure]:
     """Yield a figure of that many inches in the common style; it needs neither pyplot nor a screen."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     with matplotlib.rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 def heatmap(axes: Axes, shares: ndarray, texts: ndarray | None, rows: list[str], columns: list[str]) -> None:
     """Shade the cells by `shares` in [0, 1], small ones visibly, and write `texts` into them."""
-    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
-
-    shades = LinearSegmentedColormap.from_list("shades", _SHADES)
-    axes.imshow(shares, cmap=shades, norm=PowerNorm(0.6, 0, 1), aspect="equal", interpolation="nearest")
+    axes.imshow(shares, cmap=SHADES, norm=PowerNorm(0.6, 0, 1), aspect="equal", interpolation="nearest")
     axes.grid(False)
     axes.spines[:].set_visible(False)
     size = 8 if len(columns) <= 20 else 5.5
@@ -86,24 +74,8 @@ def error_bars(axes: Axes, groups: Any, **look: Any) -> None:
     axes.errorbar(mean.index, mean, groups.sem().fillna(0), capsize=2, **look)
 
 
-def percentages(axis: Axis, decimals: int | None = None) -> None:
-    """Write the shares along `axis` as percentages."""
-    from matplotlib.ticker import PercentFormatter
-
-    axis.set_major_formatter(PercentFormatter(1, decimals))
-
-
-def ticks(axis: Axis, count: int | None = None, **options: Any) -> None:
-    """Set at most `count` + 1 ticks along `axis`; `options` are those of Matplotlib's MaxNLocator."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(count, **options))
-
-
 def inline_svg(figure: Figure, name: str) -> str:
     """Return the figure as an SVG element for a page whose CSS sets --ink, --muted and --lines."""
-    import matplotlib
-
     # Text stays text, ids come from `name`, no date: the same figure has the same bytes.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         buffer = io.StringIO()

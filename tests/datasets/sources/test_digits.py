@@ -1,7 +1,11 @@
 """The bundled digits."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from knowledge_transfer.datasets.sources import digits
 
@@ -35,3 +39,14 @@ def test_the_test_set_does_not_follow_the_experiment() -> None:
         == digits.read("test", 48).labels[:12].tolist()
         == [1, 2, 6, 0, 3, 6, 2, 5, 9, 9, 8, 1]
     )
+
+
+def test_it_reads_what_scikit_learn_would_without_importing_it() -> None:
+    code = (
+        "import sys; from knowledge_transfer.datasets.sources import digits; "
+        "digits.read('test', 32); print('sklearn' in sys.modules)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+    scans, here = load_digits(), torch.cat([digits.read(part, 8).images for part in ("train", "test")])
+    expected = (scans.images.reshape(-1, 64).sum(1) * (255 / 16)).sum()
+    assert here.double().sum().item() == pytest.approx(expected, rel=1e-3)

@@ -1,20 +1,16 @@
 """Figure and page of the alpha study."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.experiment.study_tables import ACCURACIES, Page, difference_columns, plain_columns, table_of
 from knowledge_transfer.pipelines.alpha_study.settings import TEACHER
 from knowledge_transfer.reporting.formats import GAP, percent, plus_minus, points
 from knowledge_transfer.reporting.page import Column, Drawn, Section
-from knowledge_transfer.reporting.style import INK, PALETTE, band, percentages, sheet, ticks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from knowledge_transfer.reporting.style import INK, PALETTE, band, sheet
 
 _PUBLISHED = "pratt2762/knowledge-distillation"
 _COLUMNS = (
@@ -61,10 +57,10 @@ def draw_curves(curves: pd.DataFrame) -> Figure:
             if what == "validation_accuracy":
                 best = curves.loc[curves["arm"] == TEACHER, what].iloc[-1]
                 axes.axhline(best, color=INK, linestyle="--", linewidth=1, label=f"{TEACHER}, at its end")
-                percentages(axes.yaxis)
+                axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_title(title, fontsize=9)
             axes.set_xlabel("epoch")
-            ticks(axes.xaxis, 5, integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         handles, labels = grid[-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure

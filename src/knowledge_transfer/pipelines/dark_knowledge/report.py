@@ -1,11 +1,12 @@
 """Figures and page of the study dark_knowledge."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.experiment.study_tables import Page, table_of
 from knowledge_transfer.pipelines.dark_knowledge import summary_text as text
@@ -13,11 +14,7 @@ from knowledge_transfer.pipelines.dark_knowledge.settings import ALONE, FAILURE_
 from knowledge_transfer.pipelines.dark_knowledge.summary_text import ARMS, NAMES, PUBLISHED, name_of
 from knowledge_transfer.reporting.formats import GAP, percent, plus_minus, points
 from knowledge_transfer.reporting.page import Drawn, Section, Table
-from knowledge_transfer.reporting.style import BLUE, INK, MUTED, ORANGE, PALETTE, band, percentages, sheet, ticks
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from knowledge_transfer.reporting.style import BLUE, INK, MUTED, ORANGE, PALETTE, band, sheet
 
 _COLOURS = {"taught": BLUE, "alone": ORANGE}
 
@@ -63,8 +60,8 @@ def _accuracy(curves: pd.DataFrame) -> Any:
 def _dress(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("epoch", color=MUTED)
-    ticks(axes.xaxis, 10, integer=True)
-    percentages(axes.yaxis)
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylim(bottom=0)
 
 

@@ -1,19 +1,14 @@
 """The figures of evaluation, each from one of its tables."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
 from knowledge_transfer.experiment.stage_config import CONTINUED
 from knowledge_transfer.pipelines.evaluation.predictions import MOST_CONFIDENT
-from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, heatmap, percentages, sheet, ticks
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, heatmap, sheet
 
 _MOST_NUMBERED = 20  # classes, beyond which numbers in the cells cannot be read
 _FEWEST_IN_BIN = 10  # images, below which an accuracy is mostly chance
@@ -37,17 +32,15 @@ def draw_learning_curves(curves: pd.DataFrame) -> Figure:
                 _curves(axes, fits, measure, students)
             grid[0, column].set_title(title)
             grid[1, column].set_xlabel("epoch")
-            ticks(grid[1, column].xaxis, 5, integer=True)
+            grid[1, column].xaxis.set_major_locator(MaxNLocator(5, integer=True))
             grid[1, column].legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=8)
         grid[0, 0].set_ylabel("validation accuracy")
-        percentages(grid[0, 0].yaxis)
+        grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1))
         _scale_loss(grid[1, 0])
     return figure
 
 
 def _scale_loss(axes: Axes) -> None:
-    from matplotlib.ticker import LogLocator
-
     axes.set_ylabel("validation loss (nats)")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -129,8 +122,8 @@ def draw_calibration(calibration: pd.DataFrame) -> Figure:
         axes.set_xlabel(f"confidence of the prediction (bins of {_FEWEST_IN_BIN} images or more)")
         axes.set_ylabel("accuracy, with one standard error")
         for axis in (axes.xaxis, axes.yaxis):
-            percentages(axis)
-            ticks(axis, 5)
+            axis.set_major_formatter(PercentFormatter(1))
+            axis.set_major_locator(MaxNLocator(5))
         axes.set(aspect="equal", xlim=(lowest, 1.02), ylim=(lowest, 1.02))
         figure.legend(loc="outside upper left", ncols=3, columnspacing=1.2, handlelength=1.4)
     return figure

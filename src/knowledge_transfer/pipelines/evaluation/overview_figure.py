@@ -1,23 +1,20 @@
 """The overview of a run: every model before and after transfer, and its reference arm."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.experiment.stage_config import CONTINUED, ENSEMBLE
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import standard_error
 from knowledge_transfer.pipelines.evaluation.predictions import MAIN_RULE, MOST_CONFIDENT, ORACLE_ROUTED
 from knowledge_transfer.reporting.columns import records
-from knowledge_transfer.reporting.style import BLUE, LINES, MUTED, ORANGE, percentages, sheet, ticks
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from knowledge_transfer.reporting.style import BLUE, LINES, MUTED, ORANGE, sheet
 
 _TARGET_ARMS = {
     "labels": "labels alone",
@@ -137,8 +134,8 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
     axes.spines["left"].set_visible(False)
     low, high = axes.get_xlim()
     # No steps of 2.5: whole percents would round them.
-    ticks(axes.xaxis, 8, steps=[1, 2, 5, 10])
-    percentages(axes.xaxis, 0 if high - low > 0.05 else 1)
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0 if high - low > 0.05 else 1))
 
 
 def _draw(axes: Axes, position: int, line: Line) -> None:

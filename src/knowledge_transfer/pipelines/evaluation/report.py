@@ -1,11 +1,10 @@
 """The sections of the report, from the tables of evaluation."""
 
-from __future__ import annotations
-
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from knowledge_transfer.experiment.config import parameters_of
 from knowledge_transfer.experiment.stage_config import ENSEMBLE
@@ -21,9 +20,6 @@ from knowledge_transfer.reporting.columns import MEASURES, Column, measures_of, 
 from knowledge_transfer.reporting.formats import points
 from knowledge_transfer.reporting.page import Drawn, Section, Table
 from knowledge_transfer.reporting.timeline import Timeline
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _STAGES = {
     "before": "Students, before",

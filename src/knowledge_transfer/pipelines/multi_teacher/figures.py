@@ -1,18 +1,14 @@
 """Figures of the study multi_teacher."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.pipelines.multi_teacher.settings import ENSEMBLE, LABELS, MAIN, ONE_TEACHER, TEACHER
-from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, percentages, sheet, ticks
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, sheet
 
 METHODS = ("output_avg", "loss_avg", "mimic_all", "stacked")
 _COLOURS = dict(zip(METHODS, PALETTE, strict=False))
@@ -35,7 +31,7 @@ def draw_methods(methods: pd.DataFrame, ensembles: pd.DataFrame) -> Figure:
             style = ":" if name == LABELS else "-."
             axes.axhline(value, color=colour, linestyle=style, linewidth=1, label=_NAMES[name])
         _finish(axes, "teachers")
-        ticks(axes.xaxis, integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside right center")
     return figure
 
@@ -80,8 +76,8 @@ def draw_rules(rules: pd.DataFrame) -> Figure:
             errors = rows["standard_error"].fillna(0)
             axes.errorbar(rows["difference"], range(len(names)), xerr=errors, fmt="o", markersize=4, color=PALETTE[0])
             axes.set_title(f"{members} teachers", fontsize=9)
-            percentages(axes.xaxis)
-            ticks(axes.xaxis, 2)
+            axes.xaxis.set_major_formatter(PercentFormatter(1))
+            axes.xaxis.set_major_locator(MaxNLocator(2))
         grid[0].set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         grid[0].invert_yaxis()
         figure.supxlabel("accuracy beyond plurality", fontsize=9)
@@ -96,4 +92,4 @@ def _bars(axes: Axes, x: pd.Series, rows: pd.DataFrame, label: str, colour: str,
 def _finish(axes: Axes, words: str) -> None:
     axes.set_xlabel(words)
     axes.set_ylabel("accuracy on test")
-    percentages(axes.yaxis)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -1,10 +1,9 @@
 """Figures of the study student_ensemble."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from knowledge_transfer.pipelines.student_ensemble.settings import (
     BEST_FIRST,
@@ -20,23 +19,7 @@ from knowledge_transfer.pipelines.student_ensemble.settings import (
 )
 from knowledge_transfer.pipelines.student_ensemble.summary_text import PUBLISHED
 from knowledge_transfer.reporting.formats import percent
-from knowledge_transfer.reporting.style import (
-    BLUE,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PALETTE,
-    band,
-    error_bars,
-    percentages,
-    sheet,
-    ticks,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from knowledge_transfer.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PALETTE, band, error_bars, sheet
 
 _LINES = (
     (MEMBERS, BEST_FIRST, BLUE, "taught, best on validation first"),
@@ -64,9 +47,9 @@ def draw_sizes(sizes: pd.DataFrame, singles: pd.DataFrame) -> Figure:
         label = "Pareto front on validation"
         right.step(front["parameters"], front["test"], where="post", color=MUTED, linewidth=1.2, label=label)
         left.set_xlabel("members")
-        ticks(left.xaxis, 6, integer=True)
+        left.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         left.set_ylabel("accuracy on the test set")
-        percentages(left.yaxis)
+        left.yaxis.set_major_formatter(PercentFormatter(1))
         right.set_xscale("log")
         right.set_xlabel("parameters of all members")
         handles = dict(zip(*reversed(left.get_legend_handles_labels()), strict=True))
@@ -119,7 +102,7 @@ def draw_published(name: str, sizes: pd.DataFrame, singles: pd.DataFrame) -> Fig
             axes.annotate(arm, (parameters, 1 - accuracy), xytext=(4, 4), textcoords="offset points", color=INK)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        percentages(axes.yaxis)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.yaxis.set_minor_formatter("")
         axes.set_xlabel("parameters, counted as the source counts them")
         axes.set_ylabel("error on the test set")
@@ -146,7 +129,7 @@ def draw_sweep(sweep: pd.DataFrame) -> Figure:
             axes.xaxis.set_major_formatter("{x:g}")
             axes.set_xticks(sorted(set(own["temperature"])))
             axes.set_xlabel("temperature")
-            percentages(axes.yaxis, 1)
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         panels[0].set_ylabel("accuracy on validation")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
@@ -167,7 +150,7 @@ def draw_votes(votes: pd.DataFrame) -> Figure:
             by_size = votes[(votes["arm"] == arm) & (votes["rule"] == rule)].groupby("members")["test"]
             error_bars(axes, by_size, color=colour, linestyle=style, label=label)
         axes.set_xlabel("members")
-        ticks(axes.xaxis, 8, integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_ylabel("accuracy on the test set")
         axes.yaxis.set_major_formatter(lambda share, _: f"{percent(share)}%")
         figure.legend(loc="outside lower center", ncols=2)
