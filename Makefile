@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One folder of images per class, such as CIFAR-10's, for the benchmark beside other libraries.
+DATA ?= data/01_raw/cifar10-jpeg
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 export DO_NOT_TRACK := true
@@ -42,9 +44,7 @@ test-slow: $(VENV)/dev  ## whole runs side by side, interrupted or on a Ray clus
 
 benchmark: $(VENV)/benchmark  ## speed beside other libraries and against the machine's limit; about an hour and a half
 	$(BIN)/python -m benchmarks.speed --device cpu --only machine --only limits --minutes 60 --out data/08_reporting/speed.json
-	$(BIN)/python -m benchmarks.speed.peers
-	$(BIN)/python -m benchmarks.speed.peers --pair vgg19-simple_cnn --batch 128 --epochs 3 --views 8
-	$(BIN)/python -m benchmarks.speed.peers --pair ensemble-vgg19 --batch 128 --epochs 2 --images 256
+	$(BIN)/python -m benchmarks.speed.peers --data $(DATA)
 	$(BIN)/python -m benchmarks.scaling.growth
 	$(BIN)/python -m benchmarks.scaling.larger_than_memory
 	$(BIN)/python -m benchmarks.scaling.runner_overhead

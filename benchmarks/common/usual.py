@@ -18,7 +18,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         self.images, self.labels = images.images.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(images.images.shape[2], padding=4),
+                transforms.RandomCrop(images.images.shape[2], padding=4, padding_mode="reflect"),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize(mean, deviation),

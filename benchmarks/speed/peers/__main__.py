@@ -16,7 +16,7 @@ import torch
 from benchmarks.common import ours
 from benchmarks.common.process import in_a_process, options
 from benchmarks.speed.peers.fit import SIDES, missing, run
-from benchmarks.speed.peers.store import prepare
+from benchmarks.speed.peers.store import Sizes, prepare
 from benchmarks.speed.peers.tables import header, lines
 from benchmarks.speed.peers.task import PAIRS
 
@@ -43,7 +43,7 @@ def one(side: str, args: argparse.Namespace, *, pair: str, **task: Any) -> dict[
     """Return the numbers of one fit in a process of its own."""
     described = {
         "folder": str(args.folder),
-        "batch": min(args.batch or PAIRS[pair].batch, args.images),
+        "batch": min(args.batch, args.images),
         "rate": args.rate or PAIRS[pair].rate,
         "width": args.width,
         "device_name": args.device,
@@ -69,13 +69,16 @@ if __name__ == "__main__":
         pair=(list(PAIRS), "pairs to run"),
         side=([""], f"sides to run, of {', '.join(SIDES)} (none: all but in_step)"),
         repeats=(5, "runs of each side, in turn, each with its seed"),
-        images=(512, "training images of the students"),
-        epochs=(int, "of every pair (none: its own; all pairs take about 45 minutes)"),
+        data=(Path("data/01_raw/cifar10-jpeg"), "a folder with one folder of images per class"),
+        images=(2000, "training images of the students"),
+        teacher_images=5000,
+        validation=(2000, "images on which accuracy is measured"),
+        epochs=(int, "of every pair (none: its own)"),
         views=(int, "labelled by ours (none: 8 for every 50 epochs)"),
-        batch=(int, "batch size of every pair (none: its own)"),
+        batch=128,
         rate=(float, "the highest learning rate of every pair (none: its own)"),
         width=(1.0, "factor on all networks' channels"),
-        teacher_epochs=5,
+        teacher_epochs=8,
         threads=torch.get_num_threads(),
         workers=(int, "the loaders' processes (none: each pair's faster of 0 and 2)"),
         device="auto",
@@ -83,10 +86,12 @@ if __name__ == "__main__":
         json=(Path, "write every number to this file"),
     )
     sides = sides_of([side for side in args.side if side])
-    args.folder /= f"width{args.width:g}_epochs{args.teacher_epochs}"  # teachers are the same for any --images
+    # Teachers are the same for any --images.
+    args.folder /= f"width{args.width:g}_epochs{args.teacher_epochs}_of{args.teacher_images}_{args.validation}"
     kinds = dict.fromkeys(kind for pair in args.pair for kind in PAIRS[pair].teachers)
-    how = {"images": args.images, "width": args.width, "epochs": args.teacher_epochs}
-    prepare(args.folder, kinds, **how, device=ours.resolve_device(args.device))
+    sizes = Sizes(args.images, args.teacher_images, args.validation)
+    how = {"width": args.width, "epochs": args.teacher_epochs, "device": ours.resolve_device(args.device)}
+    prepare(args.folder, kinds, args.data, sizes, **how)
     results = []
     for pair in args.pair:
         workers = faster_workers(args, pair) if args.workers is None else args.workers

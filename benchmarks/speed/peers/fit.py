@@ -30,6 +30,7 @@ SIDES = {
     "lightning": ("lightning_module", "train", "bf16-mixed", "lightning"),
     "in_step": ("plain", "in_step", "bf16", None),
     "ours": ("plain", "stored_labels", "bf16", None),
+    "ours_muon": ("plain", "stored_labels_muon", "bf16", None),
 }
 
 

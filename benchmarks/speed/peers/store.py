@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from benchmarks.common import ours
 
-# The margin is wider than the shift: whether black or mirrored pixels move in from outside is then the same.
-_SIDE, _MARGIN = 22, 5
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many images students learn from, teachers learn from and validation has, all of them disjoint from it."""
+
+    images: int
+    teacher_images: int
+    validation: int
 
 
 def prepare(
-    folder: Path, kinds: Iterable[str], *, images: int, width: float, epochs: int, device: torch.device
+    folder: Path, kinds: Iterable[str], data: Path, sizes: Sizes, *, width: float, epochs: int, device: torch.device
 ) -> None:
-    """Write digits, and those teachers that `folder` does not have yet.
+    """Write images of `data`, a folder with one folder per class, and those teachers that `folder` does not have yet.
 
-    Teachers learn from the whole training part for `epochs`, students from `images` of it; validation is the test part.
+    Teachers learn for `epochs` from images among which those of the students are.
     """
-    from knowledge_transfer.datasets.sources import digits
+    from knowledge_transfer.datasets.sources import image_folder
 
-    training, validation = (_coloured(digits.read(part, _SIDE)) for part in ("train", "test"))
-    few = training.subset(ours.stratified_indices(training.labels, images, seed=0))
+    images = image_folder.read(data, "train", 32)
+    some = images.subset(ours.stratified_indices(images.labels, sizes.teacher_images + sizes.validation, seed=0))
+    training, validation = ours.split(some, sizes.validation / len(some), seed=0)
+    few = training.subset(ours.stratified_indices(training.labels, sizes.images, seed=0))
     _write_images(folder, few, validation)
     mean, deviation = training.statistics()
     recipe = ours.Recipe(
         epochs=epochs,
         batch_size=64,
-        optimizer="adamw",
-        learning_rate=0.001,
+        optimizer="muon",
+        learning_rate=0.003,
         weight_decay=0.05,
         augmentation=ours.AUGMENTATION,
     )
@@ -54,8 +62,8 @@ def prepare_random(folder: Path, kinds: Iterable[str], *, images: int, width: fl
 
 
 def read_images(path: Path) -> ours.ImageSet:
-    """Return the images at `path`, uint8 [N, 3, 32, 32] of ten classes."""
-    return ours.ImageSet(*torch.load(path, weights_only=True), ours.CLASSES)
+    """Return the images at `path`, uint8 [N, 3, 32, 32]."""
+    return ours.ImageSet(*torch.load(path, weights_only=True))
 
 
 def read_teacher(path: Path) -> ours.Checkpoint:
@@ -67,16 +75,10 @@ def read_teacher(path: Path) -> ours.Checkpoint:
 def _write_images(folder: Path, training: ours.ImageSet, validation: ours.ImageSet) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in (("training", training), ("validation", validation)):
-        torch.save((part.images, part.labels), folder / f"{name}.pt")
+        torch.save((part.images, part.labels, tuple(part.class_names)), folder / f"{name}.pt")
 
 
 def _write_teacher(path: Path, checkpoint: ours.Checkpoint) -> None:
     partial = path.with_suffix(".part")
     torch.save((checkpoint.facts.model_dump_json(), dict(checkpoint.state)), partial)
     partial.rename(path)
-
-
-def _coloured(images: ours.ImageSet) -> ours.ImageSet:
-    """Return grey images in the middle of black ones of 32 x 32 pixels and three channels."""
-    pixels = F.pad(images.images, (_MARGIN,) * 4).expand(-1, 3, -1, -1).contiguous()
-    return ours.ImageSet(pixels, images.labels, images.class_names)
