@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pytest
 import torch
+from torch import nn
 
 from knowledge_transfer.learning.hardware import autocast
 from knowledge_transfer.learning.models.network import Network
+from knowledge_transfer.learning.training import optimizer
 from knowledge_transfer.learning.training.optimizer import optimizer_of, rate_factor
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests import models
 
+Trained = TypeVar("Trained", bound=nn.Module)
 MUON = Recipe(optimizer="muon", learning_rate=0.01, weight_decay=0.0, momentum=0.9)
 
 
@@ -22,7 +25,7 @@ def network(*, channels_last: bool = True) -> Network:
     return net.to(memory_format=torch.channels_last) if channels_last else net
 
 
-def with_gradients(net: Network) -> Network:
+def with_gradients(net: Trained) -> Trained:
     for number, parameter in enumerate(net.parameters()):
         generator = torch.Generator().manual_seed(number)
         parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=generator))
@@ -128,3 +131,41 @@ def test_the_schedules_have_their_worked_values() -> None:
     assert rate_factor(40, 100, "cosine", 0.2) == pytest.approx(0.853553, abs=1e-6)
     assert rate_factor(99, 100, "constant", 0.2) == 1
     assert rate_factor(0, 100, "constant", 0) == 1
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_follows_that_of_torch_which_is_slow_where_bfloat16_is_emulated(nesterov: bool) -> None:
+    recipe = MUON.override({"weight_decay": 0.1, "nesterov": nesterov})
+    first = torch.randn(12, 30, generator=torch.Generator().manual_seed(0))
+    own, theirs = nn.Sequential(nn.Linear(30, 12), nn.Linear(12, 2)), nn.Parameter(first.clone())
+    own[0].weight.data.copy_(first)
+    ours = optimizer_of(own, recipe)
+    reference = torch.optim.Muon(
+        [theirs],
+        lr=recipe.learning_rate,
+        weight_decay=0.1,
+        momentum=0.9,
+        nesterov=nesterov,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    for seed in range(3):
+        with_gradients(own)
+        own[0].weight.grad = torch.randn(12, 30, generator=torch.Generator().manual_seed(seed))
+        theirs.grad = own[0].weight.grad.clone()
+        ours.step()
+        reference.step()
+    moved = (theirs.detach() - first).norm()
+    # torch multiplies in bfloat16, of eight bits.
+    assert (own[0].weight.detach() - theirs.detach()).norm() < 0.02 * moved
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_muon_multiplies_in_bfloat16_only_where_the_hardware_does(
+    is_native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizer, "has_native_bf16", lambda _: is_native)
+    multiplied = []
+    addmm = torch.addmm
+    monkeypatch.setattr(torch, "addmm", lambda *given, **how: multiplied.append(given[1].dtype) or addmm(*given, **how))
+    optimizer_of(with_gradients(network()), MUON).step()
+    assert set(multiplied) == {torch.bfloat16 if is_native else torch.float32}
