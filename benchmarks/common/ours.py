@@ -29,7 +29,7 @@ from knowledge_transfer.learning.hardware import autocast, has_native_bf16, reso
 from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses import objective as objectives
 from knowledge_transfer.learning.losses.objective import DistillationObjective, combine
-from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.architecture import NETWORKS, Architecture
 from knowledge_transfer.learning.models.network import Network, folded
 from knowledge_transfer.learning.train import (
     FitData,

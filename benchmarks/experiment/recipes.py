@@ -16,13 +16,13 @@ FILE = Path(__file__).with_name("recipes.json")
 _STAGES = ("student_training", "target_distillation", "reverse_distillation")
 
 
-def configured() -> dict[str, Any]:
-    """Return the parameters of conf/full, checked in the way of a run."""
+def configured(env: str = "full") -> dict[str, Any]:
+    """Return the parameters of conf/`env`, checked in the way of a run."""
     from knowledge_transfer import settings
     from knowledge_transfer.experiment.loader import ExperimentConfigLoader
     from knowledge_transfer.hooks.parameters import check_parameters
 
-    loader = ExperimentConfigLoader("conf", env="full", **settings.CONFIG_LOADER_ARGS)
+    loader = ExperimentConfigLoader("conf", env=env, **settings.CONFIG_LOADER_ARGS)
     return check_parameters(loader["parameters"]).model_dump(mode="json", exclude={"data", "domains", "evaluation"})
 
 
@@ -34,6 +34,11 @@ def published(sizes: Sizes) -> ours.Experiment:
             plan[stage]["recipe"] |= {"epochs": sizes.epochs, "views": sizes.epochs, "batch_size": sizes.batch_size}
         for model in (*plan["students"].values(), plan["target"]):
             model["architecture"]["width"] = sizes.width
+    return experiment(plan)
+
+
+def experiment(plan: dict[str, Any]) -> ours.Experiment:
+    """Return the experiment of these parameters on CIFAR-10."""
     data = {"source": "cifar10", "path": "", "image_size": 32}
     return ours.Experiment.model_validate({**plan, "data": data, "evaluation": {}})
 

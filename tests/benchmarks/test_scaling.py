@@ -73,12 +73,28 @@ def test_a_start_has_its_phases_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "05_model_input").is_dir()
 
 
-def test_every_way_to_learn_has_its_line() -> None:
+def test_recipes_before_and_now_stand_in_a_line() -> None:
     images = stripes(80, channels=3)
-    tiny = ours.architecture("cnn", layers={"convolutions": [[4], [4]]})
-    setting = fewer_epochs.Setting(tiny, images, images, batch_size=20, device=torch.device("cpu"))
-    rows = [line.split("|")[2].strip() for line in fewer_epochs.compare(setting, epochs=1, seeds=2)]
-    assert rows == list(fewer_epochs.WAYS)
+    tiny = ours.architecture("vgg19", 1 / 32)
+    before, now = (ours.Recipe(epochs=epochs, batch_size=20) for epochs in (2, 1))
+    model = fewer_epochs.Model("vgg19", tiny, before, now, images)
+    cells = fewer_epochs.compare(model, images, range(2), torch.device("cpu"))
+    assert len(cells) == len(fewer_epochs.HEAD)
+    assert (cells[0], cells[1], cells[4]) == ("vgg19", "2", "1")
+
+
+def test_recipes_are_those_of_the_small_experiment() -> None:
+    models = list(fewer_epochs.models(stripes(400, classes=10, channels=3), 300))
+    assert [(model.name, len(model.images)) for model in models] == [
+        *((name, 189) for name in ("simple_cnn", "resnet8", "resnet50", "squeezenet")),
+        ("vgg19", 90),
+    ]
+    assert all(model.now.epochs <= model.before.epochs for model in models)
+
+
+def test_an_accuracy_is_reached_where_it_first_is() -> None:
+    fitted = fewer_epochs.Fitted([40.0, 60.0, 50.0], [1.0, 2.0, 3.0])
+    assert [fitted.seconds_to(goal) for goal in (40, 50, 61)] == [1.0, 2.0, None]
 
 
 def test_a_spread_is_median_least_and_most() -> None:
