@@ -27,7 +27,7 @@ from knowledge_transfer.tracking import MlflowHooks
 ROOT = Path(__file__).parents[1]
 
 STUDENTS = ("simple_cnn", "resnet8", "squeezenet")
-_RECIPE = {"epochs": 2, "batch_size": 32, "precision": "fp32"}
+_RECIPE = {"epochs": 2, "min_steps": 0, "batch_size": 32, "precision": "fp32"}
 TINY: dict[str, Any] = {
     "data_preparation": {"limit": 240, "test_limit": 60},
     # Without resnet50, which takes longer than all others.

@@ -31,7 +31,12 @@ def published(sizes: Sizes) -> ours.Experiment:
     plan = json.loads(FILE.read_text(encoding="utf-8"))
     if sizes.epochs is not None and sizes.batch_size is not None:
         for stage in _STAGES:
-            plan[stage]["recipe"] |= {"epochs": sizes.epochs, "views": sizes.epochs, "batch_size": sizes.batch_size}
+            plan[stage]["recipe"] |= {
+                "epochs": sizes.epochs,
+                "min_steps": 0,
+                "views": sizes.epochs,
+                "batch_size": sizes.batch_size,
+            }
         for model in (*plan["students"].values(), plan["target"]):
             model["architecture"]["width"] = sizes.width
     return experiment(plan)

@@ -71,6 +71,7 @@ def learn(
     Raises ValueError when `start` has another architecture, classes or domain; when soft labels, teachers and heads do
     not match; and when there are too few devices or images in a batch for the replicas.
     """
+    recipe = recipe.for_images(len(data.images), has_soft_labels=distillation is not None)
     objective = None if distillation is None else distillation.objective(data.images, architecture.heads)
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)

@@ -54,3 +54,13 @@ def test_override_changes_single_knobs_and_checks_them():
 def test_views_default_to_one_an_epoch():
     assert Recipe(epochs=7).view_count == 7
     assert Recipe(epochs=7, views=2).view_count == 2
+
+
+def test_few_images_are_given_the_epochs_that_make_the_least_steps():
+    recipe = Recipe(epochs=3, batch_size=10, min_steps=25)
+    assert recipe.for_images(100, has_soft_labels=False) is recipe
+    assert recipe.for_images(49, has_soft_labels=False).epochs == 7  # of four whole batches
+    assert recipe.for_images(5, has_soft_labels=False).epochs == 25
+    # Teachers have labelled the three views of three epochs.
+    assert recipe.for_images(49, has_soft_labels=True).view_count == 3
+    assert recipe.for_images(49, has_soft_labels=False).view_count == 7

@@ -16,6 +16,7 @@ from knowledge_transfer.learning.training import events, trainer
 from knowledge_transfer.learning.training.loop import fit
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions, TrainingDivergedError
+from knowledge_transfer.learning.vectorized.members import learn_members
 from tests import models
 from tests.conftest import stripes, two_domains
 
@@ -290,3 +291,11 @@ def test_muon_learns_and_has_the_same_bits_again(images):
     one, other = train(images, recipe), train(images, recipe)
     assert same(one.state, other.state)
     assert one.history[-1].validation_accuracy > 0.95
+
+
+@pytest.mark.parametrize("stack", [True, False])
+def test_the_least_steps_hold_for_one_network_and_for_several(images, stack):
+    cnn = Architecture.model_validate({"kind": "cnn", "layers": {"convolutions": [[4], [4]]}})
+    recipe = QUICK.override({"epochs": 1, "min_steps": 7})
+    members = learn_members("g", {"a": SEEDED, "b": SEEDED}, cnn, data(images), recipe, stack=stack)
+    assert {len(member.curve) for member in members} == {3}

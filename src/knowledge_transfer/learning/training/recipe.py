@@ -13,15 +13,17 @@ from knowledge_transfer.learning.data.augmentation import Augmentation
 class Recipe(Config):
     """Every setting of one fit.
 
-    `label_smoothing` is spread over the classes of an image's own domain. `warmup` is the fraction of all steps over
-    which the rate rises. `ema` is the decay per step of the averaged weights (none: the last weights are evaluated).
-    `views` is the number of different views of an image, cycled over the epochs (none: a new one each epoch). `keep`
-    chooses the epoch whose weights are returned: the last, or the best on validation. `precision` auto takes bf16 where
-    the hardware multiplies it natively. `muon` uses the learning rates of AdamW. `window` is the number of images that
-    are on the device at once (none: all); the order is then random within a window and among blocks of images.
+    `min_steps` asks for more epochs where so few images make fewer steps. `label_smoothing` is spread over the
+    classes of an image's own domain. `warmup` is the fraction of all steps over which the rate rises. `ema` is the
+    decay per step of the averaged weights (none: the last weights are evaluated). `views` is the number of
+    different views of an image, cycled over the epochs (none: a new one each epoch). `keep` chooses the epoch whose
+    weights are returned: the last, or the best on validation. `precision` auto takes bf16 where the hardware
+    multiplies it natively. `muon` uses the learning rates of AdamW. `window` is the number of images that are on
+    the device at once (none: all); the order is then random within a window and among blocks of images.
     """
 
     epochs: int = Field(default=10, ge=1)
+    min_steps: int = Field(default=0, ge=0)
     batch_size: int = Field(default=128, ge=2)
     optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     learning_rate: float = Field(default=0.1, gt=0)
@@ -49,6 +51,13 @@ class Recipe(Config):
     def view_count(self) -> int:
         """The number of different views of an image over the whole fit."""
         return self.views or self.epochs
+
+    def for_images(self, count: int, *, has_soft_labels: bool) -> Recipe:
+        """Return this recipe with the epochs that `min_steps` asks for on `count` images; stored views stay as many."""
+        epochs = -(-self.min_steps // max(1, count // self.batch_size))
+        if epochs <= self.epochs:
+            return self
+        return self.override({"epochs": epochs, "views": self.view_count if has_soft_labels else self.views})
 
     def override(self, changes: dict[str, Any]) -> Recipe:
         """Return this recipe with `changes` applied and validated; nested augmentation settings change one by one."""
