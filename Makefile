@@ -11,10 +11,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: run heterogeneous studies full test lint types contracts pytest benchmark gpu-benchmark test-slow mlflow viz clean
 
-run: $(VENV)/installed  ## the whole experiment on embedded data, about two minutes
+run: $(VENV)/installed  ## the whole experiment on embedded data, one to three minutes
 	$(BIN)/kedro run --pipelines=bidirectional
 
-heterogeneous: $(VENV)/installed  ## the second experiment on four embedded domains, about three minutes
+heterogeneous: $(VENV)/installed  ## the second experiment on four embedded domains, two to four minutes
 	$(BIN)/kedro run --pipelines=heterogeneous
 
 studies: $(VENV)/installed  ## four papers reproduced, each on embedded data, about six minutes in all

@@ -14,8 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import autocast, prediction_batch_size
 
-_TIMED = 512
-
 
 @torch.inference_mode()
 def predict(
@@ -40,8 +38,8 @@ def multiply_adds(network: nn.Module, channels: int, image_size: int) -> int:
 
 
 def images_per_second(network: nn.Module, images: ImageSet, *, device: torch.device, repeats: int = 3) -> float:
-    """Return the best of `repeats` rates of `predict` over up to 512 of the images, after a warm-up."""
-    some = images.subset(torch.arange(min(_TIMED, len(images))))
+    """Return the best of `repeats` rates of `predict` over a batch of the images, after a warm-up."""
+    some = images.subset(torch.arange(min(prediction_batch_size(device), len(images))))
     durations = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
