@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -63,11 +64,8 @@ class Model:
         first = {self.architecture.kind: kind._replace(starts_as_identity=False)}
         with mock.patch.dict(ours.NETWORKS, first) if recipe is self.before else nullcontext():
             curve = ours.learn(self.name, self.architecture, data, recipe, ours.LearnOptions(seed, device)).curve
-        took, spent = 0.0, []
-        for epoch in curve:
-            took += len(self.images) / epoch["images_per_second"]
-            spent.append(took)
-        return Fitted([100 * epoch["validation_accuracy"] for epoch in curve], spent)
+        spent = accumulate(len(self.images) / epoch["images_per_second"] for epoch in curve)
+        return Fitted([100 * epoch["validation_accuracy"] for epoch in curve], list(spent))
 
 
 def models(images: ours.ImageSet, count: int) -> Iterator[Model]:
@@ -90,11 +88,8 @@ def compare(model: Model, validation: ours.ImageSet, seeds: range, device: torch
     before, now = ([pair[side].accuracies[-1] for pair in pairs] for side in (0, 1))
     above = [own - earlier for own, earlier in zip(now, before, strict=True)]
     goal = statistics.mean(before)
-    sooner = [
-        reached / earlier
-        for reached, earlier in ((new.seconds_to(goal), old.seconds_to(goal) or old.seconds[-1]) for old, new in pairs)
-        if reached is not None
-    ]
+    reached = [(old.seconds_to(goal) or old.seconds[-1], new.seconds_to(goal)) for old, new in pairs]
+    sooner = [after / earlier for earlier, after in reached if after is not None]
     return (
         model.name,
         *_cells(model.before, [old for old, _ in pairs]),

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from benchmarks.common import cifar10, ours
-from benchmarks.common.usual import MeanOfProbabilities
+from benchmarks.common.usual import MeanOfProbabilities, PilImages
 from benchmarks.speed.peers import __main__ as command
 from benchmarks.speed.peers.fit import SIDES, EpochClock, missing, run
 from benchmarks.speed.peers.plain import stored_labels, tutorial_loss
@@ -98,6 +98,13 @@ def test_sides_share_first_weights_images_and_views(folder):
     assert not all(torch.equal(first[name], other[name]) for name in first)
     images = read_images(folder / "training.pt")
     assert images.images.shape == (16, 3, 32, 32)
+
+
+def test_no_side_sees_black_where_an_image_is_shifted():
+    bright = ours.ImageSet(torch.full((1, 3, 32, 32), 200, dtype=torch.uint8), torch.tensor([0]), ("a",))
+    usual = PilImages(bright, (0.0,) * 3, (1.0,) * 3)
+    assert all(usual[0][0].min() == usual[0][0].max() for _ in range(20))
+    assert all((ours.view_of(bright.images, torch.tensor([0])) == 200).all() for _ in range(20))
 
 
 def test_our_side_starts_from_the_shared_weights(tmp_path, monkeypatch):

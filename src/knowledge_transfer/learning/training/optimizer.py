@@ -18,29 +18,31 @@ from knowledge_transfer.learning.training.recipe import Recipe
 class _Orthogonal(torch.optim.Optimizer):
     """The half of Muon that updates matrices, as torch.optim.Muon does, but in float32 where bfloat16 is emulated.
 
-    There torch's takes many times as long as the rest of a step ("Fewer steps" in docs/results.md).
+    There torch's takes many times as long as the rest of a step ("Fewer steps" in docs/results.md). A convolution's
+    weight is taken for a matrix with a row for each output.
     """
 
     _COEFFICIENTS = 3.4445, -4.775, 2.0315  # of the quintic iteration (Jordan 2024)
 
-    def __init__(self, matrices: list[nn.Parameter], recipe: Recipe) -> None:
-        super().__init__(matrices, {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay})
+    def __init__(self, weights: list[nn.Parameter], recipe: Recipe) -> None:
+        super().__init__(weights, {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay})
         self._momentum, self._nesterov = recipe.momentum, recipe.nesterov
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for matrix in group["params"]:
-                if matrix.grad is None:
+            for weight in group["params"]:
+                if weight.grad is None:
                     continue
-                if not self.state[matrix]:
-                    self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix.grad)
-                average = self.state[matrix]["momentum_buffer"]
-                average.lerp_(matrix.grad, 1 - self._momentum)
-                update = matrix.grad.lerp(average, self._momentum) if self._nesterov else average
+                if not self.state[weight]:
+                    self.state[weight]["momentum_buffer"] = torch.zeros_like(weight.grad)
+                average = self.state[weight]["momentum_buffer"]
+                average.lerp_(weight.grad, 1 - self._momentum)
+                update = weight.grad.lerp(average, self._momentum) if self._nesterov else average
+                matrix = _matrix(weight, weight)
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
                 size = 0.2 * math.sqrt(max(matrix.shape))
-                matrix.add_(self._orthogonal(update), alpha=-group["lr"] * size)
+                matrix.add_(self._orthogonal(_matrix(update, weight)), alpha=-group["lr"] * size)
 
     def _orthogonal(self, matrix: Tensor) -> Tensor:
         """Return about the nearest orthogonal matrix: singular values between 0.7 and 1.2 (Jordan 2024)."""
@@ -64,11 +66,10 @@ class _Muon:
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         linear = [layer.weight for layer in network.modules() if isinstance(layer, nn.Linear)]
-        self._weights = [p for p in network.parameters() if p.ndim > 1 and p is not linear[-1]]
-        own = {id(p) for p in self._weights}
+        weights = [p for p in network.parameters() if p.ndim > 1 and p is not linear[-1]]
+        own = {id(p) for p in weights}
         rest = [p for p in network.parameters() if id(p) not in own]
-        self._matrices = [nn.Parameter(_matrix(weight.detach(), weight)) for weight in self._weights]
-        self._muon = _Orthogonal(self._matrices, recipe)
+        self._muon = _Orthogonal(weights, recipe)
         self._adam = torch.optim.AdamW(_decayed(rest, recipe), lr=recipe.learning_rate, fused=True)
 
     @property
@@ -76,15 +77,10 @@ class _Muon:
         return [*self._muon.param_groups, *self._adam.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        for weight in self._weights:
-            weight.grad = None
+        self._muon.zero_grad(set_to_none)
         self._adam.zero_grad(set_to_none)
 
     def step(self) -> None:
-        for matrix, weight in zip(self._matrices, self._weights, strict=True):
-            # Taken anew from the weight: its memory changes when the network is moved between steps.
-            matrix.data = _matrix(weight.data, weight)
-            matrix.grad = None if weight.grad is None else _matrix(weight.grad, weight)
         self._muon.step()
         self._adam.step()
 

@@ -34,7 +34,6 @@ def learn_members(
     Each is the result of `learn` with its options, up to rounding where they are stacked: if `stack` is true (none:
     where the recipe allows it and it `is_faster`). Events report `group` as one fit, stacked members by their means.
     """
-    recipe = recipe.for_images(len(data.images), has_soft_labels=distillation is not None)
     if stack is None:
         device = next(iter(members.values())).device
         stack = allows_stacking(recipe) and is_faster(architecture, data.images, len(members), device)
@@ -73,6 +72,7 @@ def _stacked(
     distillation: Distillation | None,
 ) -> list[Checkpoint]:
     images = data.images
+    recipe = recipe.for_images(len(images), has_soft_labels=distillation is not None)
     objective = None if distillation is None else distillation.objective(images)
     with GENERATOR:
         networks = [network_of(architecture, images, data.normalisation, each.seed) for each in members.values()]
