@@ -74,13 +74,15 @@ def test_the_shipped_mixes_are_the_second_experiment(environment, domains, epoch
         ("students", {}, "students is empty"),
         ("target.name", "resnet8", "both called 'resnet8'"),
         ("target.name", "vgg-19", "'vgg-19' names datasets"),
-        ("target.name", "resnet8_continued", "'resnet8_continued' is the name of a reference arm"),
+        ("target.name", "resnet8_continued", "'resnet8_continued' is the name of another model of the run"),
+        ("target.name", "resnet8_taught", "'resnet8_taught' is the name of another model of the run"),
+        ("target.name", "resnet8_mutual", "'resnet8_mutual' is the name of another model of the run"),
         ("target.name", "ensemble", "not 'ensemble' in front"),
         ("reverse_distillation.distillation.top_k", 1, "has one teacher"),
         (
             "reverse_distillation.distillation.fusion",
             "stacked",
-            "has one teacher, .* no fusion that is weighted, boosted,",
+            "has one teacher, .* no fusion that is weighted, calibrated, boosted,",
         ),
         (
             "target_distillation.distillation",
@@ -91,11 +93,62 @@ def test_the_shipped_mixes_are_the_second_experiment(environment, domains, epoch
         ("students.resnet8.recipe", {"augmentation": {"mixup": 2}}, "less than or equal to 1"),
         ("target_distillation.distillation.top_k", 5, "top_k is 5, the roster has 4"),
         ("evaluation.controls", ["label"], "labels"),
+        ("target_distillation.accept", "best", "target_distillation.accept: .*'validation' or 'always'"),
+        ("reverse_distillation.accept", "never", "reverse_distillation.accept: .*'validation' or 'always'"),
+        (
+            "reverse_distillation.teacher",
+            "student",
+            "reverse_distillation.teacher: .*'target', 'target_and_students' or",
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused_by_name(base, path, value, message):
     with pytest.raises(ParametersError, match=message):
         check_parameters(changed(base, path, value))
+
+
+@pytest.mark.parametrize("teacher", ["target_and_students", "students"])
+def test_several_teachers_of_students_can_be_weighed(base, teacher):
+    base["reverse_distillation"] |= {"teacher": teacher}
+    base["reverse_distillation"]["distillation"] |= {"fusion": "calibrated", "top_k": 2}
+    assert check_parameters(base).reverse_distillation.distillation.fusion == "calibrated"
+    base["reverse_distillation"]["teacher"] = "target"
+    with pytest.raises(ParametersError, match="has one teacher, the target"):
+        check_parameters(base)
+
+
+@pytest.mark.parametrize("stage", ["target_distillation", "reverse_distillation"])
+def test_withheld_labels_leave_something_to_learn(base, stage):
+    """From what teachers say of the images, or from the labels of the student set."""
+    base["data_preparation"]["transfer_labels"] = False
+    base[stage]["distillation"] |= {"alpha": 0, "student_set": True}
+    check_parameters(base)
+    base[stage]["distillation"]["student_set"] = False
+    with pytest.raises(ParametersError, match=rf"{stage}\.distillation\.alpha is 0 .*: nothing is left to learn from"):
+        check_parameters(base)
+    base["data_preparation"]["transfer_labels"] = True
+    check_parameters(base)
+
+
+@pytest.mark.parametrize("stage", ["target_distillation", "reverse_distillation"])
+def test_a_loss_cannot_read_withheld_labels(base, stage):
+    base[stage]["distillation"]["loss"] = "dkd"
+    check_parameters(base)
+    base["data_preparation"]["transfer_labels"] = False
+    message = rf"{stage}\.distillation\.loss 'dkd' reads the labels that data_preparation\.transfer_labels withholds"
+    with pytest.raises(ParametersError, match=message):
+        check_parameters(base)
+
+
+def test_no_arm_learns_withheld_labels(base):
+    """Asked for by name the ceiling is refused; among all arms it is left out."""
+    base["evaluation"]["controls"] = True
+    every = check_parameters(base).reference_arms
+    base["data_preparation"]["transfer_labels"] = False
+    assert set(every) - set(check_parameters(base).reference_arms) == {"all_labels"}
+    base["evaluation"]["controls"] = ["labels", "all_labels"]
+    with pytest.raises(ParametersError, match=r"all_labels reads what data_preparation\.transfer_labels withholds"):
+        check_parameters(base)
 
 
 def test_teachers_kept_apart_and_heads_are_as_many(base):

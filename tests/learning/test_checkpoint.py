@@ -123,7 +123,8 @@ def test_models_learned_from_images_of_their_domain():
         ]
         require_present_images(models, ours, transfer)
         for model in models:
-            for wrong in ({"domain": "signs" if domain == "digits" else "digits"}, {"round": 1 - min(model.round, 1)}):
+            later = [{"round": 0}] if model.round else []  # what a first round learned from, a later one may too
+            for wrong in ({"domain": "signs" if domain == "digits" else "digits"}, *later):
                 with pytest.raises(ValueError, match=f"{model.name}@. learned from other images than the present sets"):
                     require_present_images([models[0], model.model_copy(update=wrong)], ours, transfer)
 

@@ -51,8 +51,9 @@ def soft_labels_of(images: ImageSet, right: dict[str, int]) -> SoftLabels:
 TEST, VALIDATION = stripes(COUNT, seed=1), stripes(COUNT, seed=2)
 ON_TEST = {
     "strong@0": 10, "weak@0": 30, "odd@0": 20, "strong@1": 10, "weak@1": 36, "odd@1": 20,
-    "big@1": 30, "big_labels@1": 20, "weak_continued@1": 36,
+    "big@1": 30, "big_taught@1": 32, "weak_taught@1": 34, "big_labels@1": 20, "weak_continued@1": 36,
 }  # fmt: skip
+COLLAPSED = "answers one class for every image"
 # Validation ranks the students the other way round, so that a choice made on the test images shows.
 ON_VALIDATION = {"strong@0": 40, "weak@0": 0, "odd@0": 0, "strong@1": 40, "weak@1": 0, "odd@1": 0}
 
@@ -65,7 +66,8 @@ def labelled():
 @pytest.fixture(scope="module")
 def costs():
     rows = [(key, 10 * (place + 1), 100 * (place + 1), 60.0 * (place + 1)) for place, key in enumerate(ON_TEST)]
-    return pd.DataFrame(rows, columns=["model", "parameters", "macs", "images_per_second"])
+    table = pd.DataFrame(rows, columns=["model", "parameters", "macs", "images_per_second"])
+    return table.assign(warning=[COLLAPSED if key == "odd@0" else None for key in ON_TEST])
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +84,25 @@ def row(table: pd.DataFrame, **wanted: object) -> pd.Series:
 def test_every_model_and_every_rule_has_one_row(metrics):
     rules = len(FUSION_RULES) + len(VOTING_RULES)
     assert metrics["stage"].value_counts().to_dict() == {
-        "before": 3, "after": 3, "target": 1, "ensemble": 2 * rules, "reference": 2 + 2
+        "before": 3, "after": 3, "target": 1, "taught": 2, "ensemble": 2 * rules, "reference": 2 + 2
     }  # fmt: skip
     assert not metrics.duplicated(["model", "round"]).any()
     assert metrics.columns.tolist() == [
         "model", "stage", "round", "of", "arm", "domain", "images", "accuracy", "standard_error", "joint_accuracy",
-        "nll", "ece", "parameters", "macs", "images_per_second",
+        "nll", "ece", "parameters", "macs", "images_per_second", "warning",
     ]  # fmt: skip
+
+
+def test_a_learner_as_taught_is_beside_the_accepted_one(metrics):
+    for name, of, accuracy in (("big", "big", 30), ("big_taught", "big", 32), ("weak_taught", "weak", 34)):
+        found = row(metrics, model=name, round=1)
+        assert (found["of"], found["accuracy"]) == (of, accuracy / COUNT)
+    assert row(metrics, model="weak_taught", round=1)[["stage", "arm"]].tolist() == ["taught", "taught"]
+
+
+def test_a_warning_is_of_one_model_not_of_ensembles(metrics):
+    warned = metrics[metrics["warning"].notna()]
+    assert warned[["model", "round", "warning"]].to_numpy().tolist() == [["odd", 0, COLLAPSED]]
 
 
 def test_accuracy_of_a_model_and_its_standard_error(metrics):
@@ -168,21 +182,33 @@ def comparisons(labelled):
 
 
 def test_a_comparison_is_paired_on_the_same_images(comparisons):
-    """big_labels is right on the first 20 images, big on these and 10 more: 10 discordant pairs, all one way."""
+    """big_labels is right on the first 20 images, big as taught on 12 more: 12 discordant pairs, all one way."""
     found = row(comparisons, question=questions.TARGET_OR_LABELS)
-    assert (found["a"], found["b"], found["verdict"]) == ("big@1", "big_labels@1", "gain")
-    assert found["difference"] == 0.25
-    assert found["standard_error"] == pytest.approx(math.sqrt(10 - 100 / COUNT) / COUNT)
-    assert found["p_value"] == pytest.approx(2 * 0.5**10)
-    assert 0 < found["low"] < 0.25 < found["high"] < 0.5
+    assert (found["a"], found["b"], found["verdict"]) == ("big_taught@1", "big_labels@1", "gain")
+    assert found["difference"] == 0.3
+    assert found["standard_error"] == pytest.approx(math.sqrt(12 - 144 / COUNT) / COUNT)
+    assert found["p_value"] == pytest.approx(2 * 0.5**12)
+    assert 0 < found["low"] < 0.3 < found["high"] < 0.6
+
+
+def test_what_was_taught_is_compared_accepted_or_not(comparisons):
+    """Of the accepted models there is one comparison alone: each student with itself before."""
+    of_target = comparisons[comparisons["question"].str.startswith("target or")]
+    assert len(of_target) == 3
+    assert set(of_target["a"]) == {"big_taught@1"}
+    before = row(comparisons, question=questions.TAUGHT_OR_BEFORE)
+    assert (before["a"], before["b"], before["difference"]) == ("weak_taught@1", "weak@0", pytest.approx(4 / COUNT))
+    accepted = row(comparisons, question=questions.AFTER_OR_BEFORE, student="weak")
+    assert (accepted["a"], accepted["b"], accepted["difference"]) == ("weak@1", "weak@0", pytest.approx(6 / COUNT))
 
 
 def test_comparisons_with_a_missing_side_are_left_out(comparisons):
     found = set(comparisons["question"])
     assert questions.TARGET_OR_SMOOTHING not in found
     assert questions.TARGET_OR_CEILING not in found
-    continued = comparisons[comparisons["question"] == questions.AFTER_OR_CONTINUED]
-    assert continued["a"].tolist() == ["weak@1"]
+    assert questions.TAUGHT_OR_MUTUAL not in found
+    continued = comparisons[comparisons["question"] == questions.TAUGHT_OR_CONTINUED]
+    assert continued[["a", "b"]].to_numpy().tolist() == [["weak_taught@1", "weak_continued@1"]]
     assert len(comparisons[comparisons["question"] == questions.AFTER_OR_BEFORE]) == len(STUDENTS)
 
 
@@ -209,8 +235,9 @@ def test_the_summary_is_strict_json(metrics):
     assert len(summary["rows"]) == len(metrics)
     for each in summary["rows"]:
         assert list(each) == [
-            "model", "stage", "round", "accuracy", "nll", "ece", "parameters", "macs", "images_per_second"
+            "model", "stage", "round", "accuracy", "nll", "ece", "parameters", "macs", "images_per_second", "warning"
         ]  # fmt: skip
+        assert each["warning"] == (COLLAPSED if (each["model"], each["round"]) == ("odd", 0) else None)
         assert (each["nll"] is None) == (each["model"].removeprefix("ensemble_") in VOTING_RULES)
         assert isinstance(each["round"], int)
         assert isinstance(each["parameters"], int)
@@ -254,13 +281,14 @@ def test_calibration_bins_add_up_to_its_error():
 
 
 def test_learning_curves_name_model_and_round():
-    of = (("weak", 0), ("weak", 2), ("big", 2), ("big_labels", 2))
-    curves = tables.collect_learning_curves(
-        STUDENTS, TARGET, 2, *(checkpoint(name=name, round=round_) for name, round_ in of)
-    )
+    """An accepted model has no curve of its own."""
+    of = (("weak", 0), ("weak_taught", 2), ("big_taught", 2), ("big_labels", 2))
+    fits = [checkpoint(name=name, round=round_) for name, round_ in of]
+    accepted = [dataclasses.replace(checkpoint(name=name, round=2), curve=()) for name in ("weak", "big")]
+    curves = tables.collect_learning_curves(STUDENTS, TARGET, 2, *fits, *accepted)
     assert curves[["model", "stage", "round", "of", "arm"]].to_numpy().tolist() == [
-        ["weak", "before", 0, "weak", None], ["weak", "after", 2, "weak", None], ["big", "target", 2, "big", None],
-        ["big_labels", "reference", 2, "big", "labels"],
+        ["weak", "before", 0, "weak", None], ["weak_taught", "taught", 2, "weak", "taught"],
+        ["big_taught", "taught", 2, "big", "taught"], ["big_labels", "reference", 2, "big", "labels"],
     ]  # fmt: skip
     assert curves[["epoch", "loss"]].to_numpy().tolist() == [[1, 0.625]] * 4
 
@@ -302,6 +330,8 @@ def test_models_of_images_cut_anew_are_refused(trained):
 
 def test_costs_are_of_the_network_not_fit(trained):
     costs = nodes.measure_costs(TEST, "cpu", *trained).set_index("model")
+    warnings = costs.pop("warning")
+    assert warnings.fillna("").tolist() == [model.facts.warning for model in trained]
     assert costs.loc["weak@0"].tolist() == costs.loc["weak@1"].tolist()
     assert costs.loc["odd@0", "parameters"] == sum(tensor.numel() for tensor in trained[2].build().parameters())
     assert (costs > 0).all(axis=None)

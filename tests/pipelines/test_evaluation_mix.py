@@ -63,27 +63,30 @@ def test_nearly_certain_students_do_not_tie():
 
 def test_comparisons_of_a_mix():
     wanted = list(comparisons.comparisons_of_mix(Roster(("one", "two"), "big", 2), {"one": "a", "two": "b"}))
-    assert Comparison(comparisons.TARGET_OR_LABELS, "big@2", "big_labels@2", "all", JOINT_ACCURACY) in wanted
-    assert Comparison(comparisons.TARGET_OR_ORACLE, "big@2", "ensemble_oracle_routed@1", "all", ACCURACY) in wanted
-    assert (
-        Comparison(comparisons.TARGET_OR_CONFIDENT, "big@2", "ensemble_most_confident@1", "all", JOINT_ACCURACY)
-        in wanted
-    )
-    assert Comparison(comparisons.TARGET_OR_STUDENT, "big@2", "two@1", "b", student="two") in wanted
-    assert Comparison(comparisons.AFTER_OR_CONTINUED, "one@2", "one_continued@2", "a", student="one") in wanted
+    assert Comparison(comparisons.TARGET_OR_LABELS, "big_taught@2", "big_labels@2", "all", JOINT_ACCURACY) in wanted
+    oracle, confident = (f"ensemble_{rule}@1" for rule in ("oracle_routed", "most_confident"))
+    assert Comparison(comparisons.TARGET_OR_ORACLE, "big_taught@2", oracle, "all", ACCURACY) in wanted
+    assert Comparison(comparisons.TARGET_OR_CONFIDENT, "big_taught@2", confident, "all", JOINT_ACCURACY) in wanted
+    assert Comparison(comparisons.TARGET_OR_STUDENT, "big_taught@2", "two@1", "b", student="two") in wanted
+    assert Comparison(comparisons.TAUGHT_OR_CONTINUED, "one_taught@2", "one_continued@2", "a", student="one") in wanted
+    assert Comparison(comparisons.TAUGHT_OR_BEFORE, "two_taught@2", "two@0", "b", student="two") in wanted
     assert Comparison(comparisons.AFTER_OR_BEFORE, "one@2", "one@0", "a", student="one") in wanted
+    assert all("_taught@" in each.a for each in wanted if each.question.startswith("target or"))
 
 
 def compared(question: str, b: str, verdict: str, domain: str = "all", measure: str = ACCURACY, sign: int = 1) -> dict:
-    return {"question": question, "a": "big@1", "b": b, "domain": domain, "measure": measure, "verdict": verdict,
+    return {"question": question, "a": "big_taught@1", "b": b, "domain": domain, "measure": measure, "verdict": verdict,
             "student": b.split("@", maxsplit=1)[0],
             "difference": 0.1 * sign, "standard_error": 0.01, "p_value": 0.01}  # fmt: skip
 
 
-TARGET = [
-    {"model": "big", "round": 1, "domain": domain, "accuracy": 0.9, "joint_accuracy": 0.8}
+METRICS = [
+    {"model": model, "stage": stage, "of": "big", "round": 1, "domain": domain, "accuracy": accuracy,
+     "joint_accuracy": accuracy - 0.1}
+    for model, stage, accuracy in (("big", "target", 0.5), ("big_taught", "taught", 0.9))
     for domain in ("all", "a", "b")
-]
+]  # fmt: skip
+LINEAGE = {"big@1": {"parents": {"big_taught@1": ""}, "validation_nll": {"big_taught@1": 0.1}, "warning": ""}}
 
 
 def test_the_lead_of_a_mix_has_both_accuracies():
@@ -96,7 +99,8 @@ def test_the_lead_of_a_mix_has_both_accuracies():
         compared(comparisons.TARGET_OR_STUDENT, "twin@0", "none", "b"),
         compared(comparisons.TARGET_OR_STUDENT, "two@0", "none", "b"),
     ]
-    known, joint, beside, _ = summary_text.lead(rows, TARGET)
+    _, known, joint, beside, _, _ = summary_text.lead(rows, METRICS, LINEAGE)
+    assert known.startswith("big_taught")
     assert "90.0\N{NO-BREAK SPACE}% of the test images, with the domain of each image known" in known
     assert "80.0\N{NO-BREAK SPACE}%; on labels alone on 70.0" in joint
     for phrase in ("less than its error", "not beyond chance", "a gain"):
@@ -108,4 +112,4 @@ def test_the_lead_of_a_mix_has_both_accuracies():
 @pytest.mark.parametrize(("verdict", "sign", "phrase"), [("gain", 1, "better than"), ("loss", -1, "worse than")])
 def test_the_lead_names_domains_better_and_worse(verdict, sign, phrase):
     rows = [compared(comparisons.TARGET_OR_STUDENT, "one@0", verdict, "a", sign=sign)]
-    assert f"{phrase} one on a" in summary_text.lead(rows, TARGET)[2]
+    assert f"{phrase} one on a" in summary_text.lead(rows, METRICS, LINEAGE)[3]

@@ -7,7 +7,7 @@ import torch
 
 from knowledge_transfer.experiment import stage_steps
 from knowledge_transfer.experiment.config import Experiment, seed_for
-from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
+from knowledge_transfer.experiment.stage_config import DistillationStage, ReverseStage, Student, Target
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
@@ -30,8 +30,8 @@ TRANSFER, STUDENTS, VALIDATION = stripes(20, seed=1), stripes(30, seed=2), strip
 SETS = (TRANSFER, STUDENTS, VALIDATION, NORMALISATION)
 
 
-def distillation(**distillation: object) -> DistillationStage:
-    return DistillationStage(recipe=RECIPE, distillation=DistillationConfig(**distillation))
+def distillation(stage: type[DistillationStage] = DistillationStage, **distillation: object) -> DistillationStage:
+    return stage(recipe=RECIPE, distillation=DistillationConfig(**distillation))
 
 
 @pytest.mark.parametrize("student_set", [False, True])
@@ -61,7 +61,17 @@ def test_the_ceiling_learns_from_every_image():
     assert checkpoint.facts.images_sha256 == TRANSFER.join(STUDENTS).sha256
 
 
-def test_the_arm_of_teachers_reads_no_label():
+@pytest.mark.parametrize(
+    "collapse",
+    [
+        "",
+        pytest.param(
+            "answers one class",
+            marks=pytest.mark.xfail(strict=True, reason="of collapsed teachers alone, train_model reads the labels"),
+        ),
+    ],
+)
+def test_the_arm_of_teachers_reads_no_label(collapse):
     """The same soft labels under other labels give the same weights: alpha is 1 whatever the experiment's."""
     teacher = learn("cnn", ARCHITECTURE, FitData(STUDENTS, VALIDATION, MEASURED), RECIPE, LearnOptions(1, CPU))
     weights = []
@@ -74,7 +84,7 @@ def test_the_arm_of_teachers_reads_no_label():
             images,
             *SETS[1:],
             soft_labels,
-            {"cnn@0": {"fitted": {"weighted": 1.0}, "accuracy": 0.5}},
+            {"cnn@0": {"fitted": {"weighted": 1.0}, "accuracy": 0.5, "collapse": collapse}},
             TARGET,
             distillation(alpha=0.5),
             2,
@@ -112,6 +122,41 @@ def test_a_student_continues_with_its_reverse_recipe():
     assert checkpoint.facts.images_sha256 == TRANSFER.join(STUDENTS).sha256
 
 
+HIDDEN = TRANSFER.without_labels()
+
+
+@pytest.mark.parametrize(
+    ("through", "images", "epochs"),
+    [
+        (TRANSFER, TRANSFER, 3),
+        (TRANSFER.join(STUDENTS), TRANSFER.join(STUDENTS), 3),
+        (HIDDEN, STUDENTS, 2),
+        (HIDDEN.join(STUDENTS), STUDENTS, 5),
+    ],
+)
+def test_an_arm_learns_from_labelled_images_for_as_many_steps(through, images, epochs):
+    """Where no image of the distillation has a label, from the student set: 6 steps, 15 through both sets."""
+    found, recipe = nodes._labelled(through, STUDENTS, RECIPE.override({"epochs": 3}))
+    assert found.sha256 == images.sha256
+    assert recipe == RECIPE.override({"epochs": epochs})
+    assert recipe.epochs * len(found) == 3 * len(through)
+
+
+def test_a_short_fit_has_one_epoch_at_least():
+    few, many = HIDDEN.subset(torch.arange(4)), TRANSFER.join(STUDENTS)
+    assert nodes._labelled(few, many, RECIPE)[1].epochs == 1
+
+
+@pytest.mark.parametrize(("student_set", "epochs"), [(False, 2), (True, 5)])
+def test_arms_on_labels_know_withheld_ones_from_the_student_set(student_set, epochs):
+    sets, how = (HIDDEN, *SETS[1:]), distillation(student_set=student_set)
+    start = learn("cnn", ARCHITECTURE, FitData(STUDENTS, VALIDATION, MEASURED), RECIPE, LearnOptions(1, CPU))
+    arms = [nodes.learn_from_labels(arm, *sets, TARGET, how, 3, 7, "cpu") for arm in ("labels", "label_smoothing")]
+    for checkpoint in (*arms, nodes.continue_student(*sets, STUDENT, how, 3, 7, "cpu", start)):
+        assert checkpoint.facts.images_sha256 == STUDENTS.sha256
+        assert checkpoint.facts.recipe["epochs"] == len(checkpoint.curve) == epochs
+
+
 def test_divergence_names_the_arm():
     wild = DistillationStage(
         recipe=RECIPE.override({"learning_rate": 1e30, "epochs": 3}), distillation=DistillationConfig()
@@ -128,7 +173,7 @@ def stage(*, rounds=1, students=("cnn", "tiny"), start="trained", controls=True,
         data_preparation={"transfer_fraction": 0.3, "validation_fraction": 0.1},
         student_training={"recipe": RECIPE},
         target_distillation=target_distillation or distillation(),
-        reverse_distillation=distillation(start=start),
+        reverse_distillation=distillation(ReverseStage, start=start),
         evaluation={"controls": controls},
     )  # fmt: skip
     return evaluation.create_pipeline(plan) + reference_arms.create_pipeline(plan)
@@ -142,7 +187,8 @@ def test_each_wanted_arm_is_a_training_node():
     pipeline = stage()
     arms = {"train_big_labels", "train_big_no_labels", "train_big_label_smoothing", "train_big_all_labels"}
     assert {node.name for node in pipeline.only_nodes_with_tags("training").nodes} == {
-        f"reference_arms.{name}" for name in arms | {"train_cnn_continued", "train_tiny_continued"}
+        f"reference_arms.{name}"
+        for name in arms | {"train_cnn_continued", "train_tiny_continued", "train_students_mutual"}
     }
     assert all("gpu" in node.tags for node in pipeline.only_nodes_with_tags("training").nodes)
     assert not pipeline.only_nodes_with_tags("final").nodes
@@ -158,7 +204,7 @@ def test_only_wanted_arms_are_trained_and_evaluated(controls, arms):
     assert trained(pipeline) == arms
     (predicting,) = (node for node in pipeline.nodes if node.short_name == "predict_test_images")
     checkpoints = [name for name in predicting.inputs if name.endswith("_checkpoint")]
-    assert len(checkpoints) == 3 + len(arms)
+    assert len(checkpoints) == 3 + 2 + len(arms), "before and after, as taught, arms"
 
 
 def test_every_round_is_evaluated_arms_the_last():
@@ -166,11 +212,15 @@ def test_every_round_is_evaluated_arms_the_last():
     (predicting,) = (node for node in pipeline.nodes if node.short_name == "predict_test_images")
     assert [name.removesuffix("_checkpoint") for name in predicting.inputs if name.endswith("_checkpoint")] == [
         "cnn_round0", "tiny_round0", "cnn_round1", "tiny_round1", "cnn_round2", "tiny_round2", "big_round1",
-        "big_round2", "big_labels_round2", "big_no_labels_round2", "big_label_smoothing_round2",
-        "big_all_labels_round2", "cnn_continued_round2", "tiny_continued_round2",
+        "big_round2", "big_taught_round1", "cnn_taught_round1", "tiny_taught_round1", "big_taught_round2",
+        "cnn_taught_round2", "tiny_taught_round2", "big_labels_round2", "big_no_labels_round2",
+        "big_label_smoothing_round2", "big_all_labels_round2", "cnn_continued_round2", "tiny_continued_round2",
+        "cnn_mutual_round2", "tiny_mutual_round2",
     ]  # fmt: skip
     (validation,) = (node for node in pipeline.nodes if node.short_name == "predict_validation_images")
-    assert not [name for name in validation.inputs if name.startswith("big")]
+    assert [name.removesuffix("_checkpoint") for name in validation.inputs if name.endswith("_checkpoint")] == [
+        f"{name}_round{round_}" for round_ in (0, 1, 2) for name in ("cnn", "tiny")
+    ]
 
 
 @pytest.mark.parametrize(("start", "expected"), [("trained", True), ("fresh", False)])

@@ -10,12 +10,16 @@ import pytest
 from matplotlib.figure import Figure
 
 from knowledge_transfer.experiment.stage_config import Student
-from knowledge_transfer.pipelines.evaluation import comparisons, figures, summary_text
+from knowledge_transfer.pipelines.evaluation import comparisons, figures, report, summary_text
 from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.report import write_report
+from knowledge_transfer.reporting.columns import records
 from knowledge_transfer.reporting.style import inline_svg
 
 NASTY = ["<script>alert(1)</script>", '$x_1$ & "quotes"', "--><b>"]
+
+
+WARNING = "answers one class for every image: 10.0 % right on validation, chance 10.0 %"
 
 
 def metrics(rounds: int = 1) -> pd.DataFrame:
@@ -25,7 +29,7 @@ def metrics(rounds: int = 1) -> pd.DataFrame:
              "of": of or model, "arm": arm, "domain": "all", "images": 1000, "joint_accuracy": 0.9 + round_ / 100,
              "accuracy": 0.9 + round_ / 100, "standard_error": 0.01, "nll": None if "plurality" in model else 0.3,
              "ece": None if "plurality" in model else 0.02, "parameters": 1000, "macs": 2_000_000,
-             "images_per_second": 99.5}
+             "images_per_second": 99.5, "warning": WARNING if model == "tiny_taught" else None}
             for round_ in wanted
         ]  # fmt: skip
 
@@ -34,23 +38,29 @@ def metrics(rounds: int = 1) -> pd.DataFrame:
         rows("cnn", "after", every) + rows("tiny", "after", every)
         + rows("ensemble_mean_probabilities", "ensemble", every, "ensemble", "mean_probabilities")
         + rows("ensemble_plurality", "ensemble", every, "ensemble", "plurality")
-        + rows("big", "target", every[1:]) + rows("big_labels", "reference", [rounds], "big", "labels")
+        + rows("big", "target", every[1:]) + rows("big_taught", "taught", every[1:], "big", "taught")
+        + rows("cnn_taught", "taught", every[1:], "cnn", "taught")
+        + rows("tiny_taught", "taught", every[1:], "tiny", "taught")
+        + rows("big_labels", "reference", [rounds], "big", "labels")
         + rows("cnn_continued", "reference", [rounds], "cnn", "continued")
         + rows("ensemble_without_cnn", "reference", every, "ensemble", "without cnn")
     )  # fmt: skip
 
 
-def comparison(question: str, a: str = "big@1", b: str = "big_labels@1", verdict: str = "gain") -> dict[str, object]:
+def comparison(
+    question: str, a: str = "big_taught@1", b: str = "big_labels@1", verdict: str = "gain"
+) -> dict[str, object]:
     p = {"gain": 0.01, "loss": 0.01}.get(verdict, 0.5)
     sign = -1 if verdict == "loss" else 1
-    return {"question": question, "a": a, "b": b, "domain": "all", "measure": "accuracy", "student": a[: -len("@1")],
+    return {"question": question, "a": a, "b": b, "domain": "all", "measure": "accuracy",
+            "student": a.partition("_")[0],
             "difference": 0.034 * sign, "standard_error": 0.012,
             "low": 0.01, "high": 0.06, "p_value": p, "verdict": verdict}  # fmt: skip
 
 
 def curves(rounds: int = 1) -> pd.DataFrame:
     fits = [("cnn", "before", 0), ("tiny", "before", 0), ("big_labels", "reference", rounds)]
-    fits += [(model, stage, k + 1) for k in range(rounds) for model, stage in (("cnn", "after"), ("big", "target"))]
+    fits += [(f"{model}_taught", "taught", k + 1) for k in range(rounds) for model in ("big", "cnn", "tiny")]
     fits += [("cnn_continued", "reference", rounds)]
     return pd.DataFrame(
         {"model": model, "stage": stage, "round": round_, "of": model.split("_")[0],
@@ -80,7 +90,30 @@ TIMELINE = {
     ],
 }  # fmt: skip
 
-TARGET = [{"model": "big", "round": 1, "domain": "all", "accuracy": 0.95, "joint_accuracy": 0.95}]
+METRICS = [
+    {"model": model, "stage": stage, "of": "big", "round": 1, "domain": "all", "accuracy": accuracy,
+     "joint_accuracy": accuracy}
+    for model, stage, accuracy in (("big", "target", 0.5), ("big_taught", "taught", 0.95))
+]  # fmt: skip
+
+
+def descent(parent: str, *, warning: str = "", **numbers: dict[str, float]) -> dict[str, object]:
+    known = {"validation_nll": {}, "chosen_from": {}, **numbers}
+    return {"sha256": "f" * 64, "parents": {parent: "e" * 64}, "images_sha256": "d" * 64, "seed": 3,
+            "warning": warning, **known}  # fmt: skip
+
+
+LINEAGE = {
+    "big@1": descent("big_taught@1", validation_nll={"big_taught@1": 0.25, "big_labels@1": 0.5}),
+    "cnn@1": descent("cnn@0", validation_nll={"cnn@0": 0.125, "cnn_taught@1": 0.75}),
+    "tiny@1": descent("tiny_continued@1", validation_nll={"tiny_taught@1": 2.5, "tiny_continued@1": 1.5}),
+    "big_taught@1": descent("cnn@0"),
+    "cnn_taught@1": descent("cnn@0"),
+    "tiny_taught@1": descent("tiny@0", warning=WARNING),
+}
+
+
+WITHOUT_WARNING = {**LINEAGE, "tiny_taught@1": descent("tiny@0")}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +129,7 @@ def page() -> str:
         {"images": {"students": 9, "validation": 2, "transfer": 4, "test": 1000}, "class_names": NASTY,
          "domains": {"all": {"images": {"test": 1000}, "class_names": NASTY}}, "shape": [1, 32, 32],
          "dropped_because_in_test_set": 0},
-        {"big@1": {"sha256": "f" * 64, "parents": {"cnn@0": "e" * 64}, "images_sha256": "d" * 64, "seed": 3}},
+        LINEAGE,
         TIMELINE,
         {"seed": 0, "data": {"source": "<script>folder</script>"},
          "target_distillation": {"distillation": {"alpha": 0.9}},
@@ -159,6 +192,9 @@ def test_the_page_has_the_numbers(page):
     assert "heterogeneous" not in page, "another experiment's parameters"
     assert "91.0 ± 1.0" in page
     assert "ffffffffffff" in page
+    kept = re.sub("<[^>]*>", " ", page[page.index("What was kept") : page.index("Differences")])
+    assert re.search(r"cnn@1\s+as before\s+0\.125\s+0\.750", kept)
+    assert "for the way back there is no reference." in page
     assert "None" not in page
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
 
@@ -178,21 +214,106 @@ def test_the_page_has_the_numbers(page):
 def test_transfer_is_claimed_beside_both_arms_only(labels, smoothed, text):
     verdicts = {comparisons.TARGET_OR_LABELS: labels, comparisons.TARGET_OR_SMOOTHING: smoothed}
     rows = [comparison(question, verdict=verdict) for question, verdict in verdicts.items() if verdict]
-    first, _ = summary_text.lead(rows, TARGET)
-    assert text in first
-    assert ("knowledge passed to the target" in first) == (labels == smoothed == "gain")
+    _, second, _, _ = summary_text.lead(rows, METRICS, WITHOUT_WARNING)
+    assert second.startswith("big_taught, taught by the ensemble, is right on 95.0")
+    assert text in second
+    assert ("knowledge passed to the target" in second) == (labels == smoothed == "gain")
 
 
 def test_the_lead_names_students_that_learned_more():
     rows = [
-        comparison(comparisons.AFTER_OR_CONTINUED, "cnn@1", "cnn_continued@1", "gain"),
-        comparison(comparisons.AFTER_OR_CONTINUED, "tiny@1", "tiny_continued@1", "loss"),
-        comparison(comparisons.AFTER_OR_CONTINUED, "odd@1", "odd_continued@1", "none"),
+        comparison(comparisons.TAUGHT_OR_CONTINUED, "cnn_taught@1", "cnn_continued@1", "gain"),
+        comparison(comparisons.TAUGHT_OR_CONTINUED, "tiny_taught@1", "tiny_continued@1", "loss"),
+        comparison(comparisons.TAUGHT_OR_CONTINUED, "odd_taught@1", "odd_continued@1", "none"),
     ]
-    _, second = summary_text.lead(rows, TARGET)
-    assert re.search(r"cnn \(\+3.4.*\) learned more .*tiny \(−3.4.*\) learned less .*1 of 3 students", second)
-    assert "every difference" in summary_text.lead(rows[2:], TARGET)[1]
-    assert "unknown" in summary_text.lead([], TARGET)[1]
+    _, _, third, _ = summary_text.lead(rows, METRICS, WITHOUT_WARNING)
+    assert re.search(r"cnn \(\+3.4.*\) learned more .*tiny \(−3.4.*\) learned less .*1 of 3 students", third)
+    assert "every difference" in summary_text.lead(rows[2:], METRICS, LINEAGE)[2]
+    assert "unknown" in summary_text.lead([], METRICS, LINEAGE)[2]
+
+
+def from_there(labels: str | None, smoothed: str | None) -> list[dict[str, object]]:
+    verdicts = {comparisons.TARGET_OR_LABELS: labels, comparisons.TARGET_OR_SMOOTHING: smoothed}
+    return [comparison(question, verdict=verdict) for question, verdict in verdicts.items() if verdict]
+
+
+def back_to(**verdicts: str) -> list[dict[str, object]]:
+    return [
+        comparison(comparisons.TAUGHT_OR_CONTINUED, f"{student}_taught@1", f"{student}_continued@1", verdict)
+        for student, verdict in verdicts.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "smoothed", "phrase"),
+    [
+        ("gain", "gain", "Knowledge flowed from"),
+        ("gain", "none", "is not shown to have flowed"),
+        ("gain", "loss", "is not shown to have flowed"),
+        ("not beyond chance", "gain", "is not shown to have flowed"),
+        ("loss", None, "is not shown to have flowed"),
+        (None, None, "may have flowed, or not,"),
+    ],
+)
+def test_the_first_sentence_says_whether_knowledge_reached_the_target(labels, smoothed, phrase):
+    first = summary_text.lead(from_there(labels, smoothed) + back_to(cnn="gain"), METRICS, LINEAGE)[0]
+    assert phrase in first
+    assert first.endswith("from the students to the target; on the way back, it flowed to cnn.")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "end"),
+    [
+        ({"cnn": "gain", "tiny": "loss", "odd": "gain"}, "on the way back, it flowed to cnn and odd."),
+        ({"cnn": "not beyond chance", "tiny": "loss", "odd": "none"}, "on the way back, it is shown for no student."),
+        ({}, "for the way back there is no reference."),
+    ],
+)
+def test_the_first_sentence_says_to_whom_it_came_back(verdicts, end):
+    """Beside the same steps on labels alone: a student that is only better than before has learned from images."""
+    before = comparison(comparisons.TAUGHT_OR_BEFORE, "tiny_taught@1", "tiny@0", "gain")
+    first = summary_text.lead([*from_there("gain", "gain"), before, *back_to(**verdicts)], METRICS, LINEAGE)[0]
+    assert first == f"Knowledge flowed from the students to the target; {end}"
+
+
+def test_the_lead_says_which_weights_were_kept_and_who_has_not_learned():
+    *_, kept, not_learned = summary_text.lead([], METRICS, LINEAGE)
+    assert kept == "Kept, as the best on validation: cnn@1 as before; big@1 as taught; tiny@1 on labels."
+    assert not_learned == f"tiny_taught@1 has not learned: it {WARNING}."
+    assert summary_text.lead([], METRICS, WITHOUT_WARNING)[-1] == kept
+
+
+def test_a_fit_that_collapsed_is_named_once():
+    """The accepted model that has its weights says no more."""
+    accepted = descent("tiny_taught@1", warning=WARNING, validation_nll={"tiny_taught@1": 2.5})
+    sentences = summary_text.lead([], METRICS, {**LINEAGE, "tiny@1": accepted})
+    assert [each.partition(" ")[0] for each in sentences if WARNING in each] == ["tiny_taught@1"]
+
+
+def rows_of_kept(lineage: dict[str, dict[str, object]]) -> list[dict[str, object]]:
+    return records(report._kept(lineage).frame)
+
+
+def test_the_table_of_what_was_kept_has_every_candidate():
+    assert rows_of_kept(LINEAGE) == [
+        {"model": "big@1", "kept": "as taught", "chosen": None, "before": None, "taught": 0.25, "on_labels": 0.5},
+        {"model": "cnn@1", "kept": "as before", "chosen": None, "before": 0.125, "taught": 0.75, "on_labels": None},
+        {"model": "tiny@1", "kept": "on labels", "chosen": None, "before": None, "taught": 2.5, "on_labels": 1.5},
+    ]
+    assert "chosen on validation" not in [column.heading for column in report._kept(LINEAGE).columns]
+
+
+def test_the_table_of_what_was_kept_has_the_choice_of_several():
+    tried = {"alpha 0.9, temperature 4": 0.5, "alpha 0.1, temperature 4": 0.25}
+    lineage = {**LINEAGE, "big_taught@1": descent("cnn@0", chosen_from=tried)}
+    assert [row["chosen"] for row in rows_of_kept(lineage)] == ["alpha 0.1, temperature 4", None, None]
+    assert "chosen on validation" in [column.heading for column in report._kept(lineage).columns]
+
+
+def test_a_collapsed_model_is_marked_in_the_overview():
+    labels = [text.get_text() for text in draw_before_and_after(metrics()).axes[0].get_yticklabels()]
+    assert "tiny (collapsed)" in labels
+    assert "cnn" in labels
 
 
 @pytest.mark.parametrize("rounds", [1, 3])

@@ -91,10 +91,12 @@ def test_students_label_no_other_domain(finished_mix):
 
 
 def test_the_target_learns_from_all_students(finished_mix):
-    facts = checkpoint(finished_mix, "vgg19_round1").facts
+    facts = checkpoint(finished_mix, "vgg19_taught_round1").facts
     assert len(facts.class_names) == sum(CLASSES.values())
-    assert set(facts.parents) == {f"{name}@0" for name in DOMAINS}
+    students = {f"{name}@0": checkpoint(finished_mix, f"{name}_round0").sha256 for name in DOMAINS}
+    assert facts.parents == students
     alone = checkpoint(finished_mix, "vgg19_no_labels_round1").facts
+    assert alone.parents == students
     assert (alone.distillation["alpha"], alone.distillation["gamma"]) == (1, 1)
 
 
@@ -105,20 +107,22 @@ def test_the_summary_has_domain_and_joint_accuracy(finished_mix):
     for row in content["rows"]:
         assert row.keys() == {
             *("model", "stage", "round", "domain", "accuracy", "joint_accuracy", "nll", "ece"),
-            *("parameters", "macs", "images_per_second"),
+            *("parameters", "macs", "images_per_second", "warning"),
         }
         of.setdefault((row["model"], row["round"]), {})[row["domain"]] = row
+    of_students = set()
     for name, domain in DOMAINS.items():
-        for key in ((name, 0), (name, 1), (f"{name}_continued", 1)):
+        for key in ((name, 0), (name, 1), (f"{name}_taught", 1), (f"{name}_continued", 1)):
             assert list(of[key]) == [domain]
             assert of[key][domain]["joint_accuracy"] is None, "a student knows one domain"
+            of_students.add(key)
     arms = [f"vgg19_{arm}" for arm in ("labels", "no_labels", "label_smoothing", "all_labels")]
-    whole = [("vgg19", 1), *((arm, 1) for arm in arms)]
+    whole = [("vgg19", 1), ("vgg19_taught", 1), *((arm, 1) for arm in arms)]
     whole += [(f"ensemble_{how}", round_) for how in ("oracle_routed", "most_confident") for round_ in (0, 1)]
     for key in whole:
         assert list(of[key]) == ["all", *CLASSES]
         assert all(row["joint_accuracy"] <= row["accuracy"] for row in of[key].values())
-    assert of.keys() == {key for key in of if key[0] in DOMAINS or key[0].endswith("_continued")} | set(whole)
+    assert of.keys() == of_students | set(whole)
     for name, domain in DOMAINS.items():
         for how in ("oracle_routed", "most_confident"):
             assert of[f"ensemble_{how}", 0][domain]["accuracy"] == of[name, 0][domain]["accuracy"]
@@ -128,7 +132,9 @@ def test_the_summary_has_domain_and_joint_accuracy(finished_mix):
 def test_counts_add_up_to_the_test_set(finished_mix):
     test = images(finished_mix, "test")
     confusion = pd.read_csv(finished_mix.file("08_reporting/heterogeneous_domain_confusion.csv"))
-    assert set(confusion["model"]) >= {"vgg19@1", "vgg19_labels@1", "vgg19_no_labels@1", "ensemble_most_confident@0"}
+    assert set(confusion["model"]) >= {
+        "vgg19@1", "vgg19_taught@1", "vgg19_labels@1", "vgg19_no_labels@1", "ensemble_most_confident@0"
+    }  # fmt: skip
     assert (confusion.groupby("model")["images"].sum() == len(test)).all()
     classes = pd.read_csv(finished_mix.file("08_reporting/heterogeneous_class_metrics.csv"))
     assert len(classes) == sum(CLASSES.values())
@@ -154,6 +160,7 @@ def test_the_report_shows_the_domains(finished_mix):
         "road_signs/stop",
         "Beside the student of each domain",
         "Where the time went",
+        "What was kept",
     ):
         assert part in page
     assert "None" not in plain
@@ -188,7 +195,8 @@ def test_one_domain_is_the_main_experiment(finished_project, tmp_path):
     same = {"students": {name: {"domain": "digits"} for name in DOMAINS}, **EVERY_ARM}
     project.run({"heterogeneous": same}, pipeline="heterogeneous")
     names = [f"{name}_round{round_}" for name in DOMAINS for round_ in (0, 1)]
-    for name in (*names, "vgg19_round1", "vgg19_labels_round1", "resnet8_continued_round1"):
+    names += [f"{name}_taught_round1" for name in ("vgg19", *DOMAINS)]
+    for name in (*names, "vgg19_round1", "vgg19_labels_round1", "resnet8_continued_round1", "resnet8_mutual_round1"):
         assert checkpoint(project, name).sha256 == finished_project.checkpoint(name).sha256, name
     main = finished_project.report("summary")["rows"]
     accuracies = {(row["model"], row["round"]): (row["accuracy"], row["nll"]) for row in main}
@@ -249,6 +257,7 @@ def test_several_students_of_one_domain_and_two_rounds(tmp_path):
     changes = {
         "rounds": 2,
         "students": students,
+        "student_training": {"recipe": {"epochs": 10, "batch_size": 16}},
         "target_distillation": {"distillation": {"fusion": "weighted", "top_k": 1}},
         "evaluation": {"controls": ["no_labels"]},
     }
@@ -261,10 +270,14 @@ def test_several_students_of_one_domain_and_two_rounds(tmp_path):
     assert {(row["round"], row["domain"]) for row in rows if row["stage"] == "target"} == {
         (round_, domain) for round_ in (1, 2) for domain in ("all", "digits", "glyphs")
     }  # fmt: skip
+    assert not checkpoint(project, "simple_cnn_round0").facts.warning, "who has learned nothing teaches nobody"
     alone = checkpoint(project, "vgg19_no_labels_round2").facts
     assert set(alone.parents) == {"simple_cnn@0", "resnet8@0", "squeezenet@0"}, "later teachers learned the labels"
     validation_scores = project.file("07_model_output/heterogeneous_ensemble_round2_validation_scores.json")
     assert {each["domain"] for each in json.loads(validation_scores.read_text()).values()} == {"digits", "glyphs"}
+    validation_scores = project.file("07_model_output/heterogeneous_reverse_round2_validation_scores.json")
+    scores = json.loads(validation_scores.read_text())
+    assert {domain: list(of) for domain, of in scores.items()} == {"digits": ["vgg19@2"], "glyphs": ["vgg19@2"]}
 
 
 def check_mix(session):
@@ -369,7 +382,7 @@ def test_students_without_a_domain_are_left_out(tmp_path):
 def test_a_mix_resumes_and_refuses_another(finished_mix, tmp_path):
     copy = finished_mix.copy(tmp_path / "copy")
     wanted = merged(FEW, {"heterogeneous": EVERY_ARM})
-    lost = copy.file("06_models/heterogeneous_squeezenet_round1.safetensors")
+    lost = copy.file("06_models/heterogeneous_squeezenet_taught_round1.safetensors")
     before = finished_mix.checkpoint(lost.stem).sha256
     lost.unlink()
     copy.run(wanted, pipeline="heterogeneous", only_missing_outputs=True)

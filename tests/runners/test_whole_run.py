@@ -48,7 +48,7 @@ def side_by_side(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: p
     return project
 
 
-@pytest.mark.parametrize("model", [*(f"{name}_round0" for name in STUDENTS), "vgg19_round1"])
+@pytest.mark.parametrize("model", [*(f"{name}_round0" for name in STUDENTS), "vgg19_taught_round1"])
 def test_side_by_side_gives_the_same_bits(side_by_side: Project, finished_project: Project, model: str) -> None:
     assert checkpoint_hash(side_by_side, model) == checkpoint_hash(finished_project, model)
 
@@ -57,7 +57,7 @@ def test_mlflow_has_every_model_with_its_device(side_by_side: Project) -> None:
     _, parents, children = side_by_side.mlflow_runs("bidirectional")
     assert {run.info.status for run in (*parents, *children)} == {"FINISHED"}
     device = {run.info.run_name: run.data.tags["device"] for run in children}
-    assert (len(children), device.keys()) == (4, {*STUDENTS, "vgg19"})
+    assert (len(children), device.keys()) == (4, {*STUDENTS, "vgg19_taught"})
     assert {device[name] for name in STUDENTS} == {f"cpu:{number}" for number in range(3)}
 
 
@@ -86,16 +86,16 @@ def test_ray_gives_the_same_bits(goes_on: Project, finished_project: Project, mo
 
 def test_a_target_trains_on_two_devices(goes_on: Project) -> None:
     nodes = ["target_distillation.distil_vgg19_round1", "evaluation.measure_device_use"]
-    before = checkpoint_hash(goes_on, "vgg19_round1")
+    before = checkpoint_hash(goes_on, "vgg19_taught_round1")
     params = {**EVERY_ARM, "target": {"devices": 2}}
     goes_on.run(params, runner=DeviceRunner(processes=2), tracked=True, node_names=nodes)
-    assert checkpoint_hash(goes_on, "vgg19_round1") != before, "two sum in another order than one"
+    assert checkpoint_hash(goes_on, "vgg19_taught_round1") != before, "two sum in another order than one"
     timeline = goes_on.report("timeline")
     assert timeline["places"] == ["cpu:0", "cpu:1"]
-    (fit,) = [each for each in timeline["nodes"] if each["model"] == "vgg19"]
+    (fit,) = [each for each in timeline["nodes"] if each["model"] == "vgg19_taught"]
     assert (fit["places"], fit["status"], fit["attempt"]) == (["cpu:0", "cpu:1"], "finished", 1)
     _, parents, children = goes_on.mlflow_runs("bidirectional")
-    assert "cpu:0, cpu:1" in {run.data.tags["device"] for run in children if run.info.run_name == "vgg19"}
+    assert "cpu:0, cpu:1" in {run.data.tags["device"] for run in children if run.info.run_name == "vgg19_taught"}
     assert {run.info.status for run in (*parents, *children)} == {"FINISHED"}
 
 

@@ -26,9 +26,10 @@ from kedro_datasets.json import JSONDataset
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from knowledge_transfer.experiment.current import training_tags
+from knowledge_transfer.experiment.current import acceptance_tags, training_tags
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.acceptance import accept
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.tracking import MlflowHooks
 from knowledge_transfer.tracking.server import Server
@@ -68,6 +69,17 @@ def training_node(name: str, function: Callable[..., Checkpoint], *tags: str) ->
     return node(
         function, inputs, f"{name}_round0_checkpoint", name=f"train_{name}", tags=training_tags(name, *tags), **stage
     )
+
+
+def accepting_node(name: str, function: Callable[..., Checkpoint], *tags: str) -> Any:
+    inputs, stage = ["validation_images", f"{name}_taught_round0_checkpoint"], {"namespace": "target_distillation"}
+    tags = acceptance_tags(name, *tags)
+    return node(function, inputs, f"{name}_round1_checkpoint", name=f"accept_{name}_round1", tags=tags, **stage)
+
+
+def accepted(name: str, taught: Checkpoint) -> Checkpoint:
+    """Return the weights of `taught` as those of `name` after round 1, kept because their NLL is the least."""
+    return accept(name, 1, taught, {f"{name}@0": 0.75, taught.facts.key: 0.5})
 
 
 def make_images(seed: int) -> ImageSet:
@@ -243,16 +255,57 @@ def test_another_process_finds_the_run_by_environment(project: Path) -> None:
     worker.on_node_error(error=RuntimeError("only to leave no listener to the tests that follow"), node=lost)
 
 
+def test_what_was_accepted_has_a_run_beside_what_was_taught(project: Path) -> None:
+    taught = training_node("resnet8_taught", train("resnet8_taught"))
+    keep = accepting_node("resnet8", lambda _, found: accepted("resnet8", found))
+    kedro_run(project, Pipeline([taught, keep]))
+    children = tracked(project)[1]
+    assert children.keys() == {"resnet8_taught", "resnet8"}
+    run, fitted = children["resnet8"], children["resnet8_taught"]
+    assert run.data.metrics == {"validation_nll.resnet8_round0": 0.75, "validation_nll.resnet8_taught_round0": 0.5}
+    assert run.data.tags["parent.resnet8_taught_round0"] == run.data.tags["sha256"] == fitted.data.tags["sha256"]
+    assert (run.data.params["stage"], run.data.params["round"]) == ("target_distillation", "1")
+    assert run.data.params.keys() == fitted.data.params.keys()
+    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["validation_images"]
+    assert not [key for key in fitted.data.metrics if key.startswith("validation_nll")]
+    assert not store(project).search_registered_models(), "not of the last round"
+
+
+def test_a_warning_is_a_tag(project: Path) -> None:
+    fits = {"resnet8": train("resnet8", warning="answers one class"), "squeezenet": train("squeezenet")}
+    kedro_run(project, Pipeline([training_node(*each) for each in fits.items()]))
+    tags = {name: run.data.tags.get("warning") for name, run in tracked(project)[1].items()}
+    assert tags == {"resnet8": "answers one class", "squeezenet": None}
+
+
+def test_fits_of_one_node_share_a_run(project: Path) -> None:
+    def fit(*_: Any) -> list[Checkpoint]:
+        return [train(name)() for name in ("resnet8_mutual", "squeezenet_mutual")]
+
+    outputs = ["resnet8_mutual_round1_checkpoint", "squeezenet_mutual_round1_checkpoint"]
+    together = node(fit, "student_images", outputs, name="train_together", tags=training_tags("students_mutual"))
+    kedro_run(project, Pipeline([together]))
+    ((name, run),) = tracked(project)[1].items()
+    assert (name, run.info.status) == ("students_mutual", "FINISHED")
+    assert {key for key in run.data.metrics if key.startswith("loss")} == {
+        "loss.resnet8_mutual", "loss.squeezenet_mutual"
+    }  # fmt: skip
+    assert not run.data.params
+
+
 def test_the_last_model_of_a_name_is_registered(
     project: Path, monkeypatch: pytest.MonkeyPatch, mlflow_log: pytest.LogCaptureFixture
 ) -> None:
     made: list[Checkpoint] = []
 
-    def fit(*_: Any) -> Checkpoint:
-        made.append(train("resnet8")())
+    def keep(_: ImageSet, found: Checkpoint) -> Checkpoint:
+        made.append(accepted("resnet8", found))
         return made[-1]
 
-    pipeline = Pipeline([training_node("resnet8", fit, "final"), training_node("simple_cnn", train("simple_cnn"))])
+    names = ("resnet8_taught", "simple_cnn")
+    pipeline = Pipeline(
+        [*(training_node(name, train(name)) for name in names), accepting_node("resnet8", keep, "final")]
+    )
     kedro_run(project, pipeline)
     kedro_run(project, pipeline)
     client = store(project)
@@ -263,7 +316,9 @@ def test_the_last_model_of_a_name_is_registered(
     assert (version.run_id, version.source) == (run.info.run_id, f"models:/{model_id}")
     logged = client.get_logged_model(model_id)
     assert logged.experiment_id == run.info.experiment_id
-    assert {metric.key: metric.value for metric in logged.metrics}["loss"] == 0.5
+    assert {metric.key: metric.value for metric in logged.metrics} == {
+        "validation_nll.resnet8_round0": 0.75, "validation_nll.resnet8_taught_round0": 0.5
+    }  # fmt: skip
     assert not list((project / "mlartifacts").rglob("*.pkl")) + list((project / "mlartifacts").rglob("*.pth"))
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")

@@ -132,7 +132,7 @@ class ProgressHooks:
         if isinstance(event, EpochEnded):
             row.epoch = event
             if not row.devices and event.epoch == event.epochs:
-                row.end("done")  # its node may have other fits
+                row.end("collapsed" if event.collapse else "done")  # its node may have other fits
         elif isinstance(event, FitResumed):
             row.note = event_text(event)
         if not isinstance(event, EpochEnded) or has_line(event):
@@ -158,7 +158,8 @@ def event_text(event: Event) -> str:
         return f"{event.epochs} epochs, {event.images:,} images, {event.parameters:,} parameters"
     if isinstance(event, FitResumed):
         return f"resumes after epoch {event.epoch}"
-    left = f"{timedelta(seconds=round(event.seconds_left))} left" if event.epoch < event.epochs else "done"
+    ended = f"done: {event.collapse}" if event.collapse else "done"
+    left = f"{timedelta(seconds=round(event.seconds_left))} left" if event.epoch < event.epochs else ended
     return (
         f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  loss {event.loss:.3f}  "
         f"validation {event.validation_accuracy:.1%}  {event.images_per_second:,.0f} images/s  {left}"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from knowledge_transfer.datasets.storage.store import file_of, without_password
-from knowledge_transfer.experiment.current import prefix_of, summary_rows
+from knowledge_transfer.experiment.current import summary_rows
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.reporting.columns import console_columns
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
 
-_STAGES = ("before", "after", "ensemble", "target", "reference")
+_STAGES = ("before", "after", "ensemble", "target", "taught", "reference")
 _RULE = "ensemble_mean_probabilities"  # the report has all fourteen rules
 _WIDE = 160  # characters, because a log file has no width
 
@@ -33,6 +33,10 @@ def print_results(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> No
         console = Console(width=_WIDE)
     if rows := summary_rows(pipeline, catalog):
         console.print(summary_table(_selected(rows)))
+    for name, warning in {
+        f"{row['model']}@{row['round']}": row["warning"] for row in rows if row.get("warning")
+    }.items():
+        console.print(f"{name} {warning}", highlight=False, markup=False, soft_wrap=True)
     for line in _locations(project, pipeline, catalog):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -65,9 +69,10 @@ def summary_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 def _locations(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Iterable[str]:
     """Yield where the report, the checkpoints and the tracked runs are."""
-    outputs, name = pipeline.all_outputs(), f"{prefix_of(pipeline)}report_page"
-    if name in outputs and (report := file_of(catalog, name)):
-        yield f"report       {_within(project, report.address)}"
+    outputs = pipeline.all_outputs()
+    for name in sorted(outputs):
+        if name.endswith("report_page") and (report := file_of(catalog, name)):
+            yield f"report       {_within(project, report.address)}"
     files = [file_of(catalog, name) for name in outputs if name.endswith("_checkpoint")]
     for folder in sorted({file.address.rpartition("/")[0] for file in files if file}):
         yield f"checkpoints  {_within(project, folder)}"

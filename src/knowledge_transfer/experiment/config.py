@@ -8,6 +8,9 @@ from typing import Any, get_args
 from pydantic import Field, model_validator
 
 from knowledge_transfer.experiment.stage_config import (
+    STUDENT_ARMS,
+    TARGET_ARMS,
+    TAUGHT,
     DataPreparation,
     DataSource,
     Devices,
@@ -15,6 +18,7 @@ from knowledge_transfer.experiment.stage_config import (
     Domain,
     Evaluation,
     ReferenceArm,
+    ReverseStage,
     Student,
     Target,
     Training,
@@ -31,11 +35,13 @@ PARTS = (*VARIANTS, *STUDIES)
 class Experiment(Config):
     """Every parameter of a run.
 
-    Students of different domains make a mix: the target learns the union of their label spaces. `devices` are auto
+    Students of different domains make a mix: the target learns the union of their label spaces. The experiment is
+    repeated with `seeds` seeds, from `seed` on, each in a folder of its own. `devices` are auto
     (every GPU, else the CPU), cpu, mps, or GPUs by number. `per_device` nodes may share a GPU.
     """
 
     seed: int = Field(ge=0)
+    seeds: int = Field(default=1, ge=1)
     devices: Devices
     per_device: int = Field(default=1, ge=1)
     rounds: int = Field(ge=1)
@@ -46,7 +52,7 @@ class Experiment(Config):
     data_preparation: DataPreparation
     student_training: Training
     target_distillation: DistillationStage
-    reverse_distillation: DistillationStage
+    reverse_distillation: ReverseStage
     evaluation: Evaluation
 
     @model_validator(mode="before")
@@ -69,9 +75,11 @@ class Experiment(Config):
                 raise ValueError(f"student '{key}' calls itself '{student.name}': leave `name` out")
         names = (*self.students, self.target.name)
         arms = {f"{self.target.name}_{arm}" for arm in get_args(ReferenceArm)}
-        arms |= {f"{name}_continued" for name in self.students}
+        arms |= {f"{name}_{arm}" for name in self.students for arm in STUDENT_ARMS.values()} | {
+            f"{name}_{TAUGHT}" for name in names
+        }
         if clash := sorted(arms.intersection(names)):
-            raise ValueError(f"'{clash[0]}' is the name of a reference arm: call it something else")
+            raise ValueError(f"'{clash[0]}' is the name of another model of the run: call it something else")
         for name in names:
             if not name.isidentifier() or "_round" in name or name.startswith(("ensemble", *PARTS)):
                 raise ValueError(
@@ -98,15 +106,24 @@ class Experiment(Config):
         if not isinstance(controls, bool):
             return controls
         arms: tuple[ReferenceArm, ...] = get_args(ReferenceArm) if controls else ()
-        return tuple(arm for arm in arms if arm != "no_labels" or not self._reads_labels)
+        unfit = {"no_labels"} if self._reads_labels else set()
+        unfit |= set() if self._can_be_mutual else {"students_mutual"}
+        unfit |= set() if self.data_preparation.transfer_labels else {"all_labels"}
+        return tuple(arm for arm in arms if arm not in unfit)
 
     @property
     def reference_models(self) -> tuple[str, ...]:
         """The names of the models that the arms train, those of the target first."""
         arms = [arm for arm in get_args(ReferenceArm) if arm in self.reference_arms]
-        of_target = tuple(f"{self.target.name}_{arm}" for arm in arms if arm != "students_continued")
-        continued = self.students if "students_continued" in arms else ()
-        return (*of_target, *(f"{name}_continued" for name in continued))
+        of_target = tuple(f"{self.target.name}_{arm}" for arm in arms if arm in TARGET_ARMS)
+        of_students = tuple(
+            f"{name}_{own}" for arm, own in STUDENT_ARMS.items() if arm in arms for name in self.students
+        )
+        return (*of_target, *of_students)
+
+    @property
+    def _can_be_mutual(self) -> bool:
+        return len(self.mix) == 1 and len(self.students) > 1
 
     @property
     def _reads_labels(self) -> bool:
@@ -114,6 +131,8 @@ class Experiment(Config):
 
     @model_validator(mode="after")
     def _arms_can_learn(self) -> Experiment:
+        if "students_mutual" in self.reference_arms and not self._can_be_mutual:
+            raise ValueError("evaluation.controls: students_mutual is for two students or more of one domain")
         if self._reads_labels and "no_labels" in self.reference_arms:
             loss = self.target_distillation.distillation.loss
             raise ValueError(
@@ -123,6 +142,26 @@ class Experiment(Config):
             raise ValueError(
                 "evaluation.controls: no_labels at gamma 0 never learns which domain is which: leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_there(self) -> Experiment:
+        if self.data_preparation.transfer_labels:
+            return self
+        if "all_labels" in self.reference_arms:
+            raise ValueError("evaluation.controls: all_labels reads what data_preparation.transfer_labels withholds")
+        for name in ("target_distillation", "reverse_distillation"):
+            distillation = getattr(self, name).distillation
+            if distillation.soft_loss.reads_labels:
+                raise ValueError(
+                    f"{name}.distillation.loss '{distillation.loss}' reads the labels that "
+                    "data_preparation.transfer_labels withholds: choose 'kl'"
+                )
+            if not any(each.alpha for each in distillation.choices) and not distillation.student_set:
+                raise ValueError(
+                    f"{name}.distillation.alpha is 0 and data_preparation.transfer_labels is false: nothing is left to "
+                    "learn from"
+                )
         return self
 
     @model_validator(mode="after")
@@ -153,9 +192,9 @@ class Experiment(Config):
 
     @model_validator(mode="after")
     def _members_can_be_chosen(self) -> Experiment:
-        reverse = self.reverse_distillation.distillation
-        if reverse.top_k is not None or reverse.fusion in FITTED_RULES:
-            fitted = ", ".join(FITTED_RULES)
+        reverse = self.reverse_distillation
+        if reverse.teacher == "target" and (reverse.distillation.top_k or reverse.distillation.fusion in FITTED_RULES):
+            fitted = ", ".join(rule for rule in FITTED_RULES)
             raise ValueError(f"reverse_distillation has one teacher, the target: no top_k, no fusion that is {fitted}")
         top_k = self.target_distillation.distillation.top_k
         learners = [student.domain for student in self.students.values()]

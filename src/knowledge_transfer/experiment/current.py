@@ -85,8 +85,13 @@ def training_tags(model: str, *further: str) -> list[str]:
     return ["training", "gpu", f"{_MODEL}{model}", *further]
 
 
+def acceptance_tags(model: str, *further: str) -> list[str]:
+    """Return the tags of the node that decides which weights of `model` are kept."""
+    return ["acceptance", "gpu", f"{_MODEL}{model}", *further]
+
+
 def model_name(node: Node) -> str:
-    """Return the name of the model that a training node makes."""
+    """Return the name of the model that a training or acceptance node makes."""
     return _tagged(node.tags, _MODEL) or node.short_name
 
 
@@ -107,9 +112,10 @@ def _tagged(tags: set[str], beginning: str) -> str:
 
 def summary_rows(pipeline: Pipeline, catalog: CatalogProtocol) -> list[dict[str, Any]]:
     """Return the rows of the `summary` that `pipeline` made, none if it made none."""
-    name = f"{prefix_of(pipeline)}summary"
-    if name not in pipeline.all_outputs():
+    names = {f"{prefix_of(pipeline)}{name}" for name in ("summary", "repeats_summary")} & pipeline.all_outputs()
+    if not names:
         return []
+    name = min(names)
     # Not through the catalog, which would log that it loads.
     dataset = catalog.get(name)
     return list(dataset.load()["rows"]) if dataset is not None and dataset.exists() else []

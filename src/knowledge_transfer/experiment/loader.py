@@ -9,6 +9,7 @@ from kedro.utils import CLOUD_PROTOCOLS, HTTP_PROTOCOLS, PROTOCOL_DELIMITER
 
 from knowledge_transfer.experiment.config import PARTS, STUDIES, VARIANTS
 
+FOLDER = "folder"  # of what runs make: in globals.yml, or for one run in `--params`
 _SHARED = ("seed", "devices", "per_device")  # by the main experiment and every study
 
 
@@ -21,10 +22,13 @@ class ExperimentConfigLoader(OmegaConfigLoader):
     def __getitem__(self, key: str) -> dict[str, Any]:
         """Return the configuration of that kind."""
         found: dict[str, Any] = super().__getitem__(key)
+        if key == "globals" and FOLDER in (self.runtime_params or {}):
+            return {**found, FOLDER: self.runtime_params[FOLDER]}
         if key == "catalog":
             return {name: _with_whole_address(entry) for name, entry in found.items()}
         if key != "parameters":
             return found
+        found = {name: value for name, value in found.items() if name != FOLDER}
         main = {name: value for name, value in found.items() if name not in PARTS}
         given = self.runtime_params or {}
         present = [name for name in PARTS if isinstance(found.get(name), Mapping)]

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from knowledge_transfer.learning.config import Config
+from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domain_mix import Shares
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.training.recipe import Recipe
 
-ReferenceArm = Literal["labels", "no_labels", "label_smoothing", "all_labels", "students_continued"]
+ReferenceArm = Literal["labels", "no_labels", "label_smoothing", "all_labels", "students_continued", "students_mutual"]
 
 
 def _as_one_text(given: Any) -> Any:
@@ -55,6 +56,8 @@ class Domain(Config):
 class DataPreparation(Config):
     """How the published images are split. A limit is a number of images of each domain (none: all).
 
+    Without `transfer_labels` no stage sees the labels of the transfer set: its images teach by teachers' answers alone.
+
     `transfer_mix` and `test_mix` are the shares of the domains in a set: proportional, equal, or images by domain.
     """
 
@@ -62,6 +65,7 @@ class DataPreparation(Config):
     validation_fraction: float = Field(gt=0, lt=1)
     limit: int | None = Field(default=None, ge=1)
     test_limit: int | None = Field(default=None, ge=1)
+    transfer_labels: bool = True
     transfer_mix: Shares = "proportional"
     test_mix: Shares = "proportional"
 
@@ -106,10 +110,34 @@ class Training(Config):
 
 
 class DistillationStage(Config):
-    """A stage that learns from soft labels."""
+    """A stage that learns from soft labels.
+
+    `accept` keeps the weights of each learner that are best on validation: those taught, those from before, or those of
+    its reference arm on labels; `always` keeps those taught.
+    """
 
     recipe: Recipe
     distillation: DistillationConfig
+    accept: Literal["validation", "always"] = "validation"
+
+    @property
+    def labelled_views(self) -> tuple[int, Augmentation]:
+        """How many views of an image the teacher labels, and their augmentation."""
+        plain = self.distillation.plain_view
+        return (1, Augmentation()) if plain else (self.recipe.view_count, self.recipe.augmentation)
+
+    @model_validator(mode="after")
+    def _a_plain_view_is_not_mixed(self) -> DistillationStage:
+        mixes = self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix
+        if self.distillation.plain_view and mixes:
+            raise ValueError("distillation.plain_view labels one image, recipe.augmentation mixes two: leave one out")
+        return self
+
+
+class ReverseStage(DistillationStage):
+    """Reverse distillation: `teacher` is the target, the ensemble of a student's domain, or both together."""
+
+    teacher: Literal["target", "target_and_students", "students"] = "target"
 
 
 class Evaluation(Config):
@@ -119,10 +147,13 @@ class Evaluation(Config):
     label_smoothing: float = Field(default=0.1, gt=0, lt=1)
 
 
-Stage = Literal["before", "after", "ensemble", "target", "reference"]
+Stage = Literal["before", "after", "ensemble", "target", "taught", "reference"]
 ENSEMBLE = "ensemble"
 CONTINUED = "continued"  # the reference arm of a student
-TARGET_ARMS = tuple(arm for arm in get_args(ReferenceArm) if arm != "students_continued")
+MUTUAL = "mutual"  # the students, who learn from each other in every step
+TAUGHT = "taught"  # a learner after distillation, before it is accepted
+TARGET_ARMS = tuple(arm for arm in get_args(ReferenceArm) if not arm.startswith("students"))
+STUDENT_ARMS = {"students_continued": CONTINUED, "students_mutual": MUTUAL}
 
 
 @dataclass(frozen=True)
@@ -162,8 +193,17 @@ class Roster:
             *(Model(name, 0, "before", name) for name in self.students),
             *(Model(name, round_, "after", name) for round_ in rounds for name in self.students),
             *(Model(self.target, round_, "target", self.target) for round_ in rounds),
+            *(
+                Model(f"{name}_{TAUGHT}", round_, "taught", name, TAUGHT)
+                for round_ in rounds
+                for name in (self.target, *self.students)
+            ),
             *(Model(f"{self.target}_{arm}", last, "reference", self.target, arm) for arm in TARGET_ARMS),
-            *(Model(f"{name}_{CONTINUED}", last, "reference", name, CONTINUED) for name in self.students),
+            *(
+                Model(f"{name}_{arm}", last, "reference", name, arm)
+                for arm in STUDENT_ARMS.values()
+                for name in self.students
+            ),
         ]
         return {model.key: model for model in models}
 
@@ -175,3 +215,7 @@ class Roster:
     def final_target(self) -> str:
         """The key of the target after the last round."""
         return f"{self.target}@{self.rounds}"
+
+    def taught(self, name: str) -> str:
+        """Return the key of the target or a student as the last round taught it, accepted or not."""
+        return f"{name}_{TAUGHT}@{self.rounds}"

@@ -9,12 +9,20 @@ from knowledge_transfer.experiment.stage_config import DistillationStage, Studen
 from knowledge_transfer.learning.checkpoint import Checkpoint, require_present_images
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.distillation.acceptance import best_choice
 from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.distillation.validation import ValidationScore
 from knowledge_transfer.learning.hardware import resolve_device
-from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn, transfer_through
+from knowledge_transfer.learning.train import (
+    FitData,
+    LearnOptions,
+    Normalisation,
+    learn,
+    learn_mutually,
+    transfer_through,
+)
 from knowledge_transfer.learning.training.recipe import Recipe
 
 
@@ -43,12 +51,12 @@ class StageLabels:
 
         Raises ValueError unless the teachers labelled the recipe's views of `images`, those of all domains.
         """
-        self.soft_labels.require(
-            images, self.teachers, views=recipe.view_count, view_seed=view_seed, augmentation=recipe.augmentation
-        )
+        views, augmentation = DistillationStage(recipe=recipe, distillation=self.config).labelled_views
+        self.soft_labels.require(images, self.teachers, views=views, view_seed=view_seed, augmentation=augmentation)
         given = self.validation_scores
         scores = None if given is None else {key: ValidationScore(**score) for key, score in given.items()}
-        return Distillation(self.soft_labels.of(images, domain), self.config, scores)
+        own = self.soft_labels.of(images, domain)
+        return Distillation(own if domain == ALL else own.only(own.teachers_of(domain)), self.config, scores)
 
 
 def views_of(model: type[Student] | type[Target], seed: int) -> int:
@@ -66,12 +74,13 @@ def label_stage(
 ) -> SoftLabels:
     """Return each teacher's logits on every view of its domain's images. Raises ValueError if it saw other images."""
     require_present_images([teacher.facts for teacher in teachers], student_images, transfer_images)
+    views, augmentation = stage.labelled_views
     return label(
         list(teachers),
         transfer_through(transfer_images, student_images, stage.distillation),
-        views=stage.recipe.view_count,
+        views=views,
         view_seed=view_seed,
-        augmentation=stage.recipe.augmentation,
+        augmentation=augmentation,
         device=resolve_device(device),
         window=stage.recipe.window,
     )
@@ -90,21 +99,48 @@ def train_model(
     """Return the checkpoint of `model` after `round_`, trained on the images of its domain.
 
     A reference `arm` has the seed of the model itself and the views of its distillation: only the teacher differs.
+    Where every teacher has collapsed, the model learns from labels alone. Of several alphas and temperatures the one
+    that is best on validation is kept.
     Raises ValueError for soft labels of other teachers, images or views, and as `learn` does.
     """
     domain, view_seed = model.domain if isinstance(model, Student) else ALL, views_of(type(model), data.seed)
-    return learn(
-        f"{model.name}_{arm}" if arm else model.name,
-        model.architecture,
-        FitData(data.images.of(domain), data.validation.of(domain), Normalisation(**data.normalisation[domain])),
-        recipe,
-        LearnOptions(
-            seed=seed_for(data.seed, model.name),
-            device=resolve_device(data.device),
-            view_seed=view_seed if arm else None,
-            replicas=model.devices if isinstance(model, Target) else 1,
-        ),
-        round_=round_,
-        start=start,
-        distillation=None if labels is None else labels.distillation(data.images, domain, recipe, view_seed),
+    images = data.images.of(domain)
+    distillation = None if labels is None else labels.distillation(data.images, domain, recipe, view_seed)
+    if distillation is not None and not distillation.has_teacher:
+        distillation, images = None, images.subset(images.is_labelled)
+        if not len(images):
+            raise ValueError(f"{model.name}: every teacher has collapsed, and these images have no labels")
+    fit_data = FitData(images, data.validation.of(domain), Normalisation(**data.normalisation[domain]))
+    options = LearnOptions(
+        seed=seed_for(data.seed, model.name),
+        device=resolve_device(data.device),
+        view_seed=view_seed if arm else None,
+        replicas=model.devices if isinstance(model, Target) else 1,
     )
+    name = f"{model.name}_{arm}" if arm else model.name
+    tried = [
+        learn(name, model.architecture, fit_data, recipe, options, round_=round_, start=start, distillation=each)
+        for each in (distillation.choices if distillation is not None else (None,))
+    ]
+    return tried[0] if len(tried) == 1 else best_choice(tried, fit_data.validation, options.device)
+
+
+def train_together(
+    students: Sequence[Student],
+    data: StageData,
+    recipes: Sequence[Recipe],
+    *,
+    arm: str,
+    round_: int,
+    starts: Sequence[Checkpoint | None],
+) -> list[Checkpoint]:
+    """Return the checkpoints of students of one domain after mutual learning, as `arm`, each from its start.
+
+    Each has the seed of the student itself, and all the views of their distillation.
+    """
+    fit_data = FitData(data.images, data.validation, Normalisation(**data.normalisation[ALL]))
+    view_seed, device = views_of(Student, data.seed), resolve_device(data.device)
+    options = [LearnOptions(seed_for(data.seed, student.name), device, view_seed) for student in students]
+    names = [f"{student.name}_{arm}" for student in students]
+    architectures = [student.architecture for student in students]
+    return learn_mutually(names, architectures, fit_data, recipes, options, round_=round_, starts=starts)

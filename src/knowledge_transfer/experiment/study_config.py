@@ -53,6 +53,9 @@ class StudySet(Config):
     data: StudyData = StudyData()
 
 
+_OF_STAGES = ("start", "student_set", "plain_view", "gamma", "alphas", "temperatures")
+
+
 class StudySettings(Config):
     """Settings that every study has; seed and devices default to those of the main experiment.
 
@@ -67,7 +70,7 @@ class StudySettings(Config):
     @model_validator(mode="after")
     def _no_option_is_idle(self) -> StudySettings:
         distillation = getattr(self, "distillation", None)
-        for option in ("start", "student_set", "gamma") if distillation is not None else ():
+        for option in _OF_STAGES if distillation is not None else ():
             if getattr(distillation, option) != DistillationConfig.model_fields[option].default:
                 raise ValueError(
                     f"distillation.{option} is for the stages of the main experiment, no study has it: leave it out"

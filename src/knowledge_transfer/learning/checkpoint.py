@@ -23,7 +23,10 @@ class Facts(Config):
     `name` is the identity of the model in this run, `round` the round that made it (0: before any transfer), `domain`
     that of the classes it predicts. `mean` and `deviation` are the channel statistics by which the network normalises
     pixels in [0, 1]. `images_sha256` is the set it learned from. `parents` maps the keys of its start and its teachers
-    to their hashes. `metrics` are those of the epoch whose weights these are, in training and on validation.
+    to their hashes. `metrics` are those of the epoch whose weights these are, in training and on validation. `warning`
+    says what is wrong with a model that has not learned, and why. `validation_nll` is the NLL of each candidate, by
+    key, of which these weights were kept (none: there was no choice), `chosen_from` that of each alpha and temperature
+    that was tried.
     """
 
     name: str = Field(min_length=1)
@@ -42,6 +45,9 @@ class Facts(Config):
     distillation: dict[str, Any] | None = None
     parents: dict[str, str] = {}
     metrics: dict[str, float] = {}
+    warning: str = ""
+    validation_nll: dict[str, float] = {}
+    chosen_from: dict[str, float] = {}
     sha256: str
 
     @property
@@ -135,13 +141,13 @@ def require_present_images(models: Sequence[Facts], student_images: ImageSet, tr
     """Raise ValueError, naming the model, when one learned from other images than the present sets.
 
     Otherwise validation or transfer images, split with another seed, may be images that an old model learned. Models of
-    round 0 learn from the student set, later ones from the transfer set or from both, each of its domain.
+    round 0 learn from the student set, later ones from it, the transfer set or both, each of its domain.
     """
     known: dict[str, tuple[set[str], set[str]]] = {}
     for model in models:
         if model.domain not in known:
             ours, transfer = student_images.of(model.domain), transfer_images.of(model.domain)
-            known[model.domain] = {ours.sha256}, {transfer.sha256, transfer.join(ours).sha256}
+            known[model.domain] = {ours.sha256}, {ours.sha256, transfer.sha256, transfer.join(ours).sha256}
         first, later = known[model.domain]
         if model.images_sha256 not in (later if model.round else first):
             raise ValueError(f"{model.key} learned from other images than the present sets: train it again")

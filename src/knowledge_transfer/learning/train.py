@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -16,6 +16,7 @@ from knowledge_transfer.learning.distillation.config import Distillation, Distil
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import Network, Pretrained, build, weights_sha256
 from knowledge_transfer.learning.training.loop import FitState, fit
+from knowledge_transfer.learning.training.mutual import fit_mutually
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
 
@@ -86,6 +87,38 @@ def learn(
     return record(name, network, architecture, data, recipe, fitted, options.seed, lineage)
 
 
+def learn_mutually(
+    names: Sequence[str],
+    architectures: Sequence[Architecture],
+    data: FitData,
+    recipes: Sequence[Recipe],
+    options: Sequence[LearnOptions],
+    *,
+    round_: int,
+    starts: Sequence[Checkpoint | None],
+) -> list[Checkpoint]:
+    """Return the checkpoint of each network after mutual learning, with its learning curve.
+
+    Raises what `learn` raises, and ValueError for recipes that differ in epochs, batch size, views or augmentation.
+    """
+    recipes = [recipe.for_images(len(data.images), has_soft_labels=False) for recipe in recipes]
+    with GENERATOR:
+        networks = [
+            network_of(architecture, data.images, data.normalisation, each.seed, start)
+            for architecture, each, start in zip(architectures, options, starts, strict=True)
+        ]
+        given = [
+            FitOptions(name, each.seed, each.device, view_seed=each.view_seed)
+            for name, each in zip(names, options, strict=True)
+        ]
+        fits = fit_mutually(networks, data.images, recipes, given, data.validation)
+    described = zip(names, networks, architectures, recipes, fits, options, starts, strict=True)
+    return [
+        record(name, network, architecture, data, recipe, fitted, each.seed, Lineage(round_, start))
+        for name, network, architecture, recipe, fitted, each, start in described
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class Lineage:
     """What a model descends from: its round, the weights that it started with, and its teachers."""
@@ -113,7 +146,8 @@ def record(
     lineage: Lineage,
 ) -> Checkpoint:
     """Return the checkpoint of a fit, with all facts of its origin."""
-    images, distillation = data.images, lineage.distillation
+    images, distillation, collapse = data.images, lineage.distillation, fitted.kept.collapse
+    steps = recipe.epochs * max(1, len(images) // recipe.batch_size)
     facts = Facts(
         name=name,
         round=lineage.round_,
@@ -131,6 +165,7 @@ def record(
         distillation=None if distillation is None else distillation.config.model_dump(mode="json"),
         parents=lineage.parents,
         metrics=fitted.metrics,
+        warning=collapse and f"{collapse}; it learned from {len(images):,} images in {steps:,} steps",
         sha256=weights_sha256(fitted.state),
     )
     return Checkpoint(facts, fitted.state, tuple(asdict(row) for row in fitted.history))

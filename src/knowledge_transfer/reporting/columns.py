@@ -128,6 +128,7 @@ def summary_of(
                 "round": 0 if is_study else int(row["round"]),
                 **({"domain": row["domain"]} if mixed else {}),
                 **{key: row.get(key) for key in keys},
+                **({} if is_study else {"warning": row.get("warning")}),
             }
             for row in rows
         ],

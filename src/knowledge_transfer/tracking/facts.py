@@ -51,7 +51,12 @@ def lineage(facts: Facts) -> dict[str, str]:
     """Return the hashes of a model's weights and of its teachers and predecessors."""
     # `resnet8@0` becomes `resnet8_round0`, as in its dataset's name: MLflow has no @ in a key.
     parents = {f"parent.{key.replace('@', '_round')}": sha256 for key, sha256 in facts.parents.items()}
-    return {"sha256": facts.sha256, **parents}
+    return {"sha256": facts.sha256, **parents, **({"warning": facts.warning} if facts.warning else {})}
+
+
+def validation_nll(facts: Facts) -> dict[str, float]:
+    """Return the NLL on validation of each candidate of which an accepted model was kept."""
+    return {f"validation_nll.{key.replace('@', '_round')}": nll for key, nll in facts.validation_nll.items()}
 
 
 def epoch_metrics(event: EpochEnded) -> dict[str, float]:

@@ -98,8 +98,8 @@ class MlflowHooks:
 
     @hook_impl
     def before_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
-        """Start the run of the model that a training node makes, and subscribe to its fit."""
-        parent = (self._pipeline_run or _exported_run()) if "training" in node.tags else None
+        """Start the run of the model that a node trains or accepts, and subscribe to its fit."""
+        parent = (self._pipeline_run or _exported_run()) if node.tags & {"training", "acceptance"} else None
         if parent is None:
             return
         model = _ModelRun(parent.child(model_name(node)), node.namespace or "")
@@ -116,11 +116,13 @@ class MlflowHooks:
         if model is None:
             return
         for checkpoint in outputs.values():
-            if isinstance(checkpoint, Checkpoint):
+            # A parameter of a run has one value: fits of a node that has several have none.
+            if isinstance(checkpoint, Checkpoint) and len(outputs) == 1:
                 model.run.log_parameters(facts.model_parameters(checkpoint.facts, model.stage))
                 model.run.log_tags(facts.lineage(checkpoint.facts))
+                model.run.log_metrics(facts.validation_nll(checkpoint.facts), checkpoint.facts.round)
                 if "final" in node.tags:
-                    model.run.log_model(checkpoint, model.epoch)
+                    model.run.log_model(checkpoint, checkpoint.facts.round)
         self._end_model(node, "FINISHED")
 
     @hook_impl
@@ -169,7 +171,10 @@ class _ModelRun:
         """Log an epoch as soon as it is over."""
         if isinstance(event, events.EpochEnded):
             self.epoch = event.epoch
-            self.run.log_metrics(facts.epoch_metrics(event), self.epoch)
+            suffix = "" if event.model == self.run.name else f".{event.model}"
+            self.run.log_metrics(
+                {f"{key}{suffix}": value for key, value in facts.epoch_metrics(event).items()}, self.epoch
+            )
 
 
 def _own_device(inputs: dict[str, Any]) -> str:

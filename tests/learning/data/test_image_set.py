@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from knowledge_transfer.learning.data.domain_mix import thin
+from knowledge_transfer.learning.data.domain_mix import mix, thin
 from knowledge_transfer.learning.data.domains import ALL, Block, blocks_of
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.splits import split, without
-from tests.conftest import stripes
+from tests.conftest import stripes, two_domains
 
 
 def test_split_is_stratified_disjoint_and_keeps_every_image():
@@ -89,7 +89,7 @@ def test_a_flat_channel_does_not_divide_by_zero():
         (torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), "uint8"),
         (torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), "3 images but labels"),
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 77]), "label 77 is outside the 2 classes"),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([-1, 0]), "label -1 is outside"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([-2, 0]), "label -2 is outside"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(images, labels, message):
@@ -145,3 +145,16 @@ def test_wrong_blocks_and_unknown_domains_are_refused():
     for method in (mixed.of, mixed.block):
         with pytest.raises(ValueError, match="no domain 'c' among a, b"):
             method("c")
+
+
+def test_withheld_labels_leave_every_image_its_domain():
+    mixed = mix(two_domains())
+    hidden = mixed.without_labels()
+    assert not hidden.is_labelled.any()
+    assert torch.equal(hidden.domains, mixed.domains)
+    both = hidden.join(mixed)
+    assert both.is_labelled.tolist() == [False] * len(mixed) + [True] * len(mixed)
+    for domain in ("digits", "signs"):
+        own, known = both.of(domain), mixed.of(domain)
+        assert own.labels.tolist() == [-1] * len(known) + known.labels.tolist()
+        assert torch.equal(hidden.of(domain).images, known.images)

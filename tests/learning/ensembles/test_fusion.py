@@ -89,7 +89,8 @@ def test_votes_are_one_hot_at_any_temperature(rule: str) -> None:
 @pytest.mark.parametrize("rule", SOFTENING_RULES)
 def test_a_single_member_speaks_for_itself(rule: str) -> None:
     logits = random_logits(members=1)
-    fused = fuse(logits, rule, temperature=3, weights=torch.ones(1))
+    weights = torch.ones(1, 2) if rule == "calibrated" else torch.ones(1)
+    fused = fuse(logits, rule, temperature=3, weights=weights)
     torch.testing.assert_close(fused, (logits[0] / 3).softmax(1))
 
 

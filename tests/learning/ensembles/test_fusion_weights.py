@@ -11,7 +11,9 @@ from knowledge_transfer.learning.ensembles.fusion import FUSION_RULES, fuse
 from knowledge_transfer.learning.ensembles.fusion_weights import (
     FITS,
     boosting_weights,
+    calibrated_weights,
     stacking_layers,
+    temperatures,
     validation_weights,
 )
 from tests.learning.ensembles.test_fusion import random_logits
@@ -68,6 +70,41 @@ def test_fits_refuse_other_images_labels(rule: str, labels: Tensor) -> None:
 def choices(*classes: list[int]) -> Tensor:
     """Logits [M, N, 3] of members that choose these classes."""
     return torch.stack([F.one_hot(torch.tensor(each), 3) * 2.0 for each in classes])
+
+
+def test_temperature_worked_number() -> None:
+    # Two of three images are right, by a margin of 4: the NLL is least where that margin means odds of two to one.
+    logits = torch.tensor([[[4.0, 0.0], [4.0, 0.0], [4.0, 0.0]], [[0.4, 0.0], [0.4, 0.0], [0.4, 0.0]]])
+    found = temperatures(logits, torch.tensor([0, 0, 1]))
+    torch.testing.assert_close(
+        found, torch.tensor([4 / math.log(2), 0.4 / math.log(2)]).clamp(max=5), rtol=1e-4, atol=0
+    )
+
+
+def test_temperatures_have_the_least_nll() -> None:
+    logits = 3 * random_logits(images=300)
+    labels = torch.randint(5, (300,), generator=torch.Generator().manual_seed(3))
+    labels[:200] = logits[0, :200].argmax(1)
+    for member, best in zip(logits, temperatures(logits, labels), strict=True):
+        nll = {float(t): float(F.cross_entropy(member / t, labels)) for t in (best, 0.97 * best, 1.03 * best)}
+        assert min(nll, key=nll.__getitem__) == float(best) or best in (0.2, 5)
+
+
+def test_temperatures_are_bounded_where_no_image_is_wrong() -> None:
+    logits, labels = torch.eye(3)[None].repeat(2, 1, 1), torch.tensor([0, 1, 2])
+    assert temperatures(logits, labels).tolist() == pytest.approx([0.2, 0.2])
+    assert temperatures(-logits, labels).tolist() == pytest.approx([5, 5])
+
+
+def test_calibrated_fusion_weighs_calibrated_members() -> None:
+    logits = 3 * random_logits(images=300)
+    labels = logits.mean(0).argmax(1)
+    fitted = calibrated_weights(logits, labels)
+    share, each = fitted.unbind(1)
+    assert torch.equal(each, temperatures(logits, labels))
+    assert torch.equal(share, validation_weights(logits / each.view(-1, 1, 1), labels))
+    expected = (share.view(-1, 1, 1) * (logits / (2 * each.view(-1, 1, 1))).softmax(2)).sum(0)
+    torch.testing.assert_close(fuse(logits, "calibrated", temperature=2, weights=fitted), expected)
 
 
 def test_boosting_weights_worked_numbers() -> None:

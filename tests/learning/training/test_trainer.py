@@ -1,14 +1,18 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from knowledge_transfer.learning.data.augmentation import View
 from knowledge_transfer.learning.data.domain_mix import mix
+from knowledge_transfer.learning.data.domains import domain_slices
 from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
-from knowledge_transfer.learning.losses.objective import DistillationObjective
+from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import cpu_state
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
@@ -78,6 +82,47 @@ def test_alpha_one_never_reads_a_label(images):
     objective = DistillationObjective(teacher, kl(), 1.0, view_seed=7)
     relabelled = type(images)(images.images, images.labels.flip(0), images.class_names)
     assert same(train(images, distillation=objective).state, train(relabelled, distillation=objective).state)
+
+
+def half_labelled(images):
+    """Return the images, the labels of every second one withheld."""
+    hidden = torch.arange(len(images)) % 2 == 1
+    return replace(images, labels=torch.where(hidden, images.without_labels().labels, images.labels)), hidden
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_half_labelled_images_is_its_formula(images, smoothing):
+    """alpha T² KL of every image, and (1 - alpha) CE of those with a label alone, over all images of the batch."""
+    some, hidden = half_labelled(images)
+    teacher = 3 * torch.randn(60, 1, 3, generator=torch.Generator().manual_seed(0))
+    recipe = QUICK.override({"epochs": 1, "batch_size": 60, "label_smoothing": smoothing})
+    options = FitOptions("a", 0, CPU, objective_of(teacher, alpha=0.3, gamma=0.0))
+    fitted = fit(network(images), some, recipe, options, validation=images)
+    with torch.no_grad():
+        logits = network(images).train()(images.images)
+    hard = F.cross_entropy(logits, images.labels, label_smoothing=smoothing, reduction="none")[~hidden].sum() / 60
+    soft = 4 * F.kl_div((logits / 2).log_softmax(1), (teacher[:, 0] / 2).softmax(1), reduction="batchmean")
+    assert fitted.history[0].loss == pytest.approx(float(0.7 * hard + 0.3 * soft), rel=1e-5)
+    right = torch.where(hidden, teacher[:, 0].argmax(1), images.labels)
+    assert fitted.history[0].accuracy == pytest.approx(float((logits.argmax(1) == right).float().mean()))
+
+
+def test_the_label_of_an_image_without_one_has_no_gradient(images):
+    some, hidden = half_labelled(images)
+    objective = Objective(some, 0.1, CPU, objective_of(torch.randn(60, 1, 3), alpha=0.0, gamma=0.0))
+    logits, rows = torch.randn(60, 3, requires_grad=True), torch.arange(60)
+    targets = objective.targets(View(images.images, rows, torch.ones(60)), rows)
+    objective.loss(logits, targets, rows, 0, domain_slices(some.domains, some.blocks, CPU)).backward()
+    assert (logits.grad.abs().sum(1) > 0).tolist() == (~hidden).tolist()
+
+
+def test_withheld_labels_that_a_loss_reads_are_refused(images):
+    some, _ = half_labelled(images)
+    with pytest.raises(ValueError, match="withheld"):
+        train(some)
+    reads = losses.resolve("dkd", {"temperature": 2.0})
+    with pytest.raises(ValueError, match="withheld"):
+        train(some, distillation=DistillationObjective(torch.zeros(60, 2, 3), reads, 0.5, view_seed=0))
 
 
 def test_alpha_zero_is_learning_from_labels(images):

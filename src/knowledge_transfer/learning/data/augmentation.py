@@ -92,11 +92,17 @@ def render(
 
 
 def soft_targets(labels: Tensor, view: View, indices: Tensor, classes: int) -> Tensor:
-    """Return the labels of a view as distributions [B, classes]: one-hot, or mixed with the partner's label."""
-    own = F.one_hot(labels[indices], classes).float()
-    partner = F.one_hot(labels[view.partner], classes).float()
+    """Return the labels of a view as distributions [B, classes]: one-hot, or mixed with the partner's label.
+
+    A label that is withheld, below 0, is a row of zeros.
+    """
+    own, partner = (_one_hot(labels[images], classes) for images in (indices, view.partner))
     weight = view.weight[:, None]
     return weight * own + (1 - weight) * partner
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    return F.one_hot(labels.clamp(min=0), classes).float() * (labels >= 0)[:, None]
 
 
 def _shifted(pixels: Tensor, draw: Draws, augmentation: Augmentation) -> Tensor:

@@ -14,9 +14,10 @@ from knowledge_transfer.learning.data.domains import ALL, Block, domains_of, uni
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images.
+    """Images with their labels.
 
-    `images` uint8 [N, C, H, W]; `labels` int64 [N], indices into `class_names`; `groups` int64 [N] or none: splits
+    `images` uint8 [N, C, H, W]; `labels` int64 [N], indices into `class_names`, or -1 - i for an image of block i whose
+    label is withheld; `groups` int64 [N] or none: splits
     never separate images of one group. `blocks` divide the classes among the domains of a mix (none given: one block,
     `all`). Raises ValueError when these do not fit together.
     """
@@ -38,7 +39,7 @@ class ImageSet:
         for name, values in (("labels", self.labels), ("groups", self.groups)):
             if values is not None and values.shape != (len(self.images),):
                 raise ValueError(f"{len(self.images)} images but {name} of shape {list(values.shape)}")
-        outside = self.labels[(self.labels < 0) | (self.labels >= len(self.class_names))]
+        outside = self.labels[(self.labels < -len(self.blocks)) | (self.labels >= len(self.class_names))]
         if len(outside):
             raise ValueError(f"label {int(outside.max())} is outside the {len(self.class_names)} classes")
 
@@ -61,7 +62,16 @@ class ImageSet:
     @cached_property
     def domains(self) -> Tensor:
         """int64 [N], the position in `blocks` of each image's domain."""
-        return domains_of(self.labels, self.blocks)
+        return torch.where(self.is_labelled, domains_of(self.labels, self.blocks), -1 - self.labels)
+
+    @property
+    def is_labelled(self) -> Tensor:
+        """Which images have their label, bool [N]."""
+        return self.labels >= 0
+
+    def without_labels(self) -> ImageSet:
+        """Return the images with their domains, every label withheld."""
+        return replace(self, labels=-1 - self.domains)
 
     def block(self, domain: str) -> Block:
         """Return the block of `domain`. Raises ValueError when there is none, naming those there are."""
@@ -79,7 +89,8 @@ class ImageSet:
             return self
         own = self.subset(self.rows_of(domain))
         alone = replace(block, start=0)
-        return replace(own, labels=own.labels - block.start, class_names=block.class_names, blocks=(alone,))
+        labels = torch.where(own.is_labelled, own.labels - block.start, -1)
+        return replace(own, labels=labels, class_names=block.class_names, blocks=(alone,))
 
     def rows_of(self, domain: str) -> Tensor:
         """Return int64 [n], the indices of the images of `domain`. Raises ValueError when there is no such domain."""

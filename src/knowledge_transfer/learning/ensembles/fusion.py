@@ -68,6 +68,15 @@ def _weighted(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
     return _mixture(logits, temperature, weights.unsqueeze(1))
 
 
+def _calibrated(logits: Tensor, temperature: float, weights: Tensor) -> Tensor:
+    """Return the mean of softmax(z/(t T)) under the members' weights, `weights` [M, 2] of weight and t."""
+    _require_shape(weights, logits, (len(logits), 2))
+    share, own = weights.unbind(dim=1)
+    # Of some of the members the weights no longer sum to 1.
+    known = share / share.sum() if share.sum() > 0 else torch.full_like(share, 1 / len(share))
+    return _mixture(logits / own.view(-1, 1, 1), temperature, known.unsqueeze(1))
+
+
 def _by_confidence(logits: Tensor, temperature: float, _: Tensor | None) -> Tensor:
     """Return the mean of softmax(z/T) under weights that follow, for each image, 1 - H(softmax(z)) / log C."""
     log_probabilities = logits.log_softmax(dim=2)
@@ -101,6 +110,7 @@ _RULES: dict[str, Callable[[Tensor, float, Any], Tensor]] = {
     "mean_probabilities": _mean_probabilities,
     "mean_logits": _mean_logits,
     "weighted": _weighted,
+    "calibrated": _calibrated,
     "confidence": _by_confidence,
     "boosted": _boosted,
     "stacked": _stacked,

@@ -13,7 +13,7 @@ from torch import Tensor
 from knowledge_transfer.learning.data.augmentation import View, soft_targets
 from knowledge_transfer.learning.data.domains import DomainSlices
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.losses.soft_loss import LossFunction, per_image
+from knowledge_transfer.learning.losses.soft_loss import LossFunction, SoftLoss, per_image
 from knowledge_transfer.learning.models.network import mean_of_heads
 
 
@@ -21,8 +21,9 @@ from knowledge_transfer.learning.models.network import mean_of_heads
 class DistillationObjective:
     """What a teacher adds to the loss.
 
-    `teacher_logits` float [images, views, classes], of separate teachers [images, views, members, classes]. `alpha`
-    weights the soft loss, `gamma` the domain loss of a mix. `view_seed` is the seed of the labelled views.
+    `teacher_logits` float [images, views, classes], of separate teachers [images, views, members, classes]; a single
+    view holds for all that the learner sees. `alpha` weights the soft loss, `gamma` the domain loss of a mix.
+    `view_seed` is the seed of the labelled views.
     """
 
     teacher_logits: Tensor
@@ -35,8 +36,9 @@ class DistillationObjective:
 class Objective:
     """alpha * soft loss + (1 - alpha) * cross-entropy + gamma * domain loss, each image with its weight.
 
-    Without `distillation` it is the cross-entropy alone. `image_weights` float [N] multiply each image's loss (none:
-    all alike); a mean of 1 keeps the scale. Raises ValueError for weights that do not fit the images.
+    Without `distillation` it is the cross-entropy alone. An image whose label is withheld has no cross-entropy.
+    `image_weights` float [N] multiply each image's loss (none: all alike); a mean of 1 keeps the scale. Raises
+    ValueError for weights that do not fit the images, and for withheld labels that a loss needs.
     """
 
     def __init__(
@@ -51,6 +53,9 @@ class Objective:
         self.label_smoothing, self.distillation = label_smoothing, distillation
         self.teacher_logits = None if distillation is None else distillation.teacher_logits.to(device)
         self.gamma = 0.0 if distillation is None or len(images.blocks) == 1 else distillation.gamma
+        self.are_all_labelled = bool(images.is_labelled.all())
+        if not self.are_all_labelled and (distillation is None or _reads_labels(distillation.soft_loss)):
+            raise ValueError("labels of these images are withheld, and this loss reads them")
         self.image_weights = None if image_weights is None else _checked(image_weights, images).to(device)
 
     def targets(self, view: View, indices: Tensor) -> Tensor:
@@ -65,9 +70,11 @@ class Objective:
         """
         fused = mean_of_heads(logits)
         if self.image_weights is not None:
-            hard = F.cross_entropy(fused, targets, label_smoothing=self.label_smoothing, reduction="none")
+            hard = self._of_known(
+                F.cross_entropy(fused, targets, label_smoothing=self.label_smoothing, reduction="none"), targets
+            )
             return (self.image_weights[indices] * self._combined(hard, per_image, fused, targets, indices, view)).mean()
-        hard = smoothed_cross_entropy(fused, targets, self.label_smoothing, slices)
+        hard = smoothed_cross_entropy(fused, targets, self.label_smoothing, slices, self.are_all_labelled)
         loss = self._combined(hard, partial(soft_loss_to, slices=slices), logits, targets, indices, view)
         return loss + self.gamma * domain_loss(fused, slices) if self.gamma else loss
 
@@ -76,7 +83,26 @@ class Objective:
         hard = F.cross_entropy(
             logits.flatten(0, 1), targets.flatten(0, 1), label_smoothing=self.label_smoothing, reduction="none"
         )
-        return self._combined(hard.view(indices.shape).mean(1), _per_network, logits, targets, indices, view)
+        hard = self._of_known(hard.view(indices.shape), targets)
+        return self._combined(hard.mean(1), _per_network, logits, targets, indices, view)
+
+    def answers(self, targets: Tensor, indices: Tensor, view: int) -> Tensor:
+        """Return the right class of each image, int64 [B]: by its label or, where that is withheld, by its teacher."""
+        named = targets.argmax(-1)
+        if self.are_all_labelled or self.teacher_logits is None:
+            return named
+        teacher = self._taught(self.teacher_logits, indices, view)
+        taught = (teacher.mean(1) if teacher.ndim == 3 else teacher).argmax(-1)
+        return torch.where(targets.sum(-1) > 0, named, taught)
+
+    @staticmethod
+    def _taught(teacher_logits: Tensor, indices: Tensor, view: int) -> Tensor:
+        # Where the teacher labelled the plain image alone, it holds for every view.
+        return teacher_logits[indices, view if teacher_logits.shape[1] > 1 else 0]
+
+    def _of_known(self, losses: Tensor, targets: Tensor) -> Tensor:
+        """Return the losses [...], 0 where the label is withheld, of targets [..., C]."""
+        return losses if self.are_all_labelled else losses * (targets.sum(-1) > 0)
 
     def _combined(
         self,
@@ -90,7 +116,7 @@ class Objective:
         """Return `hard` and the soft loss, which `soft` takes in the same shape, weighted by alpha."""
         if self.distillation is None or self.teacher_logits is None:
             return hard
-        teacher = self.teacher_logits[indices, view]
+        teacher = self._taught(self.teacher_logits, indices, view)
         value = soft(self.distillation.soft_loss, logits, teacher, targets.argmax(-1))
         return combine(value, hard, self.distillation.alpha)
 
@@ -101,6 +127,10 @@ def combine(soft: Tensor, hard: Tensor, alpha: float) -> Tensor:
     if alpha == 1:
         return soft
     return hard if alpha == 0 else alpha * soft + (1 - alpha) * hard
+
+
+def _reads_labels(loss: LossFunction) -> bool:
+    return isinstance(loss, SoftLoss) and loss.reads_labels
 
 
 def _per_network(loss: LossFunction, logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
@@ -149,20 +179,23 @@ def soft_loss_by_block(
     return torch.stack(terms).sum()
 
 
-def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, slices: DomainSlices) -> Tensor:
+def smoothed_cross_entropy(
+    logits: Tensor, targets: Tensor, smoothing: float, slices: DomainSlices, are_all_labelled: bool = True
+) -> Tensor:
     """Return the mean cross-entropy in nats of `logits` [B, C] with smoothed `targets` [B, C].
 
     `smoothing` in [0, 1) is spread evenly over the classes of the image's own domain (Szegedy 2016, in one domain):
-    which domain an image belongs to is not in doubt.
+    which domain an image belongs to is not in doubt. A row of zeros, of an image without a label, counts as 0.
     """
-    if len(slices) == 1 or not smoothing:
+    if not smoothing or (len(slices) == 1 and are_all_labelled):
         return F.cross_entropy(logits, targets, label_smoothing=smoothing)
     uniform = torch.zeros_like(targets)
     for rows, classes in slices:
         own = torch.zeros(targets.shape[1], device=targets.device)
         own[classes] = 1 / (classes.stop - classes.start)
         uniform[rows] = own
-    return F.cross_entropy(logits, (1 - smoothing) * targets + smoothing * uniform)
+    known = targets.sum(1, keepdim=True)
+    return F.cross_entropy(logits, (1 - smoothing) * targets + smoothing * uniform * known)
 
 
 def domain_loss(logits: Tensor, slices: DomainSlices) -> Tensor:

@@ -31,7 +31,8 @@ class EpochEnded:
     """One row of a learning curve.
 
     Losses are means per image in nats, accuracies fractions in [0, 1]; `accuracy` is measured on the augmented
-    training images while the weights change. `epoch` counts from 1.
+    training images while the weights change, on those without a label as agreement with the teacher. `epoch` counts
+    from 1. `collapse` says what is wrong with the predictions on validation, if anything.
     """
 
     model: str
@@ -44,6 +45,7 @@ class EpochEnded:
     learning_rate: float
     images_per_second: float
     seconds_left: float
+    collapse: str = ""
 
 
 Event = FitStarted | FitResumed | EpochEnded

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.evaluation.collapse import collapse
 from knowledge_transfer.learning.models.network import Network
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.events import EpochEnded
@@ -46,9 +47,14 @@ class FitState:
         return is_kept
 
     @property
+    def kept(self) -> EpochEnded:
+        """The row of the epoch that is kept."""
+        return self.history[self.kept_epoch]
+
+    @property
     def metrics(self) -> dict[str, float]:
         """Losses and accuracies of the epoch that is kept."""
-        return {name: getattr(self.history[self.kept_epoch], name) for name in MEASURED}
+        return {name: getattr(self.kept, name) for name in MEASURED}
 
     def plain(self) -> dict[str, Any]:
         """Return this as tensors and plain values."""
@@ -90,6 +96,7 @@ def train_epochs(
     for epoch in range(first, epochs):
         result = trainer.epoch(epoch)
         logits = trainer.predict(validation)
+        predicted = logits.argmax(2)
         left = (time.perf_counter() - began) / (epoch + 1 - first) * (epochs - epoch - 1)
         rows = [
             EpochEnded(
@@ -99,10 +106,11 @@ def train_epochs(
                 loss=result.losses[network],
                 accuracy=result.accuracies[network],
                 validation_loss=float(F.cross_entropy(logits[network], validation.labels)),
-                validation_accuracy=float((logits[network].argmax(1) == validation.labels).float().mean()),
+                validation_accuracy=float((predicted[network] == validation.labels).float().mean()),
                 learning_rate=trainer.updater.rate,
                 images_per_second=result.images_per_second,
                 seconds_left=left,
+                collapse=collapse(predicted[network], validation.labels),
             )
             for network, name in enumerate(trainer.names)
         ]

@@ -21,7 +21,7 @@ from knowledge_transfer.learning.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 _DIGEST = 32  # bytes of a sha256
-_FORMAT = 3  # raise it whenever the content of a snapshot, or what a step makes of it, changes
+_FORMAT = 4  # raise it whenever the content of a snapshot, or what a step makes of it, changes
 
 
 class SnapshotStore(Protocol):

@@ -98,14 +98,14 @@ class Trainer:
         began = time.perf_counter()
         losses, correct = run_steps(
             self.step(indices, domain_slices(self.domains[batch], self.blocks, self.device), epoch, number)
-            for number, (batch, indices) in enumerate(self._batches(), epoch * self.steps_per_epoch)
+            for number, (batch, indices) in enumerate(self.batches(), epoch * self.steps_per_epoch)
         )
         seen = self.steps_per_epoch * self.batch_size
         speed = seen / (time.perf_counter() - began)
         require_finite(losses, self.names, epoch, self.updater.rate)
         return EpochResult([float(losses.mean())], [float(correct) / seen], speed)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images of each step, int64 [batch_size], on the CPU and on the device."""
         used, size = self.steps_per_epoch * self.batch_size, self.batch_size
         windows: Iterable[Tensor]
@@ -123,19 +123,23 @@ class Trainer:
         whole fit, from 0) the learning rate. Both results are scalars on the device. Raises ValueError where the
         objective refuses the shapes, IndexError for images outside the window.
         """
-        number, own = epoch % self.recipe.view_count, indices[self.rows]
-        seed, augmentation = self.options.seed_of_views, self.recipe.augmentation
-        view = render(
-            self.pixels, own, view=number, seed=seed, augmentation=augmentation, domain_index=self.domain_index
-        )
+        number = epoch % self.recipe.view_count
+        logits, targets = self.predict_view(indices, number)
+        loss = self.objective.loss(logits, targets, indices, number, slices)
+        self.updater.update(loss, step)
+        right = self.objective.answers(targets, indices, number)
+        return loss.detach(), (mean_of_heads(logits.detach()).argmax(1) == right).sum()
+
+    def predict_view(self, indices: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """Return the network's logits on view `number` of the images at `indices`, and their targets, [B, classes]."""
+        own, augmentation = indices[self.rows], self.recipe.augmentation
+        seed, index = self.options.seed_of_views, self.domain_index
+        view = render(self.pixels, own, view=number, seed=seed, augmentation=augmentation, domain_index=index)
         with autocast(self.device, self.recipe.precision):
             logits = self.forward(view.pixels.to(memory_format=torch.channels_last)).float()
         # From here on the whole batch: not every loss is a mean over its images.
-        logits = self.shard.gather(logits, len(indices))
         targets = self.shard.gather(self.objective.targets(view, own), len(indices))
-        loss = self.objective.loss(logits, targets, indices, number, slices)
-        self.updater.update(loss, step)
-        return loss.detach(), (mean_of_heads(logits.detach()).argmax(1) == targets.argmax(1)).sum()
+        return self.shard.gather(logits, len(indices)), targets
 
     def predict(self, images: ImageSet) -> Tensor:
         """Return the logits float32 [1, images, classes] of the network as it is evaluated, on the CPU."""

@@ -52,7 +52,7 @@ def cut_published_images(
         "class_names": list(training.class_names),
         "shape": list(training.images.shape[1:]),
     }
-    return students, validation, transfer, test, report
+    return students, validation, transfer if settings.transfer_labels else transfer.without_labels(), test, report
 
 
 def _mixed(published: dict[str, ImageSet], part: str) -> ImageSet:

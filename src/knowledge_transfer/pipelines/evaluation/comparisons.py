@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from knowledge_transfer.experiment.stage_config import CONTINUED, Roster
+from knowledge_transfer.experiment.stage_config import CONTINUED, MUTUAL, TAUGHT, Roster
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import Paired
 from knowledge_transfer.pipelines.evaluation.predictions import (
@@ -20,8 +20,10 @@ TARGET_OR_SMOOTHING = "target or smoothed labels"
 TARGET_OR_CEILING = "target or all labels (ceiling)"
 TARGET_OR_TEACHERS = "target or the mean of the students that taught it"
 TARGET_OR_STRONGEST = "target or the strongest student"
-AFTER_OR_BEFORE = "student after or before"
-AFTER_OR_CONTINUED = "student taught back or continued on labels"
+TAUGHT_OR_MUTUAL = "student taught back or by mutual learning"
+TAUGHT_OR_BEFORE = "student taught back or before"
+AFTER_OR_BEFORE = "student after, as accepted, or before"
+TAUGHT_OR_CONTINUED = "student taught back or continued on labels"
 TARGET_OR_ORACLE = "target or the students that taught it, routed by an oracle"
 TARGET_OR_CONFIDENT = "target or the students that taught it, routed by the most confident"
 TARGET_OR_LABELS_HERE = "target or labels alone, by domain"
@@ -54,7 +56,7 @@ class Comparison:
 
 def comparisons_of(roster: Roster, strongest: str) -> Iterator[Comparison]:
     """Yield the comparisons of one domain; `strongest` is the best student on validation in round 0."""
-    rounds, taught = roster.rounds, roster.final_target
+    rounds, taught = roster.rounds, roster.taught(roster.target)
     yield from _with_arms(roster, ACCURACY)
     yield Comparison(TARGET_OR_TEACHERS, taught, ensemble_of(MAIN_RULE, rounds - 1).key)
     yield Comparison(TARGET_OR_STRONGEST, taught, f"{strongest}@0", student=strongest)
@@ -65,7 +67,7 @@ def comparisons_of(roster: Roster, strongest: str) -> Iterator[Comparison]:
 
 def comparisons_of_mix(roster: Roster, domains: Mapping[str, str]) -> Iterator[Comparison]:
     """Yield the comparisons of a mix; `domains` has the domain of each student."""
-    rounds, taught = roster.rounds, roster.final_target
+    rounds, taught = roster.rounds, roster.taught(roster.target)
     routed = {ACCURACY: (ORACLE_ROUTED, TARGET_OR_ORACLE), JOINT_ACCURACY: (MOST_CONFIDENT, TARGET_OR_CONFIDENT)}
     for measure, (rule, question) in routed.items():
         yield from _with_arms(roster, measure)
@@ -81,13 +83,19 @@ def comparisons_of_mix(roster: Roster, domains: Mapping[str, str]) -> Iterator[C
 
 def _with_arms(roster: Roster, measure: str) -> Iterator[Comparison]:
     for arm, question in _ARMS.items():
-        yield Comparison(question, roster.final_target, f"{roster.target}_{arm}@{roster.rounds}", ALL, measure)
+        taught = roster.taught(roster.target)
+        yield Comparison(question, taught, f"{roster.target}_{arm}@{roster.rounds}", ALL, measure)
 
 
 def _of_students(domains: Mapping[str, str], rounds: int) -> Iterator[Comparison]:
-    for question, other in ((AFTER_OR_CONTINUED, f"_{CONTINUED}@{rounds}"), (AFTER_OR_BEFORE, "@0")):
+    for question, one, other in (
+        (TAUGHT_OR_CONTINUED, f"_{TAUGHT}@{rounds}", f"_{CONTINUED}@{rounds}"),
+        (TAUGHT_OR_MUTUAL, f"_{TAUGHT}@{rounds}", f"_{MUTUAL}@{rounds}"),
+        (TAUGHT_OR_BEFORE, f"_{TAUGHT}@{rounds}", "@0"),
+        (AFTER_OR_BEFORE, f"@{rounds}", "@0"),
+    ):
         for student, domain in domains.items():
-            yield Comparison(question, f"{student}@{rounds}", f"{student}{other}", domain, student=student)
+            yield Comparison(question, f"{student}{one}", f"{student}{other}", domain, student=student)
 
 
 def _ensemble_after(rule: str, rounds: int, measure: str) -> Comparison:

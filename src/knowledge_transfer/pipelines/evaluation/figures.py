@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
-from knowledge_transfer.experiment.stage_config import CONTINUED
+from knowledge_transfer.experiment.stage_config import CONTINUED, TAUGHT
 from knowledge_transfer.pipelines.evaluation.predictions import MOST_CONFIDENT
 from knowledge_transfer.reporting.style import INK, MUTED, PALETTE, heatmap, sheet
 
@@ -60,10 +60,10 @@ def _curves(axes: Axes, fits: pd.DataFrame, measure: str, students: list[str]) -
         axes.plot(
             range(1, len(ordered) + 1),
             ordered[measure],
-            color=INK if stage == "target" else PALETTE[colour % len(PALETTE)],
+            color=INK if of not in students and stage == TAUGHT else PALETTE[colour % len(PALETTE)],
             linestyle="--" if is_arm else "-",
             linewidth=1.1 if is_arm else 1.6,
-            label=None if is_arm and of in students else model,
+            label=model if stage != TAUGHT and of not in students else None if is_arm else of,
         )
         for start in np.flatnonzero(ordered["epoch"].to_numpy() == 1)[1:]:
             axes.axvline(start + 0.5, color=MUTED, linewidth=0.6)

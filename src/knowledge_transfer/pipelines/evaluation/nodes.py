@@ -66,7 +66,7 @@ def predict_images(
 
 
 def measure_costs(images: ImageSet, device: str, *models: Checkpoint) -> pd.DataFrame:
-    """Return parameters, multiply-adds per image and images per second of each model."""
+    """Return parameters, multiply-adds per image, images per second and warning of each model."""
     # Once for each network: two fits of one network differ in speed by nothing but noise.
     rates: dict[tuple[Architecture, int], tuple[int, float]] = {}
     rows = []
@@ -76,8 +76,8 @@ def measure_costs(images: ImageSet, device: str, *models: Checkpoint) -> pd.Data
         if network not in rates:
             macs = multiply_adds(model.build(), facts.channels, facts.image_size)
             rates[network] = macs, images_per_second(model.build(), images, device=resolve_device(device))
-        rows.append((facts.key, facts.parameters, *rates[network]))
-    return pd.DataFrame(rows, columns=["model", "parameters", "macs", "images_per_second"])
+        rows.append((facts.key, facts.parameters, *rates[network], facts.warning or None))
+    return pd.DataFrame(rows, columns=["model", "parameters", "macs", "images_per_second", "warning"])
 
 
 def score_models(
@@ -129,6 +129,7 @@ def _row(prediction: Prediction, images: ImageSet, domain: str, costs: pd.DataFr
         "parameters": int(members["parameters"].sum()),
         "macs": int(members["macs"].sum()),
         "images_per_second": 1 / float((1 / members["images_per_second"]).sum()),
+        "warning": "; ".join(members["warning"].dropna()) or None if len(members) == 1 else None,
     }
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from knowledge_transfer.experiment.stage_config import CONTINUED, ENSEMBLE
+from knowledge_transfer.experiment.stage_config import CONTINUED, ENSEMBLE, TAUGHT
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import standard_error
 from knowledge_transfer.pipelines.evaluation.predictions import MAIN_RULE, MOST_CONFIDENT, ORACLE_ROUTED
@@ -22,24 +22,32 @@ _TARGET_ARMS = {
     "label_smoothing": "smoothed labels",
     "all_labels": "all labels (ceiling)",
 }
-_COLUMNS = (54, 98, 164)  # points
-_HEADINGS = {"○ before": BLUE, "● after": BLUE, "◆ reference": ORANGE}
+_COLUMNS = (54, 102, 146, 212)  # points
+_HEADINGS = {"○ before": BLUE, "× taught": BLUE, "● after": BLUE, "◆ reference": ORANGE}
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the figure: the accuracies of one model round by round, and that of its reference arm."""
+    """One line of the figure: the accuracies of one model round by round, as taught, and of its reference arm."""
 
     name: str
     path: tuple[Row, ...] = ()
+    taught: Row | None = None
     reference: Row | None = None
 
     @property
-    def columns(self) -> tuple[Row | None, Row | None, Row | None]:
-        """The model before transfer and after the last round, if there is one, and its reference."""
+    def columns(self) -> tuple[Row | None, ...]:
+        """The model before transfer, as the last round taught it and after it, if there is one, and its reference."""
         first, last = (self.path[0], self.path[-1]) if self.path else (None, None)
-        return first if first and not first["round"] else None, last if last and last["round"] else None, self.reference
+        before, after = first if first and not first["round"] else None, last if last and last["round"] else None
+        return before, self.taught, after, self.reference
+
+    @property
+    def label(self) -> str:
+        """Its name, marked where one of the models has not learned."""
+        has_collapsed = any(row and row.get("warning") for row in (*self.path, self.taught, self.reference))
+        return f"{self.name} (collapsed)" if has_collapsed else self.name
 
 
 class _Scores:
@@ -53,9 +61,10 @@ class _Scores:
 
     def line(self, name: str, of: str, domain: str, *, arm: str | None = None, beside: str | None = None) -> Line:
         """Return the line of a model through all its rounds, with the reference arm `beside` it after the last one."""
+        taught = self._rows.get((of, TAUGHT, self._last, domain))
         path = [self._rows.get((of, arm, round_, domain)) for round_ in range(self._last + 1)]
         reference = None if beside is None else self._rows.get((of, beside, self._last, domain))
-        return Line(name, tuple(row for row in path if row), reference)
+        return Line(name, tuple(row for row in path if row), taught, reference)
 
     def arms(self, target: str, domain: str, prefix: str = "") -> Iterator[Line]:
         """Yield a line for each reference arm of the target that was trained."""
@@ -68,7 +77,7 @@ def draw_before_and_after(metrics: pd.DataFrame) -> Figure:
     """Return accuracies of all models before and after transfer; of a mix one panel with, one without the domain."""
     panels = _panels_of_mix(metrics) if metrics["domain"].nunique() > 1 else {"": list(_lines(metrics))}
     heights = [len(lines) for lines in panels.values()]
-    with sheet(7.8, 0.5 + 0.7 * len(panels) + 0.3 * sum(heights)) as figure:
+    with sheet(8.4, 0.5 + 0.7 * len(panels) + 0.3 * sum(heights)) as figure:
         grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (title, lines) in zip(grid, panels.items(), strict=True):
             _panel(axes, lines)
@@ -127,7 +136,7 @@ def _target(metrics: pd.DataFrame) -> str:
 def _panel(axes: Axes, lines: Sequence[Line]) -> None:
     for position, line in enumerate(lines):
         _draw(axes, position, line)
-    axes.set_yticks(range(len(lines)), [line.name for line in lines])
+    axes.set_yticks(range(len(lines)), [line.label for line in lines])
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(length=0)
@@ -141,11 +150,13 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
 def _draw(axes: Axes, position: int, line: Line) -> None:
     axes.axhline(position, color=LINES, linewidth=0.5, zorder=0)
     axes.plot([row["accuracy"] for row in line.path], [position] * len(line.path), color=BLUE, linewidth=2, alpha=0.4)
-    before, after, reference = line.columns
+    before, taught, after, reference = line.columns
     for row in line.path:
         # A wide ring before, a dot after: both are visible where nothing has changed.
         size = 10 if row is before else 6 if row is after else 3
         _point(axes, row, position, "o", BLUE, "none" if row is before else BLUE, size)
+    if taught:
+        _point(axes, taught, position - 0.24, "x", BLUE, BLUE, 5)
     if reference:
         _point(axes, reference, position + (0.24 if line.path else 0), "D", ORANGE, ORANGE, 5)
     for offset, shown in zip(_COLUMNS, line.columns, strict=True):

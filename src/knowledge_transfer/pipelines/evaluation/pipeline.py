@@ -8,6 +8,7 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import Experiment
+from knowledge_transfer.experiment.stage_config import TAUGHT
 from knowledge_transfer.pipelines.evaluation import figures, nodes, tables
 from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_and_after
 from knowledge_transfer.pipelines.evaluation.report import write_report
@@ -24,8 +25,10 @@ def create_pipeline(experiment: Experiment | None = None, parameters: str = "par
     now = experiment or current.plan().main
     students = [f"{name}_round{round_}_checkpoint" for round_ in range(now.rounds + 1) for name in now.students]
     targets = [f"{now.target.name}_round{round_}_checkpoint" for round_ in range(1, now.rounds + 1)]
+    learners = (now.target.name, *now.students)
+    taught = [f"{name}_{TAUGHT}_round{round_}_checkpoint" for round_ in range(1, now.rounds + 1) for name in learners]
     references = [f"{name}_round{now.rounds}_checkpoint" for name in now.reference_models]
-    models, is_mix = [*students, *targets, *references], len(now.mix) > 1
+    models, is_mix = [*students, *targets, *taught, *references], len(now.mix) > 1
     return Pipeline(
         [
             *_predicting(students, models),

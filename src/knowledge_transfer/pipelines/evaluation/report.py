@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from knowledge_transfer.experiment.config import parameters_of
-from knowledge_transfer.experiment.stage_config import ENSEMBLE
+from knowledge_transfer.experiment.stage_config import ENSEMBLE, TAUGHT
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.evaluation.metrics import SCORES
 from knowledge_transfer.pipelines.evaluation import figures
@@ -26,6 +26,7 @@ _STAGES = {
     "after": "Students, after",
     "ensemble": "Ensemble of the students",
     "target": "Target",
+    "taught": "As taught, accepted or not",
     "reference": "Reference arms",
 }
 _RULES_SHOWN = {MAIN_RULE: "ensemble", ORACLE_ROUTED: "routed by oracle", MOST_CONFIDENT: "most confident"}
@@ -53,6 +54,7 @@ def write_report(
     curves = text.CURVES + (text.CURVES_OF_MIX if is_mix else "")
     sections = [
         _drawn("", "before_and_after", draw_before_and_after(model_metrics), overview),
+        Section("What was kept", tables=[_kept(lineage)]),
         Section("Differences", tables=[_differences(comparisons, _short_names(model_metrics), is_mix=is_mix)]),
         Section("Models", tables=[_models(model_metrics, len(data_report["class_names"]), is_mix=is_mix)]),
         _drawn("Learning curves", "learning_curves", figures.draw_learning_curves(learning_curves), curves),
@@ -68,7 +70,7 @@ def write_report(
         sections += [Section("Fusion rules", tables=[_rules(model_metrics)])]
     return page.write_page(
         f"Knowledge transfer on {source}",
-        text.lead(records(comparisons), records(model_metrics[model_metrics["stage"] == "target"])),
+        text.lead(records(comparisons), records(model_metrics), lineage),
         sections,
         sources={source: _with_names_of_sets(data_report)},
         run_info=run_info,
@@ -143,6 +145,22 @@ def _models(metrics: pd.DataFrame, classes: int, *, is_mix: bool) -> Table:
     columns = [Column("model", "model"), *domain, round_, first, wrong, *others]
     notes = [text.OF_MIX.format(classes=classes), text.MODELS] if is_mix else [text.MODELS]
     return Table(shown, columns, notes, group_by="heading")
+
+
+def _kept(lineage: dict[str, Any]) -> Table:
+    """Return for each model after distillation the NLL of its candidates and which of them was kept."""
+    rows = []
+    for key, model in lineage.items():
+        if found := model["validation_nll"]:
+            candidates = {text.candidate(key, each): each for each in found}
+            tried = lineage[candidates[TAUGHT]]["chosen_from"]
+            row: dict[str, Any] = {"model": key, "kept": text.CANDIDATES[text.candidate(key, *model["parents"])]}
+            row["chosen"] = min(tried, key=tried.__getitem__) if tried else None
+            rows.append(row | {what: found[each] for what, each in candidates.items()})
+    choice = [Column("chosen", "chosen on validation")] if any(row["chosen"] for row in rows) else []
+    columns = [Column("model", "model"), Column("kept", "kept"), *choice]
+    columns += [Column(what, f"{name}, NLL", "number") for what, name in text.CANDIDATES.items()]
+    return Table(pd.DataFrame(rows, columns=["model", "kept", "chosen", *text.CANDIDATES]), columns, text.KEPT)
 
 
 def _errors(confusion: pd.DataFrame, calibration: pd.DataFrame, *, is_mix: bool) -> Section:

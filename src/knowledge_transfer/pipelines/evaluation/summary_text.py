@@ -1,10 +1,11 @@
 """The text of the report: sentences that claim no more than the comparisons show, captions and notes."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from knowledge_transfer.experiment.stage_config import TAUGHT
 from knowledge_transfer.pipelines.evaluation.comparisons import (
     ACCURACY,
-    AFTER_OR_CONTINUED,
     CHANCE,
     GAIN,
     JOINT_ACCURACY,
@@ -15,6 +16,7 @@ from knowledge_transfer.pipelines.evaluation.comparisons import (
     TARGET_OR_NO_LABELS,
     TARGET_OR_SMOOTHING,
     TARGET_OR_STUDENT,
+    TAUGHT_OR_CONTINUED,
 )
 from knowledge_transfer.reporting.formats import GAP as _GAP
 from knowledge_transfer.reporting.formats import p_value, percent, points
@@ -23,8 +25,8 @@ Row = dict[str, Any]
 _VERDICTS = {GAIN: "a gain", LOSS: "a loss", CHANCE: "not beyond chance", NONE: "less than its error"}
 
 OVERVIEW = (
-    "Accuracy on {images:,} test images, in percent. Rings: before transfer; dots: after the last round (small: "
-    "earlier rounds); diamonds: reference arms. Bars: one standard error."
+    "Accuracy on {images:,} test images, in percent. Rings: before transfer; crosses: as taught in the last round; "
+    "dots: what was kept after it (small: earlier rounds); diamonds: reference arms. Bars: one standard error."
 )
 OVERVIEW_OF_MIX = " Below the name of a domain its images alone, with the domain known; “mix” is all of them."
 DIFFERENCES = (
@@ -63,15 +65,62 @@ RULES = (
 )
 
 
-def lead(comparisons: list[Row], target: list[Row]) -> list[str]:
-    """Return the main results in sentences. `target` has its metrics, in a mix those of the whole mix first."""
-    last = max(row["round"] for row in target)
-    taught = next(row for row in target if row["round"] == last)  # the whole comes before its domains
-    sentences = [_to_the_target(comparisons, taught)]
-    if len({row["domain"] for row in target}) > 1:
+CANDIDATES = {"before": "as before", TAUGHT: "as taught", "on_labels": "on labels"}
+KEPT = (
+    "Of each model the weights are kept that predict the validation images best: as it was before, as it was taught, "
+    "or as it learned from labels alone, where that arm was trained in this round. NLL per image in nats, at the "
+    "temperature that suits each best. With `accept: always` those that were taught are kept."
+)
+
+
+def candidate(model: str, key: str) -> str:
+    """Return which of `CANDIDATES` the model `key` is for the accepted `model`."""
+    name, other = (each.partition("@")[0] for each in (model, key))
+    return "before" if other == name else TAUGHT if other == f"{name}_{TAUGHT}" else "on_labels"
+
+
+def lead(comparisons: list[Row], metrics: list[Row], lineage: Mapping[str, Any]) -> list[str]:
+    """Return the main results in sentences. `metrics` has a row for each model, in a mix the whole mix first."""
+    target = next(row["of"] for row in metrics if row["stage"] == "target")
+    rows = [row for row in metrics if row["of"] == target and row["stage"] == TAUGHT]
+    last = max(row["round"] for row in rows)
+    taught = next(row for row in rows if row["round"] == last)  # the whole comes before its domains
+    sentences = [_directions(comparisons), _to_the_target(comparisons, taught)]
+    if len({row["domain"] for row in rows}) > 1:
         sentences.append(_without_the_domain(comparisons, taught))
         sentences.append(_beside_the_students(comparisons))
-    return [*sentences, _back_to_the_students(comparisons)]
+    kept = {
+        key: candidate(key, next(iter(model["parents"]))) for key, model in lineage.items() if model["validation_nll"]
+    }
+    return [*sentences, _back_to_the_students(comparisons), _kept(kept), *_not_learned(lineage)]
+
+
+def _directions(rows: list[Row]) -> str:
+    """Return in which directions knowledge is shown to have flowed."""
+    labels, smoothed = _find(rows, TARGET_OR_LABELS), _find(rows, TARGET_OR_SMOOTHING)
+    there = all(row and row["verdict"] == GAIN for row in (labels, smoothed or labels))
+    back = [row for row in rows if row["question"] == TAUGHT_OR_CONTINUED]
+    gained = [row["student"] for row in back if row["verdict"] == GAIN]
+    to_target = "flowed" if there else "is not shown to have flowed" if labels else "may have flowed, or not,"
+    if not back:
+        return f"Knowledge {to_target} from the students to the target; for the way back there is no reference."
+    to_students = f"it flowed to {' and '.join(gained)}" if gained else "it is shown for no student"
+    return f"Knowledge {to_target} from the students to the target; on the way back, {to_students}."
+
+
+def _kept(kept: Mapping[str, str]) -> str:
+    """Return which weights were accepted, by the key of each model."""
+    parts = []
+    for what, name in CANDIDATES.items():
+        if chosen := [key for key, found in kept.items() if found == what]:
+            parts.append(f"{' and '.join(chosen)} {name}")
+    return f"Kept, as the best on validation: {'; '.join(parts)}."
+
+
+def _not_learned(lineage: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each fit that has collapsed."""
+    fits = {key: model["warning"] for key, model in lineage.items() if model["warning"] and not model["validation_nll"]}
+    return [f"{key} has not learned: it {warning}." for key, warning in fits.items()]
 
 
 def _find(rows: list[Row], question: str, measure: str = ACCURACY) -> Row | None:
@@ -132,7 +181,7 @@ def _beside_the_students(rows: list[Row]) -> str:
 
 
 def _back_to_the_students(rows: list[Row]) -> str:
-    compared = [row for row in rows if row["question"] == AFTER_OR_CONTINUED]
+    compared = [row for row in rows if row["question"] == TAUGHT_OR_CONTINUED]
     if not compared:
         return "No student was continued on labels, so the effect of reverse distillation is unknown."
     parts = []

@@ -73,15 +73,15 @@ def collect_learning_curves(
 ) -> pd.DataFrame:
     """Return all learning curves as one table: a row for each epoch of each fit."""
     models, curves = Roster(tuple(students), target.name, rounds).models, []
-    for checkpoint in checkpoints:
+    for checkpoint in (each for each in checkpoints if each.curve):
         identity = models[checkpoint.facts.key].columns
         curves.append(pd.DataFrame({**identity, **row} for row in checkpoint.curve))
     return pd.concat(curves, ignore_index=True)
 
 
 def collect_lineage(*models: Checkpoint) -> dict[str, Any]:
-    """Return by key what each model descends from: weights, images, seed."""
-    kept = {"sha256", "parents", "images_sha256", "seed"}
+    """Return by key what each model descends from: weights, images, seed; and of which candidates it was kept."""
+    kept = {"sha256", "parents", "images_sha256", "seed", "validation_nll", "chosen_from", "warning"}
     return {model.facts.key: model.facts.model_dump(mode="json", include=kept) for model in models}
 
 

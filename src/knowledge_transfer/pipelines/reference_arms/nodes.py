@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
-from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, train_model
+from knowledge_transfer.experiment.stage_config import MUTUAL, DistillationStage, ReverseStage, Student, Target
+from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, train_model, train_together
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
@@ -29,10 +29,12 @@ def learn_from_labels(
     `all_labels`, the ceiling, has the labels of the student set and the transfer set.
     """
     through = transfer_through(transfer_images, student_images, stage.distillation)
-    images = transfer_images.join(student_images) if arm == "all_labels" else through
     recipe = stage.recipe.override({} if label_smoothing is None else {"label_smoothing": label_smoothing})
+    images, recipe = _labelled(through, student_images, _for_rounds(stage, recipe, rounds))
+    if arm == "all_labels":
+        images = transfer_images.join(student_images)
     data = StageData(images, validation_images, normalisation, seed, device)
-    return train_model(target, data, _for_rounds(stage, recipe, rounds), arm=arm, round_=rounds)
+    return train_model(target, data, recipe, arm=arm, round_=rounds)
 
 
 def learn_without_labels(
@@ -50,7 +52,7 @@ def learn_without_labels(
 ) -> Checkpoint:
     """Return the target taught at alpha 1 by the students before transfer; in a mix it still learns the domains."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
-    without = stage.distillation.model_copy(update={"alpha": 1.0})
+    without = stage.distillation.model_copy(update={"alpha": 1.0, "alphas": ()})
     return train_model(
         target,
         StageData(images, validation_images, normalisation, seed, device),
@@ -67,17 +69,56 @@ def continue_student(
     validation_images: ImageSet,
     normalisation: dict[str, Any],
     student: Student,
-    stage: DistillationStage,
+    stage: ReverseStage,
     rounds: int,
     seed: int,
     device: str,
     start: Checkpoint | None = None,
 ) -> Checkpoint:
     """Return the student trained on the labels of the images of its reverse distillation, for as many epochs."""
-    images = transfer_through(transfer_images, student_images, stage.distillation)
-    data = StageData(images, validation_images, normalisation, seed, device)
+    through = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = _for_rounds(stage, stage.recipe.override(student.reverse_recipe), rounds)
+    images, recipe = _labelled(through, student_images, recipe)
+    data = StageData(images, validation_images, normalisation, seed, device)
     return train_model(student, data, recipe, arm="continued", round_=rounds, start=start)
+
+
+def learn_mutually(
+    transfer_images: ImageSet,
+    student_images: ImageSet,
+    validation_images: ImageSet,
+    normalisation: dict[str, Any],
+    students: dict[str, Any],
+    stage: ReverseStage,
+    rounds: int,
+    seed: int,
+    device: str,
+    *starts: Checkpoint,
+) -> list[Checkpoint]:
+    """Return the students trained together on the images of their reverse distillation, each from its `starts`."""
+    through = transfer_through(transfer_images, student_images, stage.distillation)
+    roster = [Student.model_validate(student) for student in students.values()]
+    recipes = []
+    for student in roster:
+        recipe = _for_rounds(stage, stage.recipe.override(student.reverse_recipe), rounds)
+        images, recipe = _labelled(through, student_images, recipe)
+        recipes.append(recipe)
+    return train_together(
+        roster,
+        StageData(images, validation_images, normalisation, seed, device),
+        recipes,
+        arm=MUTUAL,
+        round_=rounds,
+        starts=starts or [None] * len(roster),
+    )
+
+
+def _labelled(through: ImageSet, student_images: ImageSet, recipe: Recipe) -> tuple[ImageSet, Recipe]:
+    """Return the images of a distillation that have labels, else the student set; and epochs for as many steps."""
+    if through.is_labelled.all():
+        return through, recipe
+    images = through.subset(through.is_labelled) if through.is_labelled.any() else student_images
+    return images, recipe.override({"epochs": round(recipe.epochs * len(through) / len(images)) or 1})
 
 
 def _for_rounds(stage: DistillationStage, recipe: Recipe, rounds: int) -> Recipe:

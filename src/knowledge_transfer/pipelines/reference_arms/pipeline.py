@@ -8,7 +8,7 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.experiment import current
 from knowledge_transfer.experiment.config import Experiment
-from knowledge_transfer.experiment.stage_config import CONTINUED, TARGET_ARMS
+from knowledge_transfer.experiment.stage_config import CONTINUED, MUTUAL, TARGET_ARMS
 from knowledge_transfer.experiment.study_steps import named
 from knowledge_transfer.pipelines.reference_arms import nodes
 
@@ -16,7 +16,7 @@ from knowledge_transfer.pipelines.reference_arms import nodes
 def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
     """Return the stage for an experiment (none: the present run's)."""
     now = experiment or current.plan().main
-    return Pipeline([*_arms_of_target(now), *_arms_of_students(now)])
+    return Pipeline([*_arms_of_target(now), *_arms_of_students(now), *_mutual_arm(now)])
 
 
 def _arms_of_target(now: Experiment) -> list[Node]:
@@ -55,6 +55,26 @@ def _arms_of_students(now: Experiment) -> list[Node]:
             | ({"start": f"{name}_round0_checkpoint"} if trained else {}),
         )
         for name in now.students
+    ]
+
+
+def _mutual_arm(now: Experiment) -> list[Node]:
+    """Return the node that trains all students together, if this arm is wanted."""
+    if "students_mutual" not in now.reference_arms:
+        return []
+    trained = now.reverse_distillation.distillation.start == "trained"
+    starts = [f"{name}_round0_checkpoint" for name in now.students] if trained else []
+    sets = ("transfer_images", "student_images", "validation_images", "normalisation")
+    parameters = ("students", "reverse_distillation", "rounds", "seed", "devices")
+    return [
+        node(
+            nodes.learn_mutually,
+            [*sets, *(f"params:{name}" for name in parameters), *starts],
+            [f"{name}_{MUTUAL}_round{now.rounds}_checkpoint" for name in now.students],
+            name=f"train_students_{MUTUAL}",
+            namespace="reference_arms",
+            tags=current.training_tags(f"students_{MUTUAL}"),
+        )
     ]
 
 

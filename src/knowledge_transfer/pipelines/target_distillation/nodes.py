@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from knowledge_transfer.experiment.stage_config import DistillationStage, Target
+from knowledge_transfer.experiment.stage_config import TAUGHT, DistillationStage, Target
 from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, label_stage, train_model, views_of
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -52,6 +52,7 @@ def distil_target(
         target,
         StageData(images, validation_images, normalisation, seed, device),
         stage.recipe,
+        arm=TAUGHT,
         round_=1 + max(teacher.facts.round for teacher in teachers.values()),
         start=start,
         labels=StageLabels(soft_labels, known, stage.distillation, validation_scores),

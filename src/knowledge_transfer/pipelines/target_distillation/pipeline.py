@@ -1,9 +1,11 @@
-"""Target distillation, one round: rank the members, label with the ensemble, let the target learn."""
+"""Target distillation, one round: rank the members, label with the ensemble, let the target learn, accept it."""
 
 from kedro.pipeline import Pipeline, node
 
 from knowledge_transfer.experiment import current
+from knowledge_transfer.experiment.acceptance import acceptance_node
 from knowledge_transfer.experiment.config import Experiment
+from knowledge_transfer.experiment.stage_config import TAUGHT
 from knowledge_transfer.pipelines.target_distillation.nodes import distil_target, label_by_ensemble, rank_members
 
 
@@ -36,11 +38,12 @@ def create_pipeline(experiment: Experiment | None = None, round_: int | None = N
             node(
                 distil_target,
                 _learning(now, round_),
-                f"{target}_round{round_}_checkpoint",
+                f"{target}_{TAUGHT}_round{round_}_checkpoint",
                 name=f"distil_{target}_round{round_}",
                 namespace=namespace,
-                tags=current.training_tags(target, *(["final"] if round_ == now.rounds else [])),
+                tags=current.training_tags(f"{target}_{TAUGHT}"),
             ),
+            acceptance_node(now, "target_distillation", target, round_),
         ]
     )
 
