@@ -45,7 +45,7 @@ def test_the_whole_experiment(memory: AbstractFileSystem, tmp_path: Path, capsys
     project.run(ONE_STUDENT, tracked=True)
     assert b"<html" in memory.cat_file("/experiment/08_reporting/report.html")
     rows = json.loads(memory.cat_file("/experiment/08_reporting/summary.json"))["rows"]
-    assert {row["stage"] for row in rows} == {"before", "after", "ensemble", "target"}
+    assert {row["stage"] for row in rows} == {"before", "after", "ensemble", "target", "taught"}
     assert not project.file("").exists(), "nothing of it is on this machine"
     places = capsys.readouterr().out.splitlines()[-3:]
     assert places[:2] == [

@@ -3,15 +3,18 @@
 import dataclasses
 
 import pytest
+import torch
 
 from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
 from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, label_stage, train_model, views_of
+from knowledge_transfer.learning.distillation.acceptance import calibrated_nll
 from knowledge_transfer.learning.distillation.config import DistillationConfig
+from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.pipelines.reference_arms import nodes
 from tests.conftest import stripes
-from tests.models import fit
+from tests.models import CPU, fit
 
 CNN = Architecture(kind="simple_cnn", width=0.125)
 STAGE = DistillationStage(
@@ -69,3 +72,71 @@ def test_without_teachers_and_labels_there_is_nothing_to_learn(teacher, learner)
     ):
         taught(teacher, learner, COLLAPSED, hidden)
     assert taught(teacher, learner, "", hidden).facts.parents == {"teacher@0": teacher.sha256}
+
+
+def stage(**distillation):
+    return DistillationStage(recipe=STAGE.recipe, distillation=DistillationConfig(**distillation))
+
+
+def fit_in(made, teacher, images=TRANSFER):
+    """Return the target as that stage teaches it, and what it was taught with."""
+    soft_labels = label_stage(made, images, STUDENTS, views_of(Target, 7), "cpu", [teacher])
+    labels = StageLabels(soft_labels, {"teacher@0": teacher.sha256}, made.distillation)
+    data = StageData(images, VALIDATION, NORMALISATION, 7, "cpu")
+    return train_model(TARGET, data, made.recipe, arm="taught", round_=1, labels=labels), soft_labels
+
+
+def test_a_plain_view_is_labelled_once_and_holds_for_every_view(teacher):
+    made = DistillationStage(
+        recipe=STAGE.recipe.override({"augmentation": {"crop": 3}}),
+        distillation=DistillationConfig(plain_view=True, alpha=1),
+    )
+    found, soft_labels = fit_in(made, teacher)
+    expected = predict(teacher.build(), TRANSFER, device=CPU)
+    torch.testing.assert_close(soft_labels.logits[0, :, 0].float(), expected, atol=0.05, rtol=0.05)
+    assert soft_labels.facts.views == 1
+    repeated = dataclasses.replace(
+        soft_labels,
+        logits=soft_labels.logits.expand(-1, -1, 2, -1),
+        facts=soft_labels.facts.model_copy(update={"views": 2, "augmentation": made.recipe.augmentation}),
+    )
+    every_view = StageLabels(repeated, {"teacher@0": teacher.sha256}, DistillationConfig(alpha=1))
+    data = StageData(TRANSFER, VALIDATION, NORMALISATION, 7, "cpu")
+    same = train_model(TARGET, data, made.recipe, arm="taught", round_=1, labels=every_view)
+    assert same.sha256 == found.sha256
+
+
+def test_a_plain_view_cannot_be_mixed():
+    with pytest.raises(ValueError, match="plain_view labels one image"):
+        DistillationStage(recipe=Recipe(augmentation={"mixup": 0.5}), distillation=DistillationConfig(plain_view=True))
+
+
+def test_of_several_alphas_the_best_on_validation_is_kept(teacher):
+    """Whatever the labels of other images say: validation alone decides, by the calibrated NLL."""
+    made = stage(alpha=[0, 0.5, 1], temperature=[1, 4])
+    assert (made.distillation.alpha, made.distillation.temperature) == (0, 1)
+    found, _ = fit_in(made, teacher)
+    pairs = [(alpha, t) for alpha in (0, 0.5, 1) for t in (1, 4)]
+    singly = {pair: fit_in(stage(alpha=pair[0], temperature=pair[1]), teacher)[0] for pair in pairs}
+    nll = {pair: calibrated_nll(each, VALIDATION, CPU) for pair, each in singly.items()}
+    assert found.facts.chosen_from == {f"alpha {a:g}, temperature {t:g}": nll[a, t] for a, t in pairs}
+    best = min(pairs, key=nll.__getitem__)
+    assert found.sha256 == singly[best].sha256
+    assert (found.facts.distillation["alpha"], found.facts.distillation["temperature"]) == best
+    assert singly[best].facts.chosen_from == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [([], "alpha is an empty list"), ([0.5, 1.5], "less than or equal to 1"), ("0.5 x", "valid number")],
+)
+def test_a_list_of_alphas_is_checked(given, message):
+    with pytest.raises(ValueError, match=message):
+        DistillationConfig(alpha=given)
+
+
+def test_a_list_on_the_command_line_is_separated_by_blanks():
+    assert [each.alpha for each in DistillationConfig(alpha="0.1 0.5 1").choices] == [0.1, 0.5, 1]
+    assert DistillationConfig(alpha="0.5").choices == (DistillationConfig(alpha=0.5),)
+    again = DistillationConfig(**DistillationConfig(alpha=[0.1, 0.5]).model_dump())
+    assert [each.alpha for each in again.choices] == [0.1, 0.5]

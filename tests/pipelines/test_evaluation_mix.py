@@ -86,7 +86,10 @@ METRICS = [
     for model, stage, accuracy in (("big", "target", 0.5), ("big_taught", "taught", 0.9))
     for domain in ("all", "a", "b")
 ]  # fmt: skip
-LINEAGE = {"big@1": {"parents": {"big_taught@1": ""}, "validation_nll": {"big_taught@1": 0.1}, "warning": ""}}
+LINEAGE = {
+    "big_taught@1": {"parents": {"one@0": ""}, "validation_nll": {}, "warning": ""},
+    "big@1": {"parents": {"big_taught@1": ""}, "validation_nll": {"big_taught@1": 0.1}, "warning": ""},
+}
 
 
 def test_the_lead_of_a_mix_has_both_accuracies():

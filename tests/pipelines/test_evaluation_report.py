@@ -252,7 +252,8 @@ def back_to(**verdicts: str) -> list[dict[str, object]]:
         ("gain", "loss", "is not shown to have flowed"),
         ("not beyond chance", "gain", "is not shown to have flowed"),
         ("loss", None, "is not shown to have flowed"),
-        (None, None, "may have flowed, or not,"),
+        (None, None, "Knowledge may have flowed from"),
+        ("gain", None, "Knowledge may have flowed from"),
     ],
 )
 def test_the_first_sentence_says_whether_knowledge_reached_the_target(labels, smoothed, phrase):
@@ -308,6 +309,22 @@ def test_the_table_of_what_was_kept_has_the_choice_of_several():
     lineage = {**LINEAGE, "big_taught@1": descent("cnn@0", chosen_from=tried)}
     assert [row["chosen"] for row in rows_of_kept(lineage)] == ["alpha 0.1, temperature 4", None, None]
     assert "chosen on validation" in [column.heading for column in report._kept(lineage).columns]
+
+
+def test_the_lead_says_where_validation_did_not_decide():
+    assert "Kept, as the best on validation: " in summary_text._kept(LINEAGE)
+    worse = {**LINEAGE["big@1"], "validation_nll": {"big_taught@1": 0.5, "big_labels@1": 0.25}}
+    assert summary_text._kept({"big@1": worse}) == "Kept, whatever validation says: big@1 as taught."
+
+
+@pytest.mark.parametrize(
+    ("parent", "whose"),
+    [("cnn@0", "taught by the ensemble"), ("big@0", "on labels because all its teachers had collapsed")],
+)
+def test_the_lead_says_whether_the_target_had_a_teacher(parent, whose):
+    lineage = {**LINEAGE, "big_taught@1": descent(parent)}
+    second = summary_text.lead(from_there("gain", None), METRICS, lineage)[1]
+    assert second.startswith(f"big_taught, {whose}, is right on")
 
 
 def test_a_collapsed_model_is_marked_in_the_overview():

@@ -157,7 +157,7 @@ class Experiment(Config):
                     f"{name}.distillation.loss '{distillation.loss}' reads the labels that "
                     "data_preparation.transfer_labels withholds: choose 'kl'"
                 )
-            if not any(each.alpha for each in distillation.choices) and not distillation.student_set:
+            if not all(each.alpha for each in distillation.choices) and not distillation.student_set:
                 raise ValueError(
                     f"{name}.distillation.alpha is 0 and data_preparation.transfer_labels is false: nothing is left to "
                     "learn from"

@@ -86,6 +86,17 @@ def label_stage(
     )
 
 
+def on_labels(images: ImageSet, recipe: Recipe) -> tuple[ImageSet, Recipe]:
+    """Return those of the images that have their label, and the recipe with epochs for as many steps."""
+    known = images.subset(images.is_labelled)
+    return known, for_as_many_steps(recipe, images, known)
+
+
+def for_as_many_steps(recipe: Recipe, images: ImageSet, others: ImageSet) -> Recipe:
+    """Return the recipe with the epochs on `others` that make as many steps as its own on `images`."""
+    return recipe.override({"epochs": max(1, round(recipe.epochs * len(images) / len(others)))})
+
+
 def train_model(
     model: Student | Target,
     data: StageData,
@@ -99,17 +110,17 @@ def train_model(
     """Return the checkpoint of `model` after `round_`, trained on the images of its domain.
 
     A reference `arm` has the seed of the model itself and the views of its distillation: only the teacher differs.
-    Where every teacher has collapsed, the model learns from labels alone. Of several alphas and temperatures the one
-    that is best on validation is kept.
-    Raises ValueError for soft labels of other teachers, images or views, and as `learn` does.
+    Where every teacher has collapsed, the model learns from labels alone, unless alpha 1 withholds them. Of several
+    alphas and temperatures the one that is best on validation is kept. Raises ValueError for soft labels of other
+    teachers, images or views, and as `learn` does.
     """
     domain, view_seed = model.domain if isinstance(model, Student) else ALL, views_of(type(model), data.seed)
     images = data.images.of(domain)
     distillation = None if labels is None else labels.distillation(data.images, domain, recipe, view_seed)
-    if distillation is not None and not distillation.has_teacher:
-        distillation, images = None, images.subset(images.is_labelled)
-        if not len(images):
+    if distillation is not None and not distillation.has_teacher and distillation.reads_labels:
+        if not images.is_labelled.any():
             raise ValueError(f"{model.name}: every teacher has collapsed, and these images have no labels")
+        distillation, (images, recipe) = None, on_labels(images, recipe)
     fit_data = FitData(images, data.validation.of(domain), Normalisation(**data.normalisation[domain]))
     options = LearnOptions(
         seed=seed_for(data.seed, model.name),

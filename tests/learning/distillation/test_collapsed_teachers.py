@@ -101,3 +101,15 @@ def test_there_is_a_teacher_unless_all_have_collapsed(labels, collapsed, expecte
 
 def test_teachers_without_scores_are_trusted(labels):
     assert Distillation(labels, DistillationConfig()).has_teacher
+
+
+def test_separate_teachers_have_their_heads_whatever_they_have_become(labels, scores):
+    """Three heads need three teachers; one head learns from those that are fit to teach."""
+    assert teacher_of(labels, scores, heads=3, fusion="separate").shape[2] == 3
+    assert teacher_of(labels, scores, heads=3, fusion="separate", top_k=3).shape[2] == 3
+    assert teacher_of(labels, scores, fusion="separate").shape[2] == 2
+
+
+def test_heads_of_one_fused_teacher_learn_without_the_collapsed(labels, scores):
+    others = labels.teacher_logits("mean_logits", IMAGES, temperature=2, members=("a@0", "c@0"))
+    assert torch.equal(teacher_of(labels, scores, heads=2, fusion="mean_logits", temperature=2), others)

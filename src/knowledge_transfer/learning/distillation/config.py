@@ -135,14 +135,20 @@ class Distillation:
         """Whether any teacher is fit to teach: a collapsed one is not."""
         return self.validation_scores is None or not all(score.collapse for score in self.validation_scores.values())
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether labels count beside the soft labels, with any alpha that may be chosen."""
+        return any(config.alpha < 1 for config in self.config.choices)
+
     def _teacher_logits(self, images: ImageSet, heads: int) -> Tensor:
         rule, top_k, scores = self.config.fusion, self.config.top_k, self.validation_scores
         members, weights = self.soft_labels.members, None
         if scores is None and (top_k is not None or rule in fusion.FITTED_RULES):
             raise ValueError(f"top_k and the {rule} fusion need the members' validation scores")
-        # A joint layer needs all members, and a head each of its own.
-        if scores is not None and rule not in JOINT_RULES and (heads == 1 or top_k is not None):
-            members = best_members(scores, top_k)
+        # A joint layer needs all members; separate teachers a head each, or as many in every domain.
+        if scores is not None and rule not in JOINT_RULES:
+            is_fixed = rule == fusion.SEPARATE and (heads > 1 or len(images.blocks) > 1)
+            members = best_members(scores, top_k, with_collapsed=is_fixed)
         if scores is not None and rule in fusion.FITTED_RULES:
             weights = {key: scores[key].fitted[rule] for key in members}
         if rule == fusion.SEPARATE:

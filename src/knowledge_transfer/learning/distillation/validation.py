@@ -71,14 +71,16 @@ def score_members(
     }
 
 
-def best_members(scores: dict[str, ValidationScore], top_k: int | None) -> tuple[str, ...]:
+def best_members(
+    scores: dict[str, ValidationScore], top_k: int | None, *, with_collapsed: bool = False
+) -> tuple[str, ...]:
     """Return the keys of each domain's `top_k` members (none: all) that are best on validation, in roster order.
 
-    Members that have collapsed are left out, unless their domain has no others.
+    Members that have collapsed are left out, unless their domain has no others or they are to be counted in.
     """
     chosen: set[str] = set()
     for domain in {score.domain for score in scores.values()}:
         members = [key for key in scores if scores[key].domain == domain]
-        rivals = [key for key in members if not scores[key].collapse] or members
+        rivals = [key for key in members if with_collapsed or not scores[key].collapse] or members
         chosen |= set(sorted(rivals, key=lambda key: -scores[key].accuracy)[:top_k])
     return tuple(key for key in scores if key in chosen)

@@ -85,36 +85,39 @@ def lead(comparisons: list[Row], metrics: list[Row], lineage: Mapping[str, Any])
     rows = [row for row in metrics if row["of"] == target and row["stage"] == TAUGHT]
     last = max(row["round"] for row in rows)
     taught = next(row for row in rows if row["round"] == last)  # the whole comes before its domains
-    sentences = [_directions(comparisons), _to_the_target(comparisons, taught)]
+    sentences = [_directions(comparisons), _to_the_target(comparisons, taught, lineage)]
     if len({row["domain"] for row in rows}) > 1:
         sentences.append(_without_the_domain(comparisons, taught))
         sentences.append(_beside_the_students(comparisons))
-    kept = {
-        key: candidate(key, next(iter(model["parents"]))) for key, model in lineage.items() if model["validation_nll"]
-    }
-    return [*sentences, _back_to_the_students(comparisons), _kept(kept), *_not_learned(lineage)]
+    return [*sentences, _back_to_the_students(comparisons), _kept(lineage), *_not_learned(lineage)]
 
 
 def _directions(rows: list[Row]) -> str:
     """Return in which directions knowledge is shown to have flowed."""
     labels, smoothed = _find(rows, TARGET_OR_LABELS), _find(rows, TARGET_OR_SMOOTHING)
-    there = all(row and row["verdict"] == GAIN for row in (labels, smoothed or labels))
+    is_gain = labels is not None and labels["verdict"] == GAIN
+    there = is_gain and smoothed is not None and smoothed["verdict"] == GAIN
+    is_open = labels is None or (is_gain and smoothed is None)
     back = [row for row in rows if row["question"] == TAUGHT_OR_CONTINUED]
     gained = [row["student"] for row in back if row["verdict"] == GAIN]
-    to_target = "flowed" if there else "is not shown to have flowed" if labels else "may have flowed, or not,"
+    to_target = "flowed" if there else "may have flowed" if is_open else "is not shown to have flowed"
     if not back:
         return f"Knowledge {to_target} from the students to the target; for the way back there is no reference."
     to_students = f"it flowed to {' and '.join(gained)}" if gained else "it is shown for no student"
     return f"Knowledge {to_target} from the students to the target; on the way back, {to_students}."
 
 
-def _kept(kept: Mapping[str, str]) -> str:
+def _kept(lineage: Mapping[str, Any]) -> str:
     """Return which weights were accepted, by the key of each model."""
-    parts = []
-    for what, name in CANDIDATES.items():
-        if chosen := [key for key, found in kept.items() if found == what]:
-            parts.append(f"{' and '.join(chosen)} {name}")
-    return f"Kept, as the best on validation: {'; '.join(parts)}."
+    chosen: dict[str, list[str]] = {what: [] for what in CANDIDATES}
+    are_best = True
+    for key, model in lineage.items():
+        if found := model["validation_nll"]:
+            (kept,) = model["parents"]
+            chosen[candidate(key, kept)].append(key)
+            are_best &= found[kept] == min(found.values())
+    parts = [f"{' and '.join(keys)} {CANDIDATES[what]}" for what, keys in chosen.items() if keys]
+    return f"Kept, {'as the best on validation' if are_best else 'whatever validation says'}: {'; '.join(parts)}."
 
 
 def _not_learned(lineage: Mapping[str, Any]) -> list[str]:
@@ -127,13 +130,14 @@ def _find(rows: list[Row], question: str, measure: str = ACCURACY) -> Row | None
     return next((row for row in rows if row["question"] == question and row["measure"] == measure), None)
 
 
-def _to_the_target(rows: list[Row], taught: Row) -> str:
+def _to_the_target(rows: list[Row], taught: Row, lineage: Mapping[str, Any]) -> str:
+    parents = lineage[f"{taught['model']}@{taught['round']}"]["parents"]
+    has_teachers = any(not key.startswith(f"{taught['of']}@") for key in parents)
+    taught_by = "taught by the ensemble" if has_teachers else "on labels because all its teachers had collapsed"
     labels, smoothed = _find(rows, TARGET_OR_LABELS), _find(rows, TARGET_OR_SMOOTHING)
     known = ", with the domain of each image known" if any(row["measure"] == JOINT_ACCURACY for row in rows) else ""
     accuracy = taught["accuracy"]
-    reached = (
-        f"{taught['model']}, taught by the ensemble, is right on {percent(accuracy)}{_GAP}% of the test images{known}"
-    )
+    reached = f"{taught['model']}, {taught_by}, is right on {percent(accuracy)}{_GAP}% of the test images{known}"
     if labels is None:
         return f"{reached}. There is no target on labels alone, so the effect of distillation is unknown."
     alone = f"{reached}; the same network on labels alone, on {percent(accuracy - labels['difference'])}{_GAP}%"
@@ -188,12 +192,12 @@ def _back_to_the_students(rows: list[Row]) -> str:
     for verdict, amount in ((GAIN, "more"), (LOSS, "less")):
         if chosen := [row for row in compared if row["verdict"] == verdict]:
             named = [f"{row['student']} ({_numbers(row)})" for row in chosen]
-            parts.append(f"{' and '.join(named)} learned {amount} from the target than from the same steps on labels")
+            parts.append(f"{' and '.join(named)} learned {amount} when taught back than from the same steps on labels")
     same = sum(row["verdict"] not in (GAIN, LOSS) for row in compared)
     if same and parts:
         parts.append(f"for {same} of {len(compared)} students the difference may be chance")
     elif same:
-        parts.append("every difference between learning from the target and the same steps on labels may be chance")
+        parts.append("every difference between being taught back and the same steps on labels may be chance")
     return f"In reverse distillation, {'; '.join(parts)}."
 
 

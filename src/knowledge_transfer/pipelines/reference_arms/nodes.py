@@ -3,8 +3,15 @@
 from typing import Any
 
 from knowledge_transfer.experiment.stage_config import MUTUAL, DistillationStage, ReverseStage, Student, Target
-from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, train_model, train_together
+from knowledge_transfer.experiment.stage_steps import (
+    StageData,
+    StageLabels,
+    for_as_many_steps,
+    train_model,
+    train_together,
+)
 from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.soft_labels import SoftLabels
 from knowledge_transfer.learning.train import transfer_through
@@ -78,7 +85,7 @@ def continue_student(
     """Return the student trained on the labels of the images of its reverse distillation, for as many epochs."""
     through = transfer_through(transfer_images, student_images, stage.distillation)
     recipe = _for_rounds(stage, stage.recipe.override(student.reverse_recipe), rounds)
-    images, recipe = _labelled(through, student_images, recipe)
+    images, recipe = _labelled(through, student_images, recipe, student.domain)
     data = StageData(images, validation_images, normalisation, seed, device)
     return train_model(student, data, recipe, arm="continued", round_=rounds, start=start)
 
@@ -113,12 +120,17 @@ def learn_mutually(
     )
 
 
-def _labelled(through: ImageSet, student_images: ImageSet, recipe: Recipe) -> tuple[ImageSet, Recipe]:
-    """Return the images of a distillation that have labels, else the student set; and epochs for as many steps."""
+def _labelled(
+    through: ImageSet, student_images: ImageSet, recipe: Recipe, domain: str = ALL
+) -> tuple[ImageSet, Recipe]:
+    """Return the images of a distillation that have labels, else the student set; and epochs for as many steps.
+
+    The steps are those on the images of `domain`.
+    """
     if through.is_labelled.all():
         return through, recipe
     images = through.subset(through.is_labelled) if through.is_labelled.any() else student_images
-    return images, recipe.override({"epochs": round(recipe.epochs * len(through) / len(images)) or 1})
+    return images, for_as_many_steps(recipe, through.of(domain), images.of(domain))
 
 
 def _for_rounds(stage: DistillationStage, recipe: Recipe, rounds: int) -> Recipe:
