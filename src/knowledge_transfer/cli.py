@@ -33,7 +33,10 @@ def _run(**options: Any) -> Any:
         **settings.CONFIG_LOADER_ARGS,
     )
     parameters = loader["parameters"]
-    if parameters.get("seeds", 1) == 1 or pipelines in [[name] for name in _TABLES.values()]:
+    is_other = pipelines in [[name] for name in _TABLES.values()]
+    # In a file, `seeds` is for the experiments alone: a study has seeds of its own.
+    is_other |= "seeds" not in given and not any(name in _TABLES for name in pipelines)
+    if parameters.get("seeds", 1) == 1 or is_other:
         return kedro_run.callback(**options)
     seeds, first, folder = parameters["seeds"], parameters["seed"], str(loader["globals"][FOLDER])
     _require_seeds(seeds, first, folder)

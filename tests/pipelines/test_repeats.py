@@ -60,6 +60,16 @@ def test_the_mix_is_repeated_too(calls):
     assert [each["pipelines"] for each in calls] == [["heterogeneous"]] * 2 + [["heterogeneous_repeats"]]
 
 
+def test_seeds_of_a_file_are_for_the_experiments_alone(project, calls):
+    file = project.path / "conf" / "local" / "parameters.yml"
+    file.write_text(yaml.safe_dump(TINY | {"seeds": 2}))
+    run({}, pipelines=["alpha_study"])
+    assert [each["params"] for each in calls] == [{}]
+    calls.clear()
+    run({})
+    assert [each["params"].get("seed") for each in calls] == [0, 1, None]
+
+
 def test_one_seed_is_an_ordinary_run(calls):
     run({"seeds": 1})
     run({})
