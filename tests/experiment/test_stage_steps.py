@@ -135,6 +135,14 @@ def test_a_list_of_alphas_is_checked(given, message):
         DistillationConfig(alpha=given)
 
 
+def test_alpha_by_confidence_is_half_shifted_for_each_image():
+    found = DistillationConfig(alpha="by_confidence")
+    assert (found.alpha, found.by_confidence) == (0.5, True)
+    assert DistillationConfig(**found.model_dump()) == found
+    with pytest.raises(ValueError, match="'dist' compares the images of a batch, alpha by_confidence weights each"):
+        DistillationConfig(alpha="by_confidence", loss="dist")
+
+
 def test_a_list_on_the_command_line_is_separated_by_blanks():
     assert [each.alpha for each in DistillationConfig(alpha="0.1 0.5 1").choices] == [0.1, 0.5, 1]
     assert DistillationConfig(alpha="0.5").choices == (DistillationConfig(alpha=0.5),)

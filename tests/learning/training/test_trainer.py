@@ -12,7 +12,7 @@ from knowledge_transfer.learning.distillation.config import Distillation, Distil
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
-from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective
+from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective, alpha_of_each, domain_loss
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import cpu_state
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
@@ -105,6 +105,54 @@ def test_the_loss_of_half_labelled_images_is_its_formula(images, smoothing):
     assert fitted.history[0].loss == pytest.approx(float(0.7 * hard + 0.3 * soft), rel=1e-5)
     right = torch.where(hidden, teacher[:, 0].argmax(1), images.labels)
     assert fitted.history[0].accuracy == pytest.approx(float((logits.argmax(1) == right).float().mean()))
+
+
+def test_alpha_by_confidence_worked_numbers():
+    """Certainty is 1 - entropy / log C: of (1, 0) 1, of (1/2, 1/2) 0, of (0.8, 0.2) 0.2781."""
+    teacher = torch.tensor([(1.0, 0.0), (0.8, 0.2), (0.5, 0.5), (0.5, 0.5), (1.0, 0.0)]).log()
+    student = torch.tensor([(0.0, 1.0), (1.0, 0.0), (0.8, 0.2), (0.5, 0.5), (0.5, 0.5)]).log()
+    even = [0.5, 0.2781 / 1.2781, 0.0, 0.5, 1.0]
+    assert alpha_of_each(0.5, student, teacher).tolist() == pytest.approx(even, abs=1e-4)
+    shifted = [0.8, 0.8 * 0.2781 / (0.8 * 0.2781 + 0.2), 0.0, 0.8, 1.0]
+    assert alpha_of_each(0.8, student, teacher).tolist() == pytest.approx(shifted, abs=1e-4)
+    # Two teachers that contradict each other know nothing together.
+    torn = torch.stack([teacher[:1], teacher[:1].flip(1)], 1)
+    assert alpha_of_each(0.5, teacher[:1], torn).tolist() == pytest.approx([0], abs=1e-4)
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_the_loss_by_confidence_is_its_formula_in_a_mix(separate):
+    """Each image's alpha and soft loss are those within its block; cross-entropy is over all classes."""
+    mixed = mix(two_domains(6, 4))
+    generator = torch.Generator().manual_seed(0)
+    logits, first, second = 3 * torch.randn(3, len(mixed), len(mixed.class_names), generator=generator)
+    teachers = torch.stack([first, second], 1) if separate else first
+    distillation = replace(objective_of(teachers[:, None], alpha=0.3, gamma=0.2), by_confidence=True)
+    objective, rows = Objective(mixed, 0.0, CPU, distillation), torch.arange(len(mixed))
+    targets = objective.targets(View(mixed.images, rows, torch.ones(len(mixed))), rows)
+    expected = 0.0
+    for row in rows.tolist():
+        block = mixed.blocks[int(mixed.domains[row])].classes
+        q, own = logits[row : row + 1, block], [each[row : row + 1, block] for each in (first, second)[: 1 + separate]]
+        alpha = alpha_of_each(0.3, q, torch.stack(own, 1))
+        soft = sum(losses.kl(q, p, mixed.labels[:1], temperature=2.0) for p in own) / len(own)
+        hard = F.cross_entropy(logits[row : row + 1], mixed.labels[row : row + 1])
+        expected += float(alpha * soft + (1 - alpha) * hard) / len(mixed)
+    slices = domain_slices(mixed.domains, mixed.blocks, CPU)
+    expected += 0.2 * float(domain_loss(logits, slices))
+    assert float(objective.loss(logits, targets, rows, 0, slices)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_networks_side_by_side_weigh_by_confidence_too(images):
+    generator = torch.Generator().manual_seed(0)
+    distillation = objective_of(3 * torch.randn(60, 1, 3, generator=generator), alpha=0.5, gamma=0.0)
+    objective = Objective(images, 0.0, CPU, replace(distillation, by_confidence=True))
+    logits, rows = 3 * torch.randn(2, 60, 3, generator=generator), torch.arange(60)
+    targets = objective.targets(View(images.images, rows, torch.ones(60)), rows)
+    slices = domain_slices(images.domains, images.blocks, CPU)
+    alone = torch.stack([objective.loss(each, targets, rows, 0, slices) for each in logits])
+    together = objective.losses_of_networks(logits, targets.expand(2, -1, -1), rows.expand(2, -1), 0)
+    torch.testing.assert_close(together, alone)
 
 
 def test_the_label_of_an_image_without_one_has_no_gradient(images):

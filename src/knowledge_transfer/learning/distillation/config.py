@@ -20,6 +20,7 @@ from knowledge_transfer.learning.losses.soft_loss import SoftLoss
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
+BY_CONFIDENCE = "by_confidence"
 _LISTED = {"alpha": "alphas", "temperature": "temperatures"}
 
 
@@ -34,11 +35,13 @@ class DistillationConfig(Config):
     the weights that a learner starts from.
 
     A list of alphas or temperatures becomes `alphas`, `temperatures`: of all pairs, each learner keeps the one that is
-    best on validation. Learning itself takes one of the `choices`.
+    best on validation. Learning itself takes one of the `choices`. An alpha `by_confidence` is 0.5, shifted for each
+    image to whoever is more certain of it, teacher or learner, as `alpha_of_each` says.
     """
 
     alpha: float = Field(default=0.9, ge=0, le=1)
     alphas: tuple[_Share, ...] = ()
+    by_confidence: bool = False
     gamma: float = Field(default=1.0, ge=0)
     temperature: float = Field(default=4.0, gt=0)
     temperatures: tuple[_Positive, ...] = ()
@@ -56,6 +59,9 @@ class DistillationConfig(Config):
         if not isinstance(given, dict):
             return given
         found = dict(given)
+        if found.get("alpha") == BY_CONFIDENCE:
+            found |= {"alpha": 0.5, BY_CONFIDENCE: True}
+            given = found
         for name, listed in _LISTED.items():
             values = given.get(name)
             if isinstance(values, str) and len(values.split()) > 1:  # in `--params`, where a comma separates parameters
@@ -98,6 +104,10 @@ class DistillationConfig(Config):
             raise ValueError(f"loss '{self.loss}' compares logits, which the vote '{self.fusion}' lacks: choose 'kl'")
         if self.fusion in JOINT_RULES and self.top_k is not None:
             raise ValueError(f"fusion '{self.fusion}' is fitted to all members: leave top_k out or choose 'weighted'")
+        if soft_loss.compares_images and self.by_confidence:
+            raise ValueError(
+                f"loss '{self.loss}' compares the images of a batch, alpha by_confidence weights each: choose 'kl'"
+            )
         if soft_loss.reads_labels and 1 in (self.alphas or (self.alpha,)):
             raise ValueError(f"loss '{self.loss}' reads the labels, alpha 1 withholds them: lower alpha or choose 'kl'")
         return self
@@ -122,7 +132,12 @@ class Distillation:
             raise ValueError(f"{members} separate teachers, but {heads} heads: set heads to {members} or 1")
         view_seed = self.soft_labels.facts.view_seed
         return DistillationObjective(
-            teacher_logits, self.config.soft_loss, self.config.alpha, view_seed, self.config.gamma
+            teacher_logits,
+            self.config.soft_loss,
+            self.config.alpha,
+            view_seed,
+            self.config.gamma,
+            self.config.by_confidence,
         )
 
     @property

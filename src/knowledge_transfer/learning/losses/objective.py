@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,8 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.losses.soft_loss import LossFunction, SoftLoss, per_image
 from knowledge_transfer.learning.models.network import mean_of_heads
 
+_NO_CERTAINTY = 1e-6  # below which rounding decides
+
 
 @dataclass(frozen=True)
 class DistillationObjective:
@@ -23,7 +27,8 @@ class DistillationObjective:
 
     `teacher_logits` float [images, views, classes], of separate teachers [images, views, members, classes]; a single
     view holds for all that the learner sees. `alpha` weights the soft loss, `gamma` the domain loss of a mix.
-    `view_seed` is the seed of the labelled views.
+    `view_seed` is the seed of the labelled views. With `by_confidence` each image has an alpha of its own, by
+    `alpha_of_each`.
     """
 
     teacher_logits: Tensor
@@ -31,6 +36,7 @@ class DistillationObjective:
     alpha: float
     view_seed: int
     gamma: float = 0.0
+    by_confidence: bool = False
 
 
 class Objective:
@@ -69,13 +75,13 @@ class Objective:
         soft labels. Raises ValueError for image weights with a loss that compares the images of a batch.
         """
         fused = mean_of_heads(logits)
-        if self.image_weights is not None:
-            hard = self._of_known(
-                F.cross_entropy(fused, targets, label_smoothing=self.label_smoothing, reduction="none"), targets
-            )
-            return (self.image_weights[indices] * self._combined(hard, per_image, fused, targets, indices, view)).mean()
-        hard = smoothed_cross_entropy(fused, targets, self.label_smoothing, slices, self.are_all_labelled)
-        loss = self._combined(hard, partial(soft_loss_to, slices=slices), logits, targets, indices, view)
+        is_by_confidence = self.distillation is not None and self.distillation.by_confidence
+        reduction: Literal["mean", "none"] = "mean" if self.image_weights is None and not is_by_confidence else "none"
+        hard = smoothed_cross_entropy(fused, targets, self.label_smoothing, slices, self.are_all_labelled, reduction)
+        if reduction == "mean":
+            loss = self._combined(hard, partial(soft_loss_to, slices=slices), logits, targets, indices, view)
+        else:
+            loss = self._of_each(hard, logits, targets, indices, view, slices).mean()
         return loss + self.gamma * domain_loss(fused, slices) if self.gamma else loss
 
     def losses_of_networks(self, logits: Tensor, targets: Tensor, indices: Tensor, view: int) -> Tensor:
@@ -84,6 +90,10 @@ class Objective:
             logits.flatten(0, 1), targets.flatten(0, 1), label_smoothing=self.label_smoothing, reduction="none"
         )
         hard = self._of_known(hard.view(indices.shape), targets)
+        if self.distillation is not None and self.distillation.by_confidence:
+            whole = [(slice(None), slice(0, self.classes))]
+            batches = zip(hard, logits, targets, indices, strict=True)
+            return torch.stack([self._of_each(*batch, view, whole).mean() for batch in batches])
         return self._combined(hard.mean(1), _per_network, logits, targets, indices, view)
 
     def answers(self, targets: Tensor, indices: Tensor, view: int) -> Tensor:
@@ -104,6 +114,23 @@ class Objective:
         """Return the losses [...], 0 where the label is withheld, of targets [..., C]."""
         return losses if self.are_all_labelled else losses * (targets.sum(-1) > 0)
 
+    def _of_each(
+        self, hard: Tensor, logits: Tensor, targets: Tensor, indices: Tensor, view: int, slices: DomainSlices
+    ) -> Tensor:
+        """Return the weighted loss of each image [B], of a mix domain by domain, from its cross-entropy `hard` [B]."""
+        if self.distillation is None or self.teacher_logits is None:
+            losses = hard
+        else:
+            loss, alpha = self.distillation.soft_loss, self.distillation.alpha
+            teacher, labels, parts = self._taught(self.teacher_logits, indices, view), targets.argmax(-1), []
+            for rows, classes in slices:
+                student, own = logits[rows][..., classes], teacher[rows][..., classes]
+                soft = _soft_of_each(loss, student, own, labels[rows] - classes.start)
+                weights = alpha_of_each(alpha, student, own) if self.distillation.by_confidence else alpha
+                parts.append(combine(soft, hard[rows], weights))
+            losses = torch.cat(parts)
+        return losses if self.image_weights is None else self.image_weights[indices] * losses
+
     def _combined(
         self,
         hard: Tensor,
@@ -121,8 +148,36 @@ class Objective:
         return combine(value, hard, self.distillation.alpha)
 
 
-def combine(soft: Tensor, hard: Tensor, alpha: float) -> Tensor:
+def alpha_of_each(alpha: float, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Return the weight of each image's soft loss, alpha t / (alpha t + (1 - alpha) s) in [0, 1], [B], no gradient.
+
+    t and s are the certainties of teacher and student, 1 - entropy / log(classes) in [0, 1] at temperature 1, from
+    logits [B, C]; several teachers or heads, [B, K, C], count by their mean distribution. Who is as certain as the
+    other leaves alpha as it is; so does an image of which neither knows anything.
+    """
+    theirs, own = (_certainty(mean_of_heads(logits.detach())) for logits in (teacher_logits, student_logits))
+    of_teacher, of_student = alpha * theirs, (1 - alpha) * own
+    total = of_teacher + of_student
+    return torch.where(total > _NO_CERTAINTY, of_teacher / total.clamp_min(_NO_CERTAINTY), alpha)
+
+
+def _certainty(logits: Tensor) -> Tensor:
+    entropy: Tensor = torch.special.entr(logits.float().softmax(1)).sum(1)
+    return (1 - entropy / math.log(logits.shape[1])).clamp_min(0)
+
+
+def _soft_of_each(loss: LossFunction, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """Return the soft loss of each image [B] to one teacher [B, C], or its mean over separate ones [B, K, C]."""
+    if teacher.ndim == 2:
+        return per_image(loss, mean_of_heads(student), teacher, labels)
+    heads = student.unbind(1) if student.ndim == 3 else [student] * teacher.shape[1]
+    return torch.stack([per_image(loss, q, p, labels) for q, p in zip(heads, teacher.unbind(1), strict=True)]).mean(0)
+
+
+def combine(soft: Tensor, hard: Tensor, alpha: float | Tensor) -> Tensor:
     """Return alpha * soft + (1 - alpha) * hard; alpha 1 and 0 return the one term itself."""
+    if isinstance(alpha, Tensor):
+        return alpha * soft + (1 - alpha) * hard
     # Zero times NaN or infinity is NaN: a term of no weight must not be multiplied in.
     if alpha == 1:
         return soft
@@ -180,22 +235,27 @@ def soft_loss_by_block(
 
 
 def smoothed_cross_entropy(
-    logits: Tensor, targets: Tensor, smoothing: float, slices: DomainSlices, are_all_labelled: bool = True
+    logits: Tensor,
+    targets: Tensor,
+    smoothing: float,
+    slices: DomainSlices,
+    are_all_labelled: bool = True,
+    reduction: Literal["mean", "none"] = "mean",
 ) -> Tensor:
-    """Return the mean cross-entropy in nats of `logits` [B, C] with smoothed `targets` [B, C].
+    """Return the cross-entropy in nats of `logits` [B, C] with smoothed `targets` [B, C]: its mean, or each [B].
 
     `smoothing` in [0, 1) is spread evenly over the classes of the image's own domain (Szegedy 2016, in one domain):
     which domain an image belongs to is not in doubt. A row of zeros, of an image without a label, counts as 0.
     """
     if not smoothing or (len(slices) == 1 and are_all_labelled):
-        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction=reduction)
     uniform = torch.zeros_like(targets)
     for rows, classes in slices:
         own = torch.zeros(targets.shape[1], device=targets.device)
         own[classes] = 1 / (classes.stop - classes.start)
         uniform[rows] = own
     known = targets.sum(1, keepdim=True)
-    return F.cross_entropy(logits, (1 - smoothing) * targets + smoothing * uniform * known)
+    return F.cross_entropy(logits, (1 - smoothing) * targets + smoothing * uniform * known, reduction=reduction)
 
 
 def domain_loss(logits: Tensor, slices: DomainSlices) -> Tensor:

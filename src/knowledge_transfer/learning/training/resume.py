@@ -114,7 +114,8 @@ def identity(trainer: Trainer, images: ImageSet, validation: ImageSet) -> str:
         (_FORMAT, torch.__version__),
         (options.name, trainer.recipe.model_dump_json(), options.seed, options.seed_of_views, options.device.type),
         *((each.sha256, each.blocks) for each in (images, validation)),
-        soft and (_named(soft.soft_loss), soft.alpha, soft.gamma, weights_sha256({"logits": soft.teacher_logits})),
+        soft and (_named(soft.soft_loss), soft.alpha, soft.by_confidence, soft.gamma),
+        soft and weights_sha256({"logits": soft.teacher_logits}),
         weights is not None and weights_sha256({"images": weights}),
         weights_sha256(trainer.network.state_dict()),
     )
