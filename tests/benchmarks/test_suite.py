@@ -176,7 +176,7 @@ def test_the_experiment_makes_what_the_nodes_make(bench):
     seed, member, device = plan.seed, plan.students["simple_cnn"], "cpu"
     images = {"all_training": bench.images.training, "all_test": bench.images.test}
     student_set, validation, transfer, _, _ = cut_published_images(plan.data, {}, plan.data_preparation, seed, **images)
-    normalisation = measure_normalisation(student_set)
+    normalisation = measure_normalisation(student_set, plan.students, plan.target)
     sets, last = (transfer, student_set, validation, normalisation), (seed, device)
     trained = train_student(student_set, validation, normalisation, member, plan.student_training, *last)
     assert trained.sha256 == walk.students["simple_cnn"].sha256

@@ -7,11 +7,14 @@ import torch
 
 from knowledge_transfer.experiment.stage_config import DistillationStage, Student, Target
 from knowledge_transfer.experiment.stage_steps import StageData, StageLabels, label_stage, train_model, views_of
+from knowledge_transfer.learning.checkpoint_file import dump
 from knowledge_transfer.learning.distillation.acceptance import calibrated_nll
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.train import Normalisation
 from knowledge_transfer.learning.training.recipe import Recipe
+from knowledge_transfer.pipelines.data_preparation.nodes import measure_normalisation
 from knowledge_transfer.pipelines.reference_arms import nodes
 from tests.conftest import stripes
 from tests.models import CPU, fit
@@ -40,6 +43,37 @@ def taught(teacher, learner, collapse, images=TRANSFER, start=None):
     labels = StageLabels(soft_labels, {"teacher@0": teacher.sha256}, STAGE.distillation, scores)
     data = StageData(images, VALIDATION, NORMALISATION, 7, "cpu")
     return train_model(learner, data, STAGE.recipe, arm="taught", round_=1, start=start, labels=labels)
+
+
+def test_a_member_starts_with_its_weights_behind_their_normalisation(tmp_path, teacher):
+    file = tmp_path / "first.safetensors"
+    file.write_bytes(dump([teacher], single=True))
+    member = Student(name="cnn", architecture=CNN, weights=str(file), freeze=True)
+    data = StageData(STUDENTS, VALIDATION, {"all": {"mean": [0.1], "deviation": [0.7]}}, 7, "cpu")
+    found = train_model(member, data, STAGE.recipe)
+    changed = {name for name in found.state if not found.state[name].equal(teacher.state[name])}
+    assert changed == {"body.6.weight", "body.6.bias"}
+    assert found.facts.mean == pytest.approx(teacher.facts.mean)
+    assert list(found.facts.parents) == [str(file)]
+    # Later it goes on from where it was, and its own normalisation goes before that of the weights.
+    later = train_model(member, data, STAGE.recipe, round_=1, start=found)
+    assert later.facts.parents == {"cnn@0": found.sha256}
+    own = member.model_copy(update={"normalisation": Normalisation(mean=(0.2,), deviation=(0.4,))})
+    assert train_model(own, data, STAGE.recipe).facts.mean == (0.2,)
+
+
+def test_every_network_is_tried_before_the_first_is_trained():
+    students = {
+        "cnn": {"architecture": {"kind": "simple_cnn", "width": 0.125}},
+        "own": {"architecture": {"kind": "tests.elsewhere:in_a_pair"}},
+    }
+    with pytest.raises(ValueError, match=r"^own \(tests\.elsewhere:in_a_pair\) cannot be trained: it returns a tuple"):
+        measure_normalisation(STUDENTS, students, TARGET)
+    students["own"] = {"architecture": {"kind": "tests.elsewhere:sound"}}
+    assert measure_normalisation(STUDENTS, students, TARGET).keys() == {"all"}
+    with pytest.raises(ValueError, match=r"^big \(cnn .*6 blocks halve images of 32 pixels away"):
+        layers = {"convolutions": [[4]] * 6}
+        measure_normalisation(STUDENTS, students, Target(name="big", architecture={"kind": "cnn", "layers": layers}))
 
 
 def test_a_target_whose_teachers_have_collapsed_learns_from_labels(teacher):

@@ -46,7 +46,7 @@ def in_step(task: Task, clock: EpochClock) -> None:
 
     Its ratio to `stored_labels` is the gain of stored soft labels alone.
     """
-    teacher = one_teacher([ours.folded(each.build()) for each in task.teachers], task.device)
+    teacher = one_teacher([ours.folded(each.build(), task.images.images[:2]) for each in task.teachers], task.device)
     teacher, student = (each.to(memory_format=torch.channels_last) for each in (teacher, task.student))  # type: ignore[call-overload]
     optimizer, scheduler = task.scheduled(student)
     pixels, labels = task.images.images.to(task.device), task.images.labels.to(task.device)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domain_mix import Shares
 from knowledge_transfer.learning.data.domains import ALL
+from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import DistillationConfig
 from knowledge_transfer.learning.models.architecture import Architecture
+from knowledge_transfer.learning.models.trial import require_learns
+from knowledge_transfer.learning.models.weights import Pretrained
+from knowledge_transfer.learning.models.weights import read as read_weights
+from knowledge_transfer.learning.train import Normalisation
 from knowledge_transfer.learning.training.recipe import Recipe
 
 ReferenceArm = Literal["labels", "no_labels", "label_smoothing", "all_labels", "students_continued", "students_mutual"]
@@ -37,7 +43,7 @@ class DataSource(Config):
 
     source: str
     path: str
-    image_size: int = Field(ge=32)
+    image_size: int = Field(ge=8)
 
 
 class Domain(Config):
@@ -70,7 +76,53 @@ class DataPreparation(Config):
     test_mix: Shares = "proportional"
 
 
-class Student(Config):
+class Member(Config):
+    """A network of the roster.
+
+    `weights` are those that it starts with: a file, or `pretrained` for those that torchvision or timm publish (none:
+    fresh ones). A last layer of other classes stays fresh. `normalisation` is that of the weights unless given; without
+    weights that of the student set. With `freeze` the last layer learns alone.
+    """
+
+    name: str
+    architecture: Architecture
+    weights: str | None = Field(default=None, min_length=1)
+    normalisation: Normalisation | None = None
+    freeze: bool = False
+
+    @field_validator("architecture")
+    @classmethod
+    def _is_there(cls, architecture: Architecture) -> Architecture:
+        architecture.require()
+        return architecture
+
+    @property
+    def start(self) -> Pretrained | None:
+        """The weights that it starts with (none: fresh ones). Raises ValueError, naming the fault, when it has none."""
+        return None if self.weights is None else read_weights(self.weights, self.architecture)
+
+    def normalised(self, start: Pretrained | None, measured: Mapping[str, Any]) -> Normalisation:
+        """Return its own normalisation, or that of its first weights, or the `measured` one."""
+        if self.normalisation is not None:
+            return self.normalisation
+        return Normalisation(**(measured if start is None else {"mean": start.mean, "deviation": start.deviation}))
+
+    def require_learns(self, images: ImageSet) -> None:
+        """Raise ValueError, in one line that names it, unless it can learn the classes of such images."""
+        try:
+            require_learns(
+                self.architecture,
+                classes=len(images.class_names),
+                channels=images.images.shape[1],
+                image_size=images.images.shape[2],
+                start=self.start,
+                freeze=self.freeze,
+            )
+        except ValueError as error:
+            raise ValueError(f"{self.name} ({self.architecture}) cannot be trained: {error}") from error
+
+
+class Student(Member):
     """One member of the roster. `recipe` and `reverse_recipe` change single options of the stages' recipes for it.
 
     `domain` is a source or an entry of `domains`; `all` without a mix. `name` is its key in the roster; in tools that
@@ -79,7 +131,6 @@ class Student(Config):
 
     name: str = ""
     domain: str = ALL
-    architecture: Architecture
     recipe: dict[str, Any] = {}
     reverse_recipe: dict[str, Any] = {}
 
@@ -95,11 +146,9 @@ class Student(Config):
         return self
 
 
-class Target(Config):
+class Target(Member):
     """The large network. On several `devices` it is trained data-parallel, with the same result."""
 
-    name: str
-    architecture: Architecture
     devices: int = Field(default=1, ge=1)
 
 

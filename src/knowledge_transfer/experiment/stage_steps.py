@@ -18,7 +18,6 @@ from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.learning.train import (
     FitData,
     LearnOptions,
-    Normalisation,
     learn,
     learn_mutually,
     transfer_through,
@@ -121,16 +120,21 @@ def train_model(
         if not images.is_labelled.any():
             raise ValueError(f"{model.name}: every teacher has collapsed, and these images have no labels")
         distillation, (images, recipe) = None, on_labels(images, recipe)
-    fit_data = FitData(images, data.validation.of(domain), Normalisation(**data.normalisation[domain]))
+    first = model.start
+    normalisation = model.normalised(first, data.normalisation[domain])
+    fit_data = FitData(images, data.validation.of(domain), normalisation)
     options = LearnOptions(
         seed=seed_for(data.seed, model.name),
         device=resolve_device(data.device),
         view_seed=view_seed if arm else None,
         replicas=model.devices if isinstance(model, Target) else 1,
+        freeze=model.freeze,
     )
     name = f"{model.name}_{arm}" if arm else model.name
     tried = [
-        learn(name, model.architecture, fit_data, recipe, options, round_=round_, start=start, distillation=each)
+        learn(
+            name, model.architecture, fit_data, recipe, options, round_=round_, start=start or first, distillation=each
+        )
         for each in (distillation.choices if distillation is not None else (None,))
     ]
     return tried[0] if len(tried) == 1 else best_choice(tried, fit_data.validation, options.device)
@@ -149,9 +153,17 @@ def train_together(
 
     Each has the seed of the student itself, and all the views of their distillation.
     """
-    fit_data = FitData(data.images, data.validation, Normalisation(**data.normalisation[ALL]))
+    firsts = [student.start for student in students]
+    fit_data = [
+        FitData(data.images, data.validation, student.normalised(first, data.normalisation[ALL]))
+        for student, first in zip(students, firsts, strict=True)
+    ]
+    begin = [start or first for start, first in zip(starts, firsts, strict=True)]
     view_seed, device = views_of(Student, data.seed), resolve_device(data.device)
-    options = [LearnOptions(seed_for(data.seed, student.name), device, view_seed) for student in students]
+    options = [
+        LearnOptions(seed_for(data.seed, student.name), device, view_seed, freeze=student.freeze)
+        for student in students
+    ]
     names = [f"{student.name}_{arm}" for student in students]
     architectures = [student.architecture for student in students]
-    return learn_mutually(names, architectures, fit_data, recipes, options, round_=round_, starts=starts)
+    return learn_mutually(names, architectures, fit_data, recipes, options, round_=round_, starts=begin)

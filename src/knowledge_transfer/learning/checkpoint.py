@@ -76,8 +76,9 @@ class Checkpoint:
     def build(self) -> Network:
         """Return the network in eval mode, on the CPU. Raises ValueError when weights and architecture do not fit."""
         facts = self.facts
-        # On the meta device: to draw initial weights that are then replaced takes longer than to copy these.
-        with torch.device("meta"):
+        # On the meta device: to draw initial weights that are then replaced takes longer than to copy these. A network
+        # from elsewhere may read what it draws, or keep tensors that no file holds.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu" if facts.architecture.is_external else "meta"):
             network = build(
                 facts.architecture,
                 classes=len(facts.class_names),

@@ -14,7 +14,8 @@ from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Network, Pretrained, build, weights_sha256
+from knowledge_transfer.learning.models.network import Network, build, weights_sha256
+from knowledge_transfer.learning.models.weights import Pretrained
 from knowledge_transfer.learning.training.loop import FitState, fit
 from knowledge_transfer.learning.training.mutual import fit_mutually
 from knowledge_transfer.learning.training.recipe import Recipe
@@ -45,13 +46,15 @@ class LearnOptions:
     """Where and with which random numbers a model learns.
 
     `seed` draws fresh weights, the order of the images and dropout. `view_seed` (none: `seed`) draws the views of a
-    model without a teacher. `replicas` devices train the model together, to the same weights up to rounding.
+    model without a teacher. `replicas` devices train the model together, to the same weights up to rounding. With
+    `freeze` the last layer learns alone.
     """
 
     seed: int
     device: torch.device
     view_seed: int | None = None
     replicas: int = 1
+    freeze: bool = False
 
 
 def learn(
@@ -76,6 +79,8 @@ def learn(
     objective = None if distillation is None else distillation.objective(data.images, architecture.heads)
     with GENERATOR:
         network = network_of(architecture, data.images, data.normalisation, options.seed, start)
+        if options.freeze:
+            network.freeze()
         given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)
         if options.replicas == 1:
             fitted = fit(network, data.images, recipe, given, data.validation)
@@ -90,32 +95,36 @@ def learn(
 def learn_mutually(
     names: Sequence[str],
     architectures: Sequence[Architecture],
-    data: FitData,
+    data: Sequence[FitData],
     recipes: Sequence[Recipe],
     options: Sequence[LearnOptions],
     *,
     round_: int,
-    starts: Sequence[Checkpoint | None],
+    starts: Sequence[Checkpoint | Pretrained | None],
 ) -> list[Checkpoint]:
-    """Return the checkpoint of each network after mutual learning, with its learning curve.
+    """Return the checkpoint of each network after mutual learning on the same images, with its learning curve.
 
     Raises what `learn` raises, and ValueError for recipes that differ in epochs, batch size, views or augmentation.
     """
-    recipes = [recipe.for_images(len(data.images), has_soft_labels=False) for recipe in recipes]
+    images, validation = data[0].images, data[0].validation
+    recipes = [recipe.for_images(len(images), has_soft_labels=False) for recipe in recipes]
     with GENERATOR:
         networks = [
-            network_of(architecture, data.images, data.normalisation, each.seed, start)
-            for architecture, each, start in zip(architectures, options, starts, strict=True)
+            network_of(architecture, images, own.normalisation, each.seed, start)
+            for architecture, own, each, start in zip(architectures, data, options, starts, strict=True)
         ]
+        for network, each in zip(networks, options, strict=True):
+            if each.freeze:
+                network.freeze()
         given = [
             FitOptions(name, each.seed, each.device, view_seed=each.view_seed)
             for name, each in zip(names, options, strict=True)
         ]
-        fits = fit_mutually(networks, data.images, recipes, given, data.validation)
-    described = zip(names, networks, architectures, recipes, fits, options, starts, strict=True)
+        fits = fit_mutually(networks, images, recipes, given, validation)
+    described = zip(names, networks, architectures, data, recipes, fits, options, starts, strict=True)
     return [
-        record(name, network, architecture, data, recipe, fitted, each.seed, Lineage(round_, start))
-        for name, network, architecture, recipe, fitted, each, start in described
+        record(name, network, architecture, own, recipe, fitted, each.seed, Lineage(round_, start))
+        for name, network, architecture, own, recipe, fitted, each, start in described
     ]
 
 

@@ -14,6 +14,8 @@ from knowledge_transfer.learning.evaluation.predict import multiply_adds
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import build
 
+_SIZE, _SIZE_ELSEWHERE = 32, 224  # pixels of side at which networks are compared, and which others' networks take
+
 
 def priorities(pipeline: Pipeline, costs: Mapping[str, float]) -> dict[str, float]:
     """Return for each node, by name, its cost and that of the dearest chain of nodes that wait for it.
@@ -75,6 +77,14 @@ def _images(stage: Mapping[str, Any]) -> int:
 
 @cache
 def _multiply_adds(architecture: Architecture) -> int:
-    with torch.device("meta"):
-        network = build(architecture, classes=10, channels=3, image_size=32, mean=(0.5,) * 3, deviation=(0.5,) * 3)
-        return multiply_adds(network, 3, 32)
+    # A network from elsewhere may not be buildable without memory, nor take images this small.
+    is_own = not architecture.is_external
+    size = _SIZE if is_own or architecture.size else _SIZE_ELSEWHERE
+    try:
+        with torch.device("meta" if is_own else "cpu"), torch.random.fork_rng(devices=[]):
+            network = build(
+                architecture, classes=10, channels=3, image_size=size, mean=(0.5,) * 3, deviation=(0.5,) * 3
+            )
+            return multiply_adds(network, 3, size) * _SIZE**2 // size**2
+    except Exception:  # what a user's network raises: its trial, before it is trained, says what is wrong
+        return 0

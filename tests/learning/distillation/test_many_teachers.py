@@ -100,7 +100,7 @@ def test_every_network_can_have_heads(kind: str) -> None:
     assert network.train()(pixels).shape == (2, 3, 4)
     logits = network.eval()(pixels)
     torch.testing.assert_close(logits.exp().sum(1), torch.ones(2))
-    torch.testing.assert_close(folded(network)(pixels), logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(folded(network, pixels)(pixels), logits, atol=1e-4, rtol=1e-4)
 
 
 def test_an_architecture_names_its_heads() -> None:

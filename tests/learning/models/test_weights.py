@@ -3,7 +3,7 @@ import torch
 from torchvision.models import resnet50
 
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Pretrained
+from knowledge_transfer.learning.models.weights import Pretrained
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
 from knowledge_transfer.learning.training.recipe import Recipe
 from tests.conftest import stripes

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-import torch
 from kedro.io import AbstractDataset
 from kedro.io.core import DatasetError
-from safetensors import SafetensorError
 from torch import Tensor
 
 from knowledge_transfer.datasets.storage.download import fetch_weights
 from knowledge_transfer.datasets.storage.store import Store
-from knowledge_transfer.learning.models.network import Pretrained
+from knowledge_transfer.learning.models.weights import Pretrained, state_dict
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -90,11 +86,6 @@ def _imagenet() -> WeightsEnum:
 
 def _state_dict(file: Path, address: str) -> dict[str, Tensor]:
     try:
-        if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise DatasetError(f"{address} is no file of weights, or is damaged: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise DatasetError(f"{address} holds no state dict: save `network.state_dict()` alone")
-    return state
+        return state_dict(file, address)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error

@@ -41,7 +41,7 @@ def label(
         block = teacher.block_in(images)
         predicts_all = every_domain or block not in images.blocks
         rows = torch.arange(len(images)) if predicts_all else images.rows_of(block.domain)
-        network = folded(teacher.build()).to(device).to(memory_format=torch.channels_last)
+        network = folded(teacher.build(), images.images[:2]).to(device).to(memory_format=torch.channels_last)
         for view in range(views):
             for batch in _batches(pixels, rows, prediction_batch_size(device)):
                 rendered = render(

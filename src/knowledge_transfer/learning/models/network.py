@@ -6,40 +6,79 @@ import copy
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from knowledge_transfer.learning.models.architecture import NETWORKS, Architecture
 from knowledge_transfer.learning.models.blocks import Residual
 
-_MIN_SIZE = 32  # VGG19 halves the image five times
-_COUNTER = "num_batches_tracked"  # which older files lack, and on which no prediction depends
+_COLOURS = 3
 
 
 class Network(nn.Module):
-    """A body behind its normalisation: it takes pixels as they are stored."""
+    """A body behind its normalisation: it takes pixels as they are stored.
+
+    It scales images to squares of `size` pixels, bilinear (none: not at all), and where the body `takes_colours`
+    repeats grey ones as three. Once `freeze` was called, only the last layer learns.
+    """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, body: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...], heads: int = 1) -> None:
+    def __init__(
+        self,
+        body: nn.Module,
+        mean: tuple[float, ...],
+        deviation: tuple[float, ...],
+        heads: int = 1,
+        size: int | None = None,
+        takes_colours: bool = False,
+    ) -> None:
         super().__init__()
-        self.body, self.heads = body, heads
+        self.body, self.heads, self.size, self.takes_colours = body, heads, size, takes_colours
+        self.is_frozen = False
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * 255)
         self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1) * 255)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits [B, classes] of pixels 0 … 255 [B, C, H, W]; training several heads, [B, heads, classes]."""
-        logits: Tensor = self.body((pixels.float() - self.mean) / self.deviation)
+        logits: Tensor = self.body(self.prepared(pixels))
         if self.heads == 1:
             return logits
         logits = logits.unflatten(1, (self.heads, -1))
         return logits if self.training else mean_of_heads(logits)
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """Return what the body is given of pixels 0 … 255 [B, C, H, W]: normalised, scaled, in three colours."""
+        images = (pixels.float() - self.mean) / self.deviation
+        if self.size is not None:
+            images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=False)
+        return images.expand(-1, _COLOURS, -1, -1) if self.takes_colours else images
+
+    @property
+    def last_layer(self) -> tuple[str, nn.Linear | nn.Conv2d]:
+        """Name in the body, and the layer that makes the logits. Raises ValueError when there is none."""
+        layers = [(name, each) for name, each in self.body.named_modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+        if not layers:
+            raise ValueError("the network has no linear layer and no convolution, of which the last makes the logits")
+        return layers[-1]
+
+    def freeze(self) -> None:
+        """Let only the last layer learn; the rest of the body, its normalisation and dropout too, stays as it is."""
+        self.body.requires_grad_(False)
+        self.last_layer[1].requires_grad_(True)
+        self.is_frozen = True
+
+    def train(self, mode: bool = True) -> Network:
+        """Set training mode, of a frozen network that of the last layer alone."""
+        super().train(mode)
+        if self.is_frozen:
+            self.body.eval()
+        return self
 
 
 def build(
@@ -51,10 +90,14 @@ def build(
     mean: tuple[float, ...],
     deviation: tuple[float, ...],
 ) -> Network:
-    """Return the network with fresh weights (He 2015, or passing input on) drawn from torch's global generator."""
-    if image_size < _MIN_SIZE:
-        raise ValueError(f"images of {image_size} pixels are too small: set image_size to {_MIN_SIZE} or more")
+    """Return the network with fresh weights (He 2015, or passing input on) drawn from torch's global generator.
+
+    One from elsewhere has its own. Raises ValueError when it cannot be built.
+    """
     body = architecture.body(classes=classes, channels=channels, image_size=image_size)
+    network = Network(body, mean, deviation, architecture.heads, architecture.size, architecture.takes_colours)
+    if architecture.is_external:
+        return network
     is_identity = NETWORKS[architecture.kind].starts_as_identity
     for module in body.modules():
         if isinstance(module, nn.Conv2d):
@@ -67,22 +110,26 @@ def build(
         elif isinstance(module, Residual) and module.depth == 3:
             # Residual branches that start at zero let sixteen blocks learn from the first steps (Goyal 2017).
             nn.init.zeros_(module.last_normalisation.weight)
-    return Network(body, mean, deviation, architecture.heads)
+    return network
 
 
-def folded(network: Network) -> Network:
+@torch.no_grad()
+def folded(network: Network, pixels: Tensor) -> Network:
     """Return a copy of `network` in eval mode, for prediction only; equal to it up to rounding.
 
-    It folds each batch normalisation that is registered right after a convolution; in the forward pass it must follow
-    the convolution too, as in the blocks here.
+    It folds each batch normalisation that is registered right after a convolution. Where it does not follow the
+    convolution in the forward pass too, as `pixels` [B, C, H, W] show, nothing is folded.
     """
-    network = copy.deepcopy(network).eval()
+    plain = copy.deepcopy(network).eval()
+    network = copy.deepcopy(plain)
     for module in list(network.modules()):
         for (name, before), (after_name, after) in pairwise(list(module.named_children())):
             if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
                 setattr(module, name, fuse_conv_bn_eval(before, after))
                 setattr(module, after_name, nn.Identity())
-    return network
+    expected = plain(pixels)
+    is_another = (network(pixels) - expected).abs().max() > 1e-3 * expected.abs().max()
+    return plain if is_another else network
 
 
 def mean_of_heads(logits: Tensor) -> Tensor:
@@ -90,50 +137,6 @@ def mean_of_heads(logits: Tensor) -> Tensor:
     if logits.ndim == 2:
         return logits
     return logits.float().log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
-
-
-@dataclass(frozen=True, eq=False)
-class Pretrained:
-    """Weights trained elsewhere on other classes: a state dict by the body's own names, on the CPU, and its origin.
-
-    `mean` and `deviation` are the channel statistics, of pixels in [0, 1], that it was trained with.
-    """
-
-    origin: str
-    state: dict[str, Tensor]
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hex digest of the weights."""
-        return weights_sha256(self.state)
-
-    @torch.no_grad()
-    def put_into(self, network: Network) -> None:
-        """Copy these weights into `network`, except into its last layer, which predicts other classes.
-
-        Raises ValueError that names what is missing or of another shape.
-        """
-        last = next(reversed(dict(network.body.named_children())))
-        own = {name: each for name, each in network.body.state_dict().items() if not name.startswith(f"{last}.")}
-        if missing := [name for name in own if name not in self.state and not name.endswith(_COUNTER)]:
-            raise ValueError(
-                f"the weights {self.origin} are not of this network: '{missing[0]}' is missing{_and_others(missing)}"
-            )
-        present = {name: each for name, each in own.items() if name in self.state}
-        if unfit := [name for name, each in present.items() if each.shape != self.state[name].shape]:
-            theirs, ours = list(self.state[unfit[0]].shape), list(present[unfit[0]].shape)
-            raise ValueError(
-                f"the weights {self.origin} are not of a network of this width: '{unfit[0]}' is {theirs}, here {ours}"
-                f"{_and_others(unfit)}"
-            )
-        for name, tensor in present.items():
-            tensor.copy_(self.state[name])
-
-
-def _and_others(names: list[str]) -> str:
-    return f", and so are {len(names) - 1} others" if len(names) > 1 else ""
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:

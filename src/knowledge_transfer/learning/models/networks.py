@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from knowledge_transfer.learning.models.blocks import Fire, Residual, convolution, normalised
 
@@ -85,14 +84,13 @@ def resnet50(classes: int, channels: int, width: float) -> nn.Module:
     return _resnet(stages, before, after, classes, channels)
 
 
-def imagenet_resnet50(classes: int, *, width: float, enlarge_to: int | None) -> nn.Module:
-    """Return a ResNet50 that scales images of any size to `enlarge_to` pixels of side (none: 224).
+def imagenet_resnet50(classes: int, *, width: float) -> nn.Module:
+    """Return a ResNet50 for large images of three colours.
 
     At width 1 its weights have the names and shapes of `torchvision.models.resnet50`, so it can start from those.
     """
     stages, before, after = _bottlenecks(width)
     layers: dict[str, nn.Module] = {
-        "enlarge": Enlarge(enlarge_to or IMAGENET_SIZE),
         "conv1": nn.Conv2d(_COLOURS, before, 7, stride=2, padding=3, bias=False),
         "bn1": nn.BatchNorm2d(before),
         "relu": nn.ReLU(True),
@@ -110,19 +108,6 @@ def _bottlenecks(width: float) -> tuple[list[list[Residual]], int, int]:
     sizes = scaled((64, 128, 256, 512), width)
     stages = _stages(sizes[0], (3, 4, 6, 3), [(size, size, 4 * size) for size in sizes], (1, 3, 1))
     return stages, sizes[0], 4 * sizes[-1]
-
-
-class Enlarge(nn.Module):
-    """Scales images to squares of `size` pixels, bilinear, and repeats grey ones as three colours."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return [B, 3, size, size] of [B, 1 or 3, H, W]."""
-        enlarged = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear", antialias=False)
-        return enlarged.expand(-1, _COLOURS, -1, -1)
 
 
 def _resnet(stages: list[list[Residual]], before: int, after: int, classes: int, channels: int) -> nn.Module:

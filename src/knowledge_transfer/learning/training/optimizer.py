@@ -25,7 +25,7 @@ class _Orthogonal(torch.optim.Optimizer):
     _COEFFICIENTS = 3.4445, -4.775, 2.0315  # of the quintic iteration (Jordan 2024)
 
     def __init__(self, weights: list[nn.Parameter], recipe: Recipe) -> None:
-        super().__init__(weights, {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay})
+        super().__init__([{"params": weights}], {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay})
         self._momentum, self._nesterov = recipe.momentum, recipe.nesterov
 
     @torch.no_grad()
@@ -65,10 +65,12 @@ class _Muon:
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
-        linear = [layer.weight for layer in network.modules() if isinstance(layer, nn.Linear)]
-        weights = [p for p in network.parameters() if p.ndim > 1 and p is not linear[-1]]
-        own = {id(p) for p in weights}
-        rest = [p for p in network.parameters() if id(p) not in own]
+        layers = [each for each in network.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+        linear = [id(each.weight) for each in layers if isinstance(each, nn.Linear)]
+        own = {id(each.weight) for each in layers} - {*linear[-1:]}
+        learning = [p for p in network.parameters() if p.requires_grad]
+        weights = [p for p in learning if id(p) in own]
+        rest = [p for p in learning if id(p) not in own]
         self._muon = _Orthogonal(weights, recipe)
         self._adam = torch.optim.AdamW(_decayed(rest, recipe), lr=recipe.learning_rate, fused=True)
 
@@ -110,7 +112,8 @@ def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | 
     """Return the recipe's optimizer."""
     if recipe.optimizer == "muon":
         return _Muon(network, recipe)
-    groups, rate = _decayed(list(network.parameters()), recipe), recipe.learning_rate
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups, rate = _decayed(learning, recipe), recipe.learning_rate
     # Fused: one pass over the weights instead of four or more, which shows in networks of millions of them.
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(recipe.momentum, 0.999), fused=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from knowledge_transfer.experiment.stage_config import DataPreparation, DataSource
+from knowledge_transfer.experiment.stage_config import DataPreparation, DataSource, Student, Target
 from knowledge_transfer.learning.data.domain_mix import counts_of, mix, shared, thin
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.learning.data.image_set import ImageSet
@@ -59,8 +59,21 @@ def _mixed(published: dict[str, ImageSet], part: str) -> ImageSet:
     return mix({name.removesuffix(part): images for name, images in published.items() if name.endswith(part)})
 
 
-def measure_normalisation(student_images: ImageSet) -> dict[str, Any]:
-    """Return by domain the channel means and deviations that normalise its images; under `all` those of the mix."""
+def measure_normalisation(student_images: ImageSet, students: dict[str, Any], target: Target) -> dict[str, Any]:
+    """Return by domain the channel means and deviations that normalise its images; under `all` those of the mix.
+
+    Every network tries two images of its domain first, before any is trained: raises ValueError, naming the network and
+    the fault, for one that cannot learn them.
+    """
+    # Kedro makes models of single parameters, not of a mapping of them.
+    roster = (
+        Student.model_validate(each if isinstance(each, Student) else {"name": name, **each})
+        for name, each in students.items()
+        if each
+    )
+    for student in roster:
+        student.require_learns(student_images.of(student.domain))
+    target.require_learns(student_images)
     domains = (ALL, *(block.domain for block in student_images.blocks))
     measured = {domain: student_images.of(domain).statistics() for domain in dict.fromkeys(domains)}
     return {

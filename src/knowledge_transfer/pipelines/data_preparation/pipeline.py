@@ -24,7 +24,7 @@ def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
             ),
             node(
                 measure_normalisation,
-                "student_images",
+                ["student_images", "params:students", "params:target"],
                 "normalisation",
                 name="measure_normalisation",
                 namespace="data_preparation",
