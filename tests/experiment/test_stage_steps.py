@@ -71,9 +71,9 @@ def test_every_network_is_tried_before_the_first_is_trained():
         measure_normalisation(STUDENTS, students, TARGET)
     students["own"] = {"architecture": {"kind": "tests.elsewhere:sound"}}
     assert measure_normalisation(STUDENTS, students, TARGET).keys() == {"all"}
+    deep = Target(name="big", architecture={"kind": "cnn", "layers": {"convolutions": [[4]] * 6}})
     with pytest.raises(ValueError, match=r"^big \(cnn .*6 blocks halve images of 32 pixels away"):
-        layers = {"convolutions": [[4]] * 6}
-        measure_normalisation(STUDENTS, students, Target(name="big", architecture={"kind": "cnn", "layers": layers}))
+        measure_normalisation(STUDENTS, students, deep)
 
 
 def test_a_target_whose_teachers_have_collapsed_learns_from_labels(teacher):

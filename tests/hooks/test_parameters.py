@@ -69,10 +69,14 @@ def test_the_shipped_mixes_are_the_second_experiment(environment, domains, epoch
             "target_distillation.distillation.alpha: .*less than or equal to 1",
         ),
         ("target.architecture.kind", "vgg16", "target.architecture.kind: .*'vgg19'"),
-        ("target.architecture.kind", "torchvision:vgg20", "target.architecture: .*torchvision has no network 'vgg20'"),
         (
-            "students.resnet8.architecture.kind",
-            "mine:net",
+            "target.architecture",
+            {"kind": "torchvision:vgg20"},
+            "target.architecture: .*torchvision has no network 'vgg20'",
+        ),
+        (
+            "students.resnet8.architecture",
+            {"kind": "mine:net"},
             "students.resnet8.architecture: .*there is no module 'mine'",
         ),
         ("students.resnet8.recipe", {"epoch": 3}, "students.resnet8: unknown key 'epoch'; did you mean 'epochs'"),
