@@ -33,4 +33,21 @@ stage, study, arm
     A pipeline of the default run; a pipeline for one question; one row of its table.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from knowledge_transfer.classifier import load
+
+__all__ = ["load"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Only when used: no command waits for torch because of it.
+    if name != "load":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from knowledge_transfer.classifier import load
+
+    return load

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from knowledge_transfer.datasets.storage.store import file_of, without_password
-from knowledge_transfer.experiment.current import summary_rows
+from knowledge_transfer.experiment.current import is_inference, summary_rows
 from knowledge_transfer.learning.data.domains import ALL
 from knowledge_transfer.reporting.columns import console_columns
 
@@ -71,11 +71,13 @@ def _locations(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Itera
     """Yield where the report, the checkpoints and the tracked runs are."""
     outputs = pipeline.all_outputs()
     for name in sorted(outputs):
-        if name.endswith("report_page") and (report := file_of(catalog, name)):
-            yield f"report       {_within(project, report.address)}"
+        if name.endswith(("report_page", "predictions_page", "predictions_table")) and (file := file_of(catalog, name)):
+            yield f"{'report' if name.endswith('report_page') else 'predictions':12} {_within(project, file.address)}"
     files = [file_of(catalog, name) for name in outputs if name.endswith("_checkpoint")]
     for folder in sorted({file.address.rpartition("/")[0] for file in files if file}):
         yield f"checkpoints  {_within(project, folder)}"
+    if is_inference(pipeline):
+        return
     local = f"sqlite:///{project / 'mlflow.db'}"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local
     yield f"MLflow       {'mlflow.db (make mlflow)' if uri == local else without_password(uri)}"

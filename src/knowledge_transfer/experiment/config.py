@@ -37,7 +37,8 @@ class Experiment(Config):
 
     Students of different domains make a mix: the target learns the union of their label spaces. The experiment is
     repeated with `seeds` seeds, from `seed` on, each in a folder of its own. `devices` are auto
-    (every GPU, else the CPU), cpu, mps, or GPUs by number. `per_device` nodes may share a GPU.
+    (every GPU, else the CPU), cpu, mps, or GPUs by number. `per_device` nodes may share a GPU. `images` are a file or
+    folder that `model` classifies in the pipeline `predict` (none: the model that is best on validation).
     """
 
     seed: int = Field(ge=0)
@@ -45,6 +46,8 @@ class Experiment(Config):
     devices: Devices
     per_device: int = Field(default=1, ge=1)
     rounds: int = Field(ge=1)
+    images: str | None = None
+    model: str | None = None
     data: DataSource
     domains: dict[str, Domain] = {}
     students: dict[str, Student]

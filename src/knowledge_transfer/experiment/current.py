@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from knowledge_transfer.experiment.config import Experiment
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
+INFERENCE = "inference"  # the tag of nodes that use trained models
 _MODEL, _PART = "model.", "part."  # how the tags of nodes begin that name a model, a variant or a study
 
 
@@ -88,6 +89,11 @@ def training_tags(model: str, *further: str) -> list[str]:
 def acceptance_tags(model: str, *further: str) -> list[str]:
     """Return the tags of the node that decides which weights of `model` are kept."""
     return ["acceptance", "gpu", f"{_MODEL}{model}", *further]
+
+
+def is_inference(pipeline: Pipeline) -> bool:
+    """Return whether the pipeline only uses what others have trained."""
+    return bool(pipeline.nodes) and all(INFERENCE in node.tags for node in pipeline.nodes)
 
 
 def model_name(node: Node) -> str:

@@ -16,7 +16,7 @@ from kedro.pipeline.node import Node
 
 from knowledge_transfer.datasets.storage.store import file_of
 from knowledge_transfer.experiment.config import parameters_of
-from knowledge_transfer.experiment.current import model_name, part_of
+from knowledge_transfer.experiment.current import is_inference, model_name, part_of
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distributed.process import changed_environment
@@ -58,6 +58,8 @@ class MlflowHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Start the pipeline's run, and make sure that it ends."""
         self._end("KILLED")  # an interrupted run of the same notebook
+        if is_inference(pipeline):  # which trains and measures nothing
+            return
         project = Path(run_params["project_path"])
         name = "+".join(run_params["pipeline_names"] or ["__default__"]).replace("__default__", "bidirectional")
         env = run_params["env"] or "base"

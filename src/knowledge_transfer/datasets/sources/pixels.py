@@ -33,19 +33,27 @@ def read_files(files: Sequence[Path], *, grey: bool, size: int) -> Tensor:
     pixels = np.empty((len(files), 1 if grey else 3, size, size), dtype=np.uint8)
     # Threads suffice, for Pillow decodes without Python's lock; each full-size image is gone once it is reduced.
     with ThreadPoolExecutor() as pool:
-        for row, image in enumerate(pool.map(lambda file: _read(file, "L" if grey else "RGB", size), files)):
+        for row, image in enumerate(pool.map(lambda file: read_file(file, grey=grey, size=size), files)):
             pixels[row] = np.moveaxis(np.atleast_3d(image), -1, 0)
     return torch.from_numpy(pixels)
 
 
-def _read(file: Path, mode: str, size: int) -> np.ndarray:
+def read_file(file: Path, *, grey: bool, size: int) -> np.ndarray:
+    """Return the image in a file as `prepared` does. Raises ValueError, naming it, when it cannot be read."""
     try:
         with Image.open(file) as image:
             image.draft(None, (2 * size, 2 * size))  # a photograph's JPEG decodes at an eighth of its size
-            ImageOps.exif_transpose(image, in_place=True)
-            plain = _opaque(_eight_bits(image)).convert(mode)
+            return prepared(image, grey=grey, size=size)
     except _BROKEN as error:
         raise _unreadable(file, error) from error
+
+
+def prepared(image: Image.Image, *, grey: bool, size: int) -> np.ndarray:
+    """Return the middle square of an image, turned upright, as uint8 [size, size] or [size, size, 3].
+
+    What is transparent becomes white. Raises ValueError for pixels of no agreed range.
+    """
+    plain = _opaque(_eight_bits(ImageOps.exif_transpose(image))).convert("L" if grey else "RGB")
     if plain.size != (size, size):
         side = min(plain.size)
         left, top = (plain.width - side) // 2, (plain.height - side) // 2
