@@ -13,16 +13,25 @@ from rich.table import Table
 from knowledge_transfer.datasets.storage.store import file_of, without_password
 from knowledge_transfer.experiment.current import is_inference, summary_rows
 from knowledge_transfer.learning.data.domains import ALL
-from knowledge_transfer.reporting.columns import console_columns
+from knowledge_transfer.reporting.columns import Column, console_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
 
 _STAGES = ("before", "after", "ensemble", "target", "taught", "reference")
 _RULE = "ensemble_mean_probabilities"  # the report has all fourteen rules
+_EXPORTS = "exports_table"
+_COST = (
+    Column("model", "model"),
+    Column("bytes", "file", "megabytes"),
+    Column("parameters", "parameters", "count"),
+    Column("validation_accuracy", "validation %", "percent"),
+    Column("milliseconds_one", "ms, one image", "number"),
+    Column("milliseconds_batch", "ms, 64 images", "number"),
+)
 _WIDE = 160  # characters, because a log file has no width
 
 
@@ -37,6 +46,9 @@ def print_results(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> No
         f"{row['model']}@{row['round']}": row["warning"] for row in rows if row.get("warning")
     }.items():
         console.print(f"{name} {warning}", highlight=False, markup=False, soft_wrap=True)
+    if _EXPORTS in pipeline.all_outputs():
+        # Not through the catalog, which would log that it loads.
+        console.print(_table(catalog.get(_EXPORTS).load().to_dict("records"), _COST))
     for line in _locations(project, pipeline, catalog):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -51,17 +63,21 @@ def _selected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def summary_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Return a table of the rows, grouped by stage in the order of the experiment."""
-    table = Table()
     rows = list(rows)
-    columns = console_columns(rows)
+    order = {stage: number for number, stage in enumerate(_STAGES)}
+    return _table(sorted(rows, key=lambda row: order.get(row["stage"], len(order))), console_columns(rows))
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Table:
+    """Return a table of the rows, with a line between stages."""
+    table = Table()
     for column in columns:
         table.add_column(column.heading, justify="right" if column.style == "number" else "left", no_wrap=True)
-    order = {stage: number for number, stage in enumerate(_STAGES)}
     shown = None
-    for row in sorted(rows, key=lambda row: order.get(row["stage"], len(order))):
-        if shown not in (None, row["stage"]):
+    for row in rows:
+        if shown not in (None, row.get("stage")):
             table.add_section()
-        shown = row["stage"]
+        shown = row.get("stage")
         known = {column.name: row.get(column.name) for column in columns}
         table.add_row(*(column.write(known) for column in columns))
     return table
@@ -76,6 +92,9 @@ def _locations(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Itera
     files = [file_of(catalog, name) for name in outputs if name.endswith("_checkpoint")]
     for folder in sorted({file.address.rpartition("/")[0] for file in files if file}):
         yield f"checkpoints  {_within(project, folder)}"
+    if _EXPORTS in outputs and (file := file_of(catalog, _EXPORTS)):
+        folder = file.address.rpartition("/08_reporting/")[0]
+        yield f"files        {_within(project, f'{folder}/06_models/exported')}"
     if is_inference(pipeline):
         return
     local = f"sqlite:///{project / 'mlflow.db'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -38,7 +38,8 @@ class Experiment(Config):
     Students of different domains make a mix: the target learns the union of their label spaces. The experiment is
     repeated with `seeds` seeds, from `seed` on, each in a folder of its own. `devices` are auto
     (every GPU, else the CPU), cpu, mps, or GPUs by number. `per_device` nodes may share a GPU. `images` are a file or
-    folder that `model` classifies in the pipeline `predict` (none: the model that is best on validation).
+    folder that `model` classifies in the pipeline `predict` (none: the model that is best on validation). `export`
+    writes it in a `format`.
     """
 
     seed: int = Field(ge=0)
@@ -48,6 +49,7 @@ class Experiment(Config):
     rounds: int = Field(ge=1)
     images: str | None = None
     model: str | None = None
+    format: Literal["onnx", "torch"] = "onnx"
     data: DataSource
     domains: dict[str, Domain] = {}
     students: dict[str, Student]

@@ -18,7 +18,7 @@ from knowledge_transfer.experiment.current import part_of
 
 logger = logging.getLogger(__name__)
 _STAMP = "provenance"
-_WITHOUT_EFFECT = ("devices", "per_device", "seeds", "images", "model")  # on results
+_WITHOUT_EFFECT = ("devices", "per_device", "seeds", "images", "model", "format")  # on results
 
 
 class ResumeHooks:

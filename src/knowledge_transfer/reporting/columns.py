@@ -17,7 +17,9 @@ from knowledge_transfer.reporting.formats import p_value, percent, points
 if TYPE_CHECKING:  # the console reads this module too, and starts without pandas
     import pandas as pd
 
-Format = Literal["text", "prose", "code", "verdict", "percent", "points", "p", "count", "number", "short", "millions"]
+Format = Literal[
+    "text", "prose", "code", "verdict", "percent", "points", "p", "count", "number", "short", "millions", "megabytes"
+]
 _FORMATS: dict[str, Callable[[Any], str]] = {
     "percent": percent,
     "points": points,
@@ -25,6 +27,7 @@ _FORMATS: dict[str, Callable[[Any], str]] = {
     "count": "{:,.0f}".format,
     "number": "{:.3f}".format,
     "short": "{:g}".format,
+    "megabytes": lambda value: f"{value / 1e6:,.2f} MB",
     "millions": lambda value: f"{value / 1e6:,.1f} M",
 }
 _STYLES = {"text": "", "prose": "wrapped", "code": "code", "verdict": "verdict"}
