@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One folder of images per class, such as CIFAR-10's, for the benchmark beside other libraries.
 DATA ?= data/01_raw/cifar10-jpeg
+# The experiment whose best model `make serve` serves.
+MODEL ?= bidirectional
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 export DO_NOT_TRACK := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: run heterogeneous studies full test lint types contracts pytest benchmark gpu-benchmark test-slow mlflow viz clean
+.PHONY: run heterogeneous studies full test lint types contracts pytest benchmark gpu-benchmark test-slow mlflow serve viz clean
 
 run: $(VENV)/installed  ## the whole experiment on embedded data, one to three minutes
 	$(BIN)/kedro run --pipelines=bidirectional
@@ -58,6 +60,10 @@ gpu-benchmark: $(VENV)/installed  ## speed and the whole experiment on one GPU, 
 mlflow: $(VENV)/installed  ## compare runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --workers 1 \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+
+serve: $(VENV)/installed  ## the best model of the last run answers at http://127.0.0.1:5001/invocations
+	PATH="$(CURDIR)/$(BIN):$$PATH" MLFLOW_TRACKING_URI="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" $(BIN)/mlflow models serve \
+		--model-uri "models:/$(MODEL)@champion" --host 127.0.0.1 --port 5001 --env-manager local
 
 viz: $(VENV)/installed  ## the pipeline as a picture at http://127.0.0.1:4141
 	$(BIN)/kedro viz run --host 127.0.0.1 --port 4141 --no-browser

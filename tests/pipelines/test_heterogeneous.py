@@ -180,8 +180,10 @@ def test_mlflow_compares_models_by_domain(finished_mix):
         *parent.data.metrics
     }
     assert {model.name for model in client.search_registered_models()} == {
-        f"heterogeneous.{name}" for name in (*DOMAINS, "vgg19")
-    }
+        "heterogeneous", *(f"heterogeneous.{name}" for name in (*DOMAINS, "vgg19"))
+    }  # fmt: skip
+    champion = client.get_model_version_by_alias("heterogeneous", "champion")
+    assert champion.run_id == children["vgg19"].info.run_id, "students know one domain alone"
 
 
 def test_a_mix_has_its_own_files(finished_mix):

@@ -309,7 +309,8 @@ def test_the_last_model_of_a_name_is_registered(
     kedro_run(project, pipeline)
     kedro_run(project, pipeline)
     client = store(project)
-    assert [model.name for model in client.search_registered_models()] == ["student_training.resnet8"]
+    names = [model.name for model in client.search_registered_models()]
+    assert names == ["student_training", "student_training.resnet8"]
     version = client.get_model_version("student_training.resnet8", "2")
     run = tracked(project)[1]["resnet8"]
     model_id = run.outputs.model_outputs[0].model_id
@@ -322,14 +323,41 @@ def test_the_last_model_of_a_name_is_registered(
     assert not list((project / "mlartifacts").rglob("*.pkl")) + list((project / "mlartifacts").rglob("*.pth"))
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
-    loaded = mlflow.pytorch.load_model("models:/student_training.resnet8/2")
-    served = mlflow.pyfunc.load_model("models:/student_training.resnet8/2")
+    served = mlflow.pyfunc.load_model("models:/student_training@champion")
     for batch in (1, 5):
         pixels = torch.randint(0, 256, (batch, 1, 32, 32), dtype=torch.uint8)
-        logits = made[-1].build()(pixels)
-        torch.testing.assert_close(loaded(pixels), logits)
-        torch.testing.assert_close(torch.from_numpy(served.predict(pixels.numpy())), logits)
+        expected = made[-1].build()(pixels).softmax(1)
+        for given in (pixels.numpy(), pixels.long().tolist()):
+            found = served.predict(given)
+            assert [list(each["probabilities"]) for each in found] == [
+                [made[-1].facts.class_names[index] for index in row] for row in expected.argsort(1, descending=True)
+            ]
+            assert [each["probability"] for each in found] == pytest.approx(expected.amax(1).tolist(), abs=1e-5)
+    for refused, message in [
+        (pixels.numpy() / 255, "these are float64, not whole numbers from 0 to 255"),
+        (pixels.long().numpy() + 1, "pixels are from 0 to 255, these from .* to 256"),
+        (np.zeros((1, 3, 32, 32), np.uint8), r"takes pixels of \['images', 1, 32, 32\], these are \[1, 3, 32, 32\]"),
+        (["no picture"], "an image cannot be read"),
+    ]:
+        with pytest.raises(mlflow.MlflowException, match=message):
+            served.predict(refused)
     assert not warnings_in(mlflow_log)
+
+
+def test_the_best_on_validation_is_the_champion(project: Path) -> None:
+    """Of the last run; its version says how good it is, and what it takes."""
+    for right in ({"a": 0.5, "b": 0.75}, {"a": 0.875, "b": 0.25}):
+        fits = {
+            name: train(name, metrics={"validation_accuracy": accuracy}, seed=int(8 * accuracy))
+            for name, accuracy in right.items()
+        }
+        kedro_run(project, Pipeline([training_node(name, fit, "final") for name, fit in fits.items()]))
+        best = max(right, key=right.__getitem__)
+        version = store(project).get_model_version_by_alias("student_training", "champion")
+        assert version.tags["validation_accuracy"] == f"{right[best]:.4f}"
+        assert version.run_id == tracked(project)[1][best].info.run_id
+        assert version.description.startswith(f"{best}@0: resnet8 (width 0.25)")
+        assert f"right on {100 * right[best]:.1f} % of the validation images" in version.description
 
 
 def test_reports_and_summary_are_on_the_pipelines_run(project: Path) -> None:

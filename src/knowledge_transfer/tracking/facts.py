@@ -54,6 +54,14 @@ def lineage(facts: Facts) -> dict[str, str]:
     return {"sha256": facts.sha256, **parents, **({"warning": facts.warning} if facts.warning else {})}
 
 
+def final_models(pipeline: Pipeline, catalog: DataCatalog) -> list[Facts]:
+    """Return the facts of the models after the last round that `pipeline` made."""
+    made = [name for node in pipeline.nodes if "final" in node.tags for name in node.outputs]
+    # Not through the catalog, which would log that it loads.
+    found = [catalog.get(name) for name in made if name.endswith("_checkpoint")]
+    return [dataset.load().facts for dataset in found if dataset is not None and dataset.exists()]
+
+
 def validation_nll(facts: Facts) -> dict[str, float]:
     """Return the NLL on validation of each candidate of which an accepted model was kept."""
     return {f"validation_nll.{key.replace('@', '_round')}": nll for key, nll in facts.validation_nll.items()}

@@ -36,6 +36,7 @@ _REPORTING = "08_reporting"
 # Before mlflow is imported. With its own defaults an unreachable server holds every call for four minutes.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }.items():
@@ -87,6 +88,8 @@ class MlflowHooks:
         for step, metrics in facts.summary_metrics(pipeline, catalog):
             run.log_metrics(metrics, step)
         run.log_metrics(facts.device_use(pipeline, catalog), 0)
+        if final := facts.final_models(pipeline, catalog):
+            run.crown(final)
         for name in sorted(pipeline.all_outputs()):
             file = file_of(catalog, name)
             if file and _REPORTING in (folders := file.path.split("/")[:-1]):

@@ -14,7 +14,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.tracking import MlflowClient
 
 from knowledge_transfer.datasets.storage.store import Store
-from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.tracking.process import is_alive
 from knowledge_transfer.tracking.server import Server
@@ -102,6 +102,12 @@ class Run:
         from knowledge_transfer.tracking.models import register
 
         self._send("register the model of", lambda client: register(client, self.id, checkpoint, step))
+
+    def crown(self, models: list[Facts]) -> None:
+        """Register the best of these models on validation as the experiment's own, with the alias `champion`."""
+        from knowledge_transfer.tracking.models import crown
+
+        self._send("name the champion of", lambda client: crown(client, self.experiment, models))
 
     def reap(self) -> None:
         """End the runs of processes that are gone, except this one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-_EXAMPLES = 2  # torch.export would fix the batch size at one
+from knowledge_transfer.learning.models.exported import as_file, exported
 
 
 class Exported(NamedTuple):
@@ -20,18 +20,6 @@ class Exported(NamedTuple):
     content: bytes
     suffix: str
     predict: Callable[[Tensor], Tensor]
-
-
-class Probabilities(nn.Module):
-    """The mean probabilities of networks, which take pixels as they are stored."""
-
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return probabilities [B, classes] of pixels 0 … 255, uint8 [B, C, H, W]."""
-        return torch.stack([network(pixels).softmax(1) for network in self.networks]).mean(0)
 
 
 def require(kind: str) -> None:
@@ -43,17 +31,13 @@ def require(kind: str) -> None:
 
 def export(module: nn.Module, shape: Sequence[int], facts: Mapping[str, Any], kind: str) -> Exported:
     """Return a network for images of `shape` [C, H, W] and any batch size as a file of that kind, with its facts."""
-    pixels = torch.zeros(_EXAMPLES, *shape, dtype=torch.uint8)
-    sizes = ({0: torch.export.Dim("images")},)
-    program = torch.export.export(module.eval(), (pixels,), dynamic_shapes=sizes)
-    return (_onnx if kind == "onnx" else _torch)(program, facts)
+    return (_onnx if kind == "onnx" else _torch)(exported(module, shape), facts)
 
 
 def _torch(program: torch.export.ExportedProgram, facts: Mapping[str, Any]) -> Exported:
-    buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files={"facts.json": json.dumps(facts)})
-    again = torch.export.load(io.BytesIO(buffer.getvalue())).module()
-    return Exported(buffer.getvalue(), ".pt2", torch.inference_mode()(again))
+    content = as_file(program, facts)
+    again = torch.export.load(io.BytesIO(content)).module()
+    return Exported(content, ".pt2", torch.inference_mode()(again))
 
 
 def _onnx(program: torch.export.ExportedProgram, facts: Mapping[str, Any]) -> Exported:
@@ -67,4 +51,8 @@ def _onnx(program: torch.export.ExportedProgram, facts: Mapping[str, Any]) -> Ex
     made.model.metadata_props.update({name: json.dumps(value) for name, value in facts.items()})
     content = made.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return Exported(content, ".onnx", lambda pixels: torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0]))
+
+    def predict(pixels: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0])
+
+    return Exported(content, ".onnx", predict)

@@ -12,7 +12,8 @@ from torch import Tensor
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.pipelines.export.formats import Probabilities, export, require
+from knowledge_transfer.learning.models.exported import Probabilities
+from knowledge_transfer.pipelines.export.formats import export, require
 
 ENSEMBLE = "ensemble"
 _CLOSE = 1e-4  # of a probability
