@@ -83,7 +83,7 @@ def test_bad_requests_are_one_line(project, folder, tmp_path):
         (folder, "vgg", "there is no model 'vgg'; did you mean 'vgg19'"),
         (folder / "text.jpg", "vgg19", "none of the 1 files is an image: cannot read the image .*text.jpg"),
         (tmp_path, "vgg19", "holds no files"),
-        (tmp_path / "none", "vgg19", "there is no file and no folder .*none: correct `images`"),
+        (tmp_path / "none", "vgg19", "there is no file and no folder .*none: name an image"),
     ]:
         with pytest.raises(RunError, match=message):
             project.run({**EVERY_ARM, "images": str(images), "model": model}, pipeline="predict")

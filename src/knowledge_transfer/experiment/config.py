@@ -171,6 +171,8 @@ class Experiment(Config):
 
     @model_validator(mode="after")
     def _domains_make_a_mix(self) -> Experiment:
+        if len(self.mix) > 1 and self.data.unlabelled:
+            raise ValueError("data.unlabelled is for one domain: in a mix, nobody knows which domain its images are of")
         if len(self.mix) > 1 and ALL in self.mix:
             without = [name for name, student in self.students.items() if student.domain == ALL]
             raise ValueError(f"{', '.join(without)} has no domain: in a mix, every student learns one")

@@ -39,10 +39,14 @@ Devices = Annotated[str, BeforeValidator(_as_one_text)]
 
 
 class DataSource(Config):
-    """The source of the images. Set in `globals.yml`, because the catalog reads it too."""
+    """The source of the images. Set in `globals.yml`, because the catalog reads it too.
+
+    `unlabelled` is a folder of further images, without class folders, that join the transfer set without a label.
+    """
 
     source: str
     path: str
+    unlabelled: str | None = None
     image_size: int = Field(ge=8)
 
 

@@ -14,7 +14,7 @@ from kedro.pipeline import Pipeline
 from knowledge_transfer.datasets.storage.store import file_of
 from knowledge_transfer.errors import RunError
 from knowledge_transfer.experiment.config import STUDIES, parameters_of
-from knowledge_transfer.experiment.current import part_of
+from knowledge_transfer.experiment.current import is_inference, part_of
 
 logger = logging.getLogger(__name__)
 _STAMP = "provenance"
@@ -33,7 +33,7 @@ class ResumeHooks:
         part = part_of(pipeline)
         prefix = f"{part}_" if part else ""
         stamp, sets, report = (f"{prefix}{name}" for name in (_STAMP, "student_images", "data_report"))
-        if stamp not in catalog:
+        if stamp not in catalog or is_inference(pipeline):
             return
         everything = _plain(catalog.load("parameters"))
         parameters = parameters_of(everything, part)

@@ -142,13 +142,15 @@ def require_present_images(models: Sequence[Facts], student_images: ImageSet, tr
     """Raise ValueError, naming the model, when one learned from other images than the present sets.
 
     Otherwise validation or transfer images, split with another seed, may be images that an old model learned. Models of
-    round 0 learn from the student set, later ones from it, the transfer set or both, each of its domain.
+    round 0 learn from the student set, later ones from it, the transfer set or both, or those of them with a label.
     """
     known: dict[str, tuple[set[str], set[str]]] = {}
     for model in models:
         if model.domain not in known:
             ours, transfer = student_images.of(model.domain), transfer_images.of(model.domain)
-            known[model.domain] = {ours.sha256}, {ours.sha256, transfer.sha256, transfer.join(ours).sha256}
+            sets = (ours, transfer, transfer.join(ours))
+            labelled = (each.subset(each.is_labelled) for each in sets if not each.is_labelled.all())
+            known[model.domain] = {ours.sha256}, {each.sha256 for each in (*sets, *labelled)}
         first, later = known[model.domain]
         if model.images_sha256 not in (later if model.round else first):
             raise ValueError(f"{model.key} learned from other images than the present sets: train it again")

@@ -108,10 +108,11 @@ def _data(sources: Mapping[str, Mapping[str, Any]]) -> Section:
 
 def _counts(source: str, data: Mapping[str, Any]) -> str:
     sets = ", ".join(f"{name} set {count:,}" for name, count in data["images"].items())
+    hidden = f", {data['unlabelled']:,} of the transfer set without a label" if data.get("unlabelled") else ""
     return (
         f"{source}: {len(data['class_names'])} classes, images of {' × '.join(map(str, data['shape']))}; {sets} "
-        f"images, none in two sets; {data['dropped_because_in_test_set']:,} were left out because they also occur in "
-        "the test set."
+        f"images, none in two sets{hidden}; {data['dropped_because_in_test_set']:,} were left out because they also "
+        "occur in the test set."
     )
 
 

@@ -60,10 +60,10 @@ class ImageFilesDataset(AbstractDataset[None, ImageFiles]):
             raise DatasetError("no images are named: --params images=FOLDER_OR_FILE")
         path = Path(self._path).expanduser()
         if not path.exists():
-            raise DatasetError(f"there is no file and no folder {path}: correct `images`")
+            raise DatasetError(f"there is no file and no folder {path}: name an image, or a folder of images")
         files = ImageFiles(path)
         if not files.names:
-            raise DatasetError(f"{path} holds no files: set `images` to an image, or a folder of images")
+            raise DatasetError(f"{path} holds no files: name an image, or a folder of images")
         return files
 
     def save(self, data: None) -> None:  # noqa: ARG002 - Kedro names it

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -127,3 +129,13 @@ class ImageSet:
             means.append(float(mean))
             deviations.append(float(variance.sqrt()) or 1.0)
         return tuple(means), tuple(deviations)
+
+
+class ImageFiles(Protocol):
+    """Files of a user that may be images, by name."""
+
+    names: list[str]
+
+    def read(self, names: Sequence[str], *, grey: bool, size: int) -> tuple[list[str], Tensor, dict[str, str]]:
+        """Return which are images, their pixels uint8 [n, 1 (grey) or 3, size, size], and why the others are not."""
+        ...

@@ -12,6 +12,8 @@ def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
     """Return the stage for an experiment (none: the present run's)."""
     now = experiment or current.plan().main
     published = {f"{domain}_{part}": _published(domain, part) for domain in now.mix for part in ("training", "test")}
+    if now.data.unlabelled:
+        published["unlabelled"] = "unlabelled_files"
     settings = {"data": "params:data", "domains": "params:domains", "settings": "params:data_preparation"}
     return Pipeline(
         [

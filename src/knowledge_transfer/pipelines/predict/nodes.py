@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.config import did_you_mean
-from knowledge_transfer.learning.data.image_set import ImageSet
+from knowledge_transfer.learning.data.image_set import ImageFiles, ImageSet
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.reporting.predictions import compose_predictions
@@ -21,17 +21,9 @@ _PLACES = ("", "second", "third")  # of a class in a prediction
 _PICTURE, _MOST_PICTURES = 72, 400  # pixels of side, and how many keep the page small
 
 
-class Files(Protocol):
-    """Files that may be images."""
-
-    names: list[str]
-
-    def read(self, names: Sequence[str], *, grey: bool, size: int) -> tuple[list[str], Tensor, dict[str, str]]:
-        """Return which are images, their pixels, and why the others are not."""
-        ...
-
-
-def classify(files: Files, model: str | None, device: str, **models: Checkpoint) -> tuple[pd.DataFrame, dict[str, Any]]:
+def classify(
+    files: ImageFiles, model: str | None, device: str, **models: Checkpoint
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return a row for each image, the most doubtful first, and what was read and which model decided.
 
     A row has the file, the three likeliest classes with their probabilities by `model` (none: the best on validation;
@@ -85,7 +77,7 @@ def _table(names: list[str], decided: Tensor, known: Mapping[str, Tensor], class
     return pd.DataFrame(columns).sort_values("probability", kind="stable", ignore_index=True)
 
 
-def write_predictions(files: Files, predictions: pd.DataFrame, info: dict[str, Any]) -> str:
+def write_predictions(files: ImageFiles, predictions: pd.DataFrame, info: dict[str, Any]) -> str:
     """Return a page of the images, the most doubtful first, as HTML."""
     shown = predictions.head(_MOST_PICTURES)
     _, pictures, _ = files.read(list(shown["file"]), grey=False, size=_PICTURE)

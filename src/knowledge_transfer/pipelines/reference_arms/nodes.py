@@ -39,7 +39,8 @@ def learn_from_labels(
     recipe = stage.recipe.override({} if label_smoothing is None else {"label_smoothing": label_smoothing})
     images, recipe = _labelled(through, student_images, _for_rounds(stage, recipe, rounds))
     if arm == "all_labels":
-        images = transfer_images.join(student_images)
+        both = transfer_images.join(student_images)
+        images = both if both.is_labelled.all() else both.subset(both.is_labelled)
     data = StageData(images, validation_images, normalisation, seed, device)
     return train_model(target, data, recipe, arm=arm, round_=rounds)
 
@@ -59,7 +60,7 @@ def learn_without_labels(
 ) -> Checkpoint:
     """Return the target taught at alpha 1 by the students before transfer; in a mix it still learns the domains."""
     images = transfer_through(transfer_images, student_images, stage.distillation)
-    without = stage.distillation.model_copy(update={"alpha": 1.0, "alphas": ()})
+    without = stage.distillation.model_copy(update={"alpha": 1.0, "alphas": (), "by_confidence": False})
     return train_model(
         target,
         StageData(images, validation_images, normalisation, seed, device),
