@@ -5,9 +5,11 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
+from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
+from mlflow.types.schema import ColSpec, DataType, Map, Schema
 
 from knowledge_transfer.datasets.sources import pixels
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
@@ -21,6 +23,16 @@ with warnings.catch_warnings():
 
 CHAMPION = "champion"
 _SERVED = Path(__file__).with_name("served.py")
+# Of the input nothing: pixels and pictures have no type in common.
+_ANSWERS = ModelSignature(
+    outputs=Schema(
+        [
+            ColSpec(DataType.string, "class"),
+            ColSpec(DataType.double, "probability"),
+            ColSpec(Map(DataType.double), "probabilities"),
+        ]
+    )
+)
 _NEEDED = ("mlflow", "numpy", "pillow", "torch")
 
 
@@ -31,9 +43,7 @@ def register(client: MlflowClient, run_id: str, checkpoint: Checkpoint, step: in
     experiment = client.get_experiment(client.get_run(run_id).info.experiment_id)
     model_id = client.create_logged_model(experiment.experiment_id, facts.name, source_run_id=run_id).model_id
     shape = [facts.channels, facts.image_size, facts.image_size]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # MLflow has a type hint for one kind of input; this model takes several.
-        warnings.filterwarnings("ignore", module=r"mlflow\.pyfunc", category=UserWarning)
+    with tempfile.TemporaryDirectory() as folder:
         network = Path(folder) / "network.pt2"
         about = {"model": facts.key, "class_names": facts.class_names, "shape": shape}
         network.write_bytes(as_file(exported(Probabilities([checkpoint.build()]), shape), about))
@@ -46,6 +56,8 @@ def register(client: MlflowClient, run_id: str, checkpoint: Checkpoint, step: in
             python_model=str(_SERVED),
             artifacts={"network": str(network)},
             code_paths=[pixels.__file__],
+            signature=_ANSWERS,
+            input_example=np.zeros((1, *shape), np.uint8),
             # Otherwise MLflow loads the model in another process to infer them.
             pip_requirements=[f"{package}=={version(package)}" for package in _NEEDED],
             metadata={"class_names": list(facts.class_names), "sha256": facts.sha256},

@@ -27,7 +27,8 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         known = json.loads(facts["facts.json"])
         self._classes, self._shape, self._prepared = known["class_names"], known["shape"], prepared
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> list[dict[str, Any]]:  # noqa: ARG002
+    # A list or a table as well: of any other hint MLflow warns that it cannot infer a signature.
+    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> list[dict[str, Any]]:  # noqa: ARG002
         """Return an answer for each image.
 
         `model_input` are whole numbers 0 to 255 [N, C, H, W], or base64 of image files, in a list, an array or a table

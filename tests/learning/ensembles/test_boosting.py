@@ -9,7 +9,6 @@ from knowledge_transfer.learning.losses import distillation as losses
 from knowledge_transfer.learning.losses.objective import DistillationObjective
 from knowledge_transfer.learning.losses.soft_loss import per_image
 from knowledge_transfer.learning.training.recipe import Recipe
-from tests.conftest import two_domains
 from tests.learning.training.test_trainer import QUICK, same, train
 
 
@@ -106,8 +105,3 @@ def test_what_cannot_be_weighted_is_refused(images):
     for weights in (torch.ones(59), -torch.ones(60), torch.full((60,), torch.nan)):
         with pytest.raises(ValueError, match="60 images need as many weights"):
             weighted(images, weights)
-    from knowledge_transfer.learning.data.domain_mix import mix
-
-    both = mix(two_domains())
-    with pytest.raises(ValueError, match="a mix of domains"):
-        train(both, image_weights=torch.ones(50))

@@ -12,7 +12,13 @@ from knowledge_transfer.learning.distillation.config import Distillation, Distil
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
-from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective, alpha_of_each, domain_loss
+from knowledge_transfer.learning.losses.objective import (
+    DistillationObjective,
+    Objective,
+    alpha_of_each,
+    balanced,
+    domain_loss,
+)
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import cpu_state
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn
@@ -153,6 +159,51 @@ def test_networks_side_by_side_weigh_by_confidence_too(images):
     alone = torch.stack([objective.loss(each, targets, rows, 0, slices) for each in logits])
     together = objective.losses_of_networks(logits, targets.expand(2, -1, -1), rows.expand(2, -1), 0)
     torch.testing.assert_close(together, alone)
+
+
+def test_balanced_weights_worked_numbers():
+    """Of 6 images with labels 0 0 0 1 and two withheld: a class weighs half of the four."""
+    some = stripes(6, classes=2)
+    some = replace(some, labels=torch.tensor([0, 0, 0, 1, -1, -1]))
+    assert balanced(some).tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2, 1, 1])
+    given = torch.tensor([1.0, 1, 2, 0.5, 0.5, 1])
+    assert balanced(some, given).tolist() == pytest.approx([4.5 / 8, 4.5 / 8, 4.5 / 4, 2.25, 0.5, 1])
+    mixed = mix(
+        {
+            "a": replace(some, labels=torch.tensor([0, 0, 0, 1, 1, 1])),
+            "b": replace(some, labels=torch.tensor([0] * 5 + [1])),
+        }
+    )
+    assert balanced(mixed).tolist() == pytest.approx([1] * 6 + [0.6] * 5 + [3])
+
+
+@pytest.mark.parametrize("is_taught", [False, True])
+def test_a_balanced_fit_is_one_whose_classes_are_repeated(is_taught):
+    """The loss of three images of one class and one of another is that of three and three."""
+    few = stripes(6, classes=2)
+    rows = torch.tensor([0, 2, 4, 1])
+    several = torch.tensor([0, 2, 4, 1, 1, 1])
+    teacher = torch.randn(6, 1, 2, generator=torch.Generator().manual_seed(0))
+    losses_of = []
+    for indices, weigh in ((rows, True), (several, False)):
+        images = few.subset(indices)
+        distillation = objective_of(teacher[indices], alpha=0.3, gamma=0.0) if is_taught else None
+        objective = Objective(images, 0.0, CPU, distillation, balanced(images) if weigh else None)
+        own = torch.arange(len(images))
+        targets = objective.targets(View(images.images, own, torch.ones(len(images))), own)
+        logits = torch.linspace(-1, 1, 12).view(6, 2)[indices]
+        losses_of.append(
+            float(objective.loss(logits, targets, own, 0, domain_slices(images.domains, images.blocks, CPU)))
+        )
+    assert losses_of[0] == pytest.approx(losses_of[1], rel=1e-6)
+    assert not same(train(few, QUICK.override({"balance": True})).state, train(few.subset(rows), QUICK).state)
+
+
+def test_a_recipe_balances_what_it_trains():
+    uneven = stripes(60, classes=3).subset(torch.tensor([*range(0, 60, 3), *range(1, 13, 3)]))
+    given = balanced(uneven)
+    assert same(train(uneven, QUICK.override({"balance": True})).state, train(uneven, image_weights=given).state)
+    assert not same(train(uneven, QUICK.override({"balance": True})).state, train(uneven).state)
 
 
 def test_the_label_of_an_image_without_one_has_no_gradient(images):

@@ -75,8 +75,7 @@ class Objective:
         soft labels. Raises ValueError for image weights with a loss that compares the images of a batch.
         """
         fused = mean_of_heads(logits)
-        is_by_confidence = self.distillation is not None and self.distillation.by_confidence
-        reduction: Literal["mean", "none"] = "mean" if self.image_weights is None and not is_by_confidence else "none"
+        reduction: Literal["mean", "none"] = "none" if self._weighs_each else "mean"
         hard = smoothed_cross_entropy(fused, targets, self.label_smoothing, slices, self.are_all_labelled, reduction)
         if reduction == "mean":
             loss = self._combined(hard, partial(soft_loss_to, slices=slices), logits, targets, indices, view)
@@ -84,13 +83,18 @@ class Objective:
             loss = self._of_each(hard, logits, targets, indices, view, slices).mean()
         return loss + self.gamma * domain_loss(fused, slices) if self.gamma else loss
 
+    @property
+    def _weighs_each(self) -> bool:
+        by_confidence = self.distillation is not None and self.distillation.by_confidence
+        return by_confidence or self.image_weights is not None
+
     def losses_of_networks(self, logits: Tensor, targets: Tensor, indices: Tensor, view: int) -> Tensor:
         """Return the mean loss of each network's own batch [M], of logits and targets [M, B, C], indices [M, B]."""
         hard = F.cross_entropy(
             logits.flatten(0, 1), targets.flatten(0, 1), label_smoothing=self.label_smoothing, reduction="none"
         )
         hard = self._of_known(hard.view(indices.shape), targets)
-        if self.distillation is not None and self.distillation.by_confidence:
+        if self._weighs_each:
             whole = [(slice(None), slice(0, self.classes))]
             batches = zip(hard, logits, targets, indices, strict=True)
             return torch.stack([self._of_each(*batch, view, whole).mean() for batch in batches])
@@ -118,18 +122,17 @@ class Objective:
         self, hard: Tensor, logits: Tensor, targets: Tensor, indices: Tensor, view: int, slices: DomainSlices
     ) -> Tensor:
         """Return the weighted loss of each image [B], of a mix domain by domain, from its cross-entropy `hard` [B]."""
+        weighted = torch.ones_like(hard) if self.image_weights is None else self.image_weights[indices]
         if self.distillation is None or self.teacher_logits is None:
-            losses = hard
-        else:
-            loss, alpha = self.distillation.soft_loss, self.distillation.alpha
-            teacher, labels, parts = self._taught(self.teacher_logits, indices, view), targets.argmax(-1), []
-            for rows, classes in slices:
-                student, own = logits[rows][..., classes], teacher[rows][..., classes]
-                soft = _soft_of_each(loss, student, own, labels[rows] - classes.start)
-                weights = alpha_of_each(alpha, student, own) if self.distillation.by_confidence else alpha
-                parts.append(combine(soft, hard[rows], weights))
-            losses = torch.cat(parts)
-        return losses if self.image_weights is None else self.image_weights[indices] * losses
+            return weighted * hard
+        loss, alpha = self.distillation.soft_loss, self.distillation.alpha
+        teacher, labels, parts = self._taught(self.teacher_logits, indices, view), targets.argmax(-1), []
+        for rows, classes in slices:
+            student, own = logits[rows][..., classes], teacher[rows][..., classes]
+            soft = _soft_of_each(loss, student, own, labels[rows] - classes.start)
+            share = alpha_of_each(alpha, student, own) if self.distillation.by_confidence else alpha
+            parts.append(weighted[rows] * combine(soft, hard[rows], share))
+        return torch.cat(parts)
 
     def _combined(
         self,
@@ -146,6 +149,21 @@ class Objective:
         teacher = self._taught(self.teacher_logits, indices, view)
         value = soft(self.distillation.soft_loss, logits, teacher, targets.argmax(-1))
         return combine(value, hard, self.distillation.alpha)
+
+
+def balanced(images: ImageSet, image_weights: Tensor | None = None) -> Tensor:
+    """Return weights of the images, float32 [N] of mean 1, by which every class of a domain weighs the same.
+
+    `image_weights` [N] are kept within a class. Images whose label is withheld keep theirs (none: 1).
+    """
+    weights = torch.ones(len(images)) if image_weights is None else image_weights.float().clone()
+    for position in range(len(images.blocks)):
+        rows = images.is_labelled & (images.domains == position)
+        total, present = weights[rows].sum(), images.labels[rows].unique()
+        for label in present.tolist():
+            of_class = images.labels == label
+            weights[of_class] *= total / (len(present) * weights[of_class].sum())
+    return weights
 
 
 def alpha_of_each(alpha: float, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -194,8 +212,6 @@ def _per_network(loss: LossFunction, logits: Tensor, teacher_logits: Tensor, lab
 
 
 def _checked(weights: Tensor, images: ImageSet) -> Tensor:
-    if len(images.blocks) > 1:
-        raise ValueError("images of a mix of domains cannot be weighted one by one")
     if weights.shape != images.labels.shape or not bool((weights.isfinite() & (weights >= 0)).all()):
         raise ValueError(f"{len(images)} images need as many weights, finite and none negative")
     return weights.float()

@@ -14,7 +14,8 @@ class Recipe(Config):
     """Every setting of one fit.
 
     `min_steps` asks for more epochs where so few images make fewer steps. `label_smoothing` is spread over the classes
-    of an image's own domain. `warmup` is the fraction of all steps over which the rate rises. `ema` is the decay per
+    of an image's own domain. With `balance` every class weighs the same in the loss, however many images it
+    has. `warmup` is the fraction of all steps over which the rate rises. `ema` is the decay per
     step of the averaged weights (none: the last weights are evaluated). `views` is the number of different views of an
     image, cycled over the epochs (none: a new one each epoch). `keep` chooses the epoch whose weights are returned: the
     last, or the best on validation. `precision` auto takes bf16 where the hardware multiplies it natively. `muon` uses
@@ -33,6 +34,7 @@ class Recipe(Config):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup: float = Field(default=0.25, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    balance: bool = False
     gradient_clip: float | None = Field(default=None, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1)
     views: int | None = Field(default=None, ge=1)

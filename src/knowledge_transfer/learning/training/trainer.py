@@ -16,7 +16,7 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective
+from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective, balanced
 from knowledge_transfer.learning.models.network import Network, cpu_state, mean_of_heads
 from knowledge_transfer.learning.training.optimizer import Updater
 from knowledge_transfer.learning.training.recipe import Recipe
@@ -76,7 +76,8 @@ class Trainer:
         self.pixels = Window(images.images, device, window) if window else images.images.to(device)
         self.blocks, self.domains = images.blocks, images.domains
         self.domain_index = DomainIndex.of(images.domains.to(device)) if len(images.blocks) > 1 else None
-        self.objective = Objective(images, recipe.label_smoothing, device, options.distillation, options.image_weights)
+        weights = balanced(images, options.image_weights) if recipe.balance else options.image_weights
+        self.objective = Objective(images, recipe.label_smoothing, device, options.distillation, weights)
         self.shard, self.rows = shard, shard.rows(self.batch_size)
         self.forward = shard.wrap(self.network, self.batch_size)
         self.updater = Updater(self.network, recipe, recipe.epochs * self.steps_per_epoch)

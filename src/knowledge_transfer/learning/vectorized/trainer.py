@@ -11,7 +11,7 @@ from torch import Tensor
 from knowledge_transfer.learning.data.augmentation import render
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.losses.objective import Objective
+from knowledge_transfer.learning.losses.objective import Objective, balanced
 from knowledge_transfer.learning.models.network import Network
 from knowledge_transfer.learning.training.events import EpochEnded
 from knowledge_transfer.learning.training.loop import FitState, own_generator, train_epochs
@@ -59,7 +59,13 @@ class StackedTrainer:
         self.names = [each.name for each in options]
         self.network = Stacked(networks).to(self.device)
         self.pixels = images.images.to(self.device)
-        self.objective = Objective(images, recipe.label_smoothing, self.device, options[0].distillation)
+        self.objective = Objective(
+            images,
+            recipe.label_smoothing,
+            self.device,
+            options[0].distillation,
+            balanced(images) if recipe.balance else None,
+        )
         seeds = [each.seed_of_views for each in options]
         # One seed where all networks see the same views: they are then rendered in one call.
         self.view_seeds = seeds[:1] if len(set(seeds)) == 1 else seeds
