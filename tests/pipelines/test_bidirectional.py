@@ -125,6 +125,19 @@ def test_every_fit_and_acceptance_is_a_child_run(project):
     }  # fmt: skip
 
 
+def test_every_class_has_its_accuracy(project):
+    classes = pd.read_csv(project.file("08_reporting/class_metrics.csv"))
+    test = project.images("test")
+    assert classes["class"].astype(str).tolist() == list(test.class_names)
+    assert classes["images"].tolist() == test.labels.bincount().tolist()
+    rows = {(row["model"], row["round"]): row["accuracy"] for row in project.report("summary")["rows"]}
+    share = classes["images"] / len(test)
+    assert (classes["accuracy"] * share).sum() == pytest.approx(rows["vgg19", 1])
+    for column, round_ in (("before", 0), ("after", 1)):
+        mean = sum(rows[name, round_] for name in STUDENTS) / len(STUDENTS)
+        assert (classes[column] * share).sum() == pytest.approx(mean)
+
+
 def test_the_learning_curves_are_tidy(project):
     curve = pd.DataFrame(project.checkpoint("vgg19_taught_round1").curve)
     assert curve["epoch"].tolist() == [1, 2]

@@ -103,6 +103,12 @@ def descent(parent: str, *, warning: str = "", **numbers: dict[str, float]) -> d
             "warning": warning, **known}  # fmt: skip
 
 
+CLASSES = pd.DataFrame(
+    {"domain": "all", "class": NASTY, "images": 5, "accuracy": [0.25, *[0.75] * (len(NASTY) - 1)], "joint_accuracy": 0.5,
+     "before": 0.5, "after": 0.75}
+)  # fmt: skip
+
+
 LINEAGE = {
     "big@1": descent("big_taught@1", validation_nll={"big_taught@1": 0.25, "big_labels@1": 0.5}),
     "cnn@1": descent("cnn@0", validation_nll={"cnn@0": 0.125, "cnn_taught@1": 0.75}),
@@ -135,6 +141,7 @@ def page() -> str:
          "target_distillation": {"distillation": {"alpha": 0.9}},
          "students": {"cnn": Student(name="cnn", architecture={"kind": "resnet8"})},
          "heterogeneous": {"seed": 77}},
+        CLASSES,
         agreement=square(["cnn@0", "big@1"], "model").replace(8, 1.0),
     )  # fmt: skip
 
@@ -172,6 +179,11 @@ def test_class_names_and_sources_are_text(page):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "&lt;script&gt;folder&lt;/script&gt;" in page
     assert "$x_1$" in re.sub(r"<!--.*?-->", "", page, flags=re.DOTALL)
+
+
+def test_the_mean_over_classes_stands_below_their_table(page):
+    """However many images a class has: (25 + 75 + 75) / 3."""
+    assert "Balanced accuracy, the mean over classes: target 58.3 %, students 50.0 % before and 75.0 % after." in page
 
 
 def test_ids_are_unique(page):

@@ -79,21 +79,23 @@ def _measuring(models: list[str]) -> list[Node]:
 
 def _measuring_domains(*, is_mix: bool) -> list[Node]:
     """Return the nodes of a mix, or those of one domain: the students of a mix share no images to agree on."""
+    classes = _node(tables.score_classes, [*_TEST, *_ROSTER], "class_metrics")
     if not is_mix:
         return [
+            classes,
             _node(tables.measure_agreement, [*_TEST, *_ROSTER], "agreement"),
             _node(figures.draw_agreement, "agreement", "agreement_figure"),
         ]
     return [
         _node(tables.count_domain_confusions, [*_TEST, *_ROSTER], "domain_confusion"),
-        _node(tables.score_classes, [*_TEST, *_ROSTER], "class_metrics"),
+        classes,
         _node(figures.draw_domain_confusion, "domain_confusion", "domain_confusion_figure"),
     ]
 
 
 def _reporting(parameters: str, *, is_mix: bool) -> list[Node]:
-    measured = ("comparisons", "model_metrics", "learning_curves", "confusion", "calibration")
-    special = ("domain_confusion", "class_metrics") if is_mix else ("agreement",)
+    measured = ("comparisons", "model_metrics", "learning_curves", "confusion", "calibration", "class_metrics")
+    special = ("domain_confusion",) if is_mix else ("agreement",)
     names = (*measured, *special, "run_info", "data_report", "lineage", "timeline")
     return [_node(write_report, {name: name for name in names} | {"parameters": parameters}, "report_page")]
 

@@ -17,7 +17,7 @@ from knowledge_transfer.pipelines.evaluation.overview_figure import draw_before_
 from knowledge_transfer.pipelines.evaluation.predictions import MAIN_RULE, MOST_CONFIDENT, ORACLE_ROUTED
 from knowledge_transfer.reporting import gantt, page
 from knowledge_transfer.reporting.columns import MEASURES, Column, measures_of, records
-from knowledge_transfer.reporting.formats import points
+from knowledge_transfer.reporting.formats import percent, points
 from knowledge_transfer.reporting.page import Drawn, Section, Table
 from knowledge_transfer.reporting.timeline import Timeline
 
@@ -43,9 +43,9 @@ def write_report(
     lineage: dict[str, Any],
     timeline: Timeline,
     parameters: dict[str, Any],
+    class_metrics: pd.DataFrame,
     agreement: pd.DataFrame | None = None,
     domain_confusion: pd.DataFrame | None = None,
-    class_metrics: pd.DataFrame | None = None,
 ) -> str:
     """Return the page as HTML. Its figures are drawn again, because images of the catalog cannot take its colours."""
     own = parameters_of(parameters, "")
@@ -60,13 +60,18 @@ def write_report(
         _drawn("Learning curves", "learning_curves", figures.draw_learning_curves(learning_curves), curves),
     ]
     errors = _errors(confusion, calibration, is_mix=is_mix)
-    if domain_confusion is not None and class_metrics is not None:
+    classes = Section("Classes", tables=[_classes(class_metrics, is_mix=is_mix)])
+    if domain_confusion is not None:
         confused = figures.draw_domain_confusion(domain_confusion)
         sections += [_drawn("Which domain is taken for which", "domain_confusion", confused, text.DOMAINS), errors]
-        sections += [Section("Classes", tables=[_classes(class_metrics)])]
+        sections += [classes]
     elif agreement is not None:
         alike = figures.draw_agreement(agreement)
-        sections += [errors, _drawn("Agreement of the models", "agreement", alike, text.AGREEMENT, is_small=True)]
+        sections += [
+            errors,
+            classes,
+            _drawn("Agreement of the models", "agreement", alike, text.AGREEMENT, is_small=True),
+        ]
         sections += [Section("Fusion rules", tables=[_rules(model_metrics)])]
     return page.write_page(
         f"Knowledge transfer on {source}",
@@ -171,18 +176,24 @@ def _errors(confusion: pd.DataFrame, calibration: pd.DataFrame, *, is_mix: bool)
     return Section("Errors and confidence of the target", figures=drawn, is_pair=not is_mix)
 
 
-def _classes(classes: pd.DataFrame) -> Table:
+def _classes(classes: pd.DataFrame, *, is_mix: bool) -> Table:
     columns = [
-        Column("domain", "domain"),
+        *([Column("domain", "domain")] if is_mix else []),
         Column("class", "class"),
         Column("images", "images", "count"),
         Column("accuracy", "target %", "percent"),
-        Column("joint_accuracy", "target, joint %", "percent"),
-        Column("before", "student before %", "percent"),
-        Column("after", "student after %", "percent"),
+        *([Column("joint_accuracy", "target, joint %", "percent")] if is_mix else []),
+        Column("before", "students before %", "percent"),
+        Column("after", "students after %", "percent"),
     ]
-    fold = f"{len(classes)} classes: the target, and the student of the domain before and after"
-    return Table(classes, columns, fold=fold)
+    of = " of the domain" if is_mix else ""
+    fold = f"{len(classes)} classes: the target, and the mean of the students{of} before and after"
+    balanced = classes[["accuracy", "before", "after"]].mean()
+    note = (
+        f"Balanced accuracy, the mean over classes: target {percent(balanced['accuracy'])} %, students "
+        f"{percent(balanced['before'])} % before and {percent(balanced['after'])} % after."
+    )
+    return Table(classes, columns, note, fold=fold)
 
 
 def _rules(metrics: pd.DataFrame) -> Table:

@@ -122,7 +122,10 @@ def _between_domains(joint: Tensor, images: ImageSet) -> Tensor:
 def score_classes(
     test: SoftLabels, test_images: ImageSet, students: dict[str, Any], target: Target, rounds: int
 ) -> pd.DataFrame:
-    """Return accuracies by class: of the target with and without the domain, of its students before and after."""
+    """Return accuracies by class: of the target with and without the domain; of its students, their mean.
+
+    Students are those of the class's domain, before and after. A class without test images has none.
+    """
     logits, labels, blocks = by_key(test, test_images), test_images.labels, test_images.blocks
     taught = logits[f"{target.name}@{rounds}"]
     shown = {"accuracy": within_block(taught, test_images.domains, blocks), "joint_accuracy": taught}
