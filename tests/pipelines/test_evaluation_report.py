@@ -104,8 +104,8 @@ def descent(parent: str, *, warning: str = "", **numbers: dict[str, float]) -> d
 
 
 CLASSES = pd.DataFrame(
-    {"domain": "all", "class": NASTY, "images": 5, "accuracy": [0.25, *[0.75] * (len(NASTY) - 1)], "joint_accuracy": 0.5,
-     "before": 0.5, "after": 0.75}
+    {"domain": "all", "class": NASTY, "images": 5, "accuracy": [0.25, 0.75, 0.75], "joint_accuracy": 0.5, "before": 0.5,
+     "after": 0.75}
 )  # fmt: skip
 
 
