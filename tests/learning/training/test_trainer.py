@@ -12,13 +12,8 @@ from knowledge_transfer.learning.distillation.config import Distillation, Distil
 from knowledge_transfer.learning.distillation.labelling import label
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.losses import distillation as losses
-from knowledge_transfer.learning.losses.objective import (
-    DistillationObjective,
-    Objective,
-    alpha_of_each,
-    balanced,
-    domain_loss,
-)
+from knowledge_transfer.learning.losses.image_weights import alpha_of_each, balanced
+from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective, domain_loss
 from knowledge_transfer.learning.models.architecture import Architecture
 from knowledge_transfer.learning.models.network import cpu_state
 from knowledge_transfer.learning.train import FitData, LearnOptions, Normalisation, learn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +14,9 @@ from torch import Tensor
 from knowledge_transfer.learning.data.augmentation import View, soft_targets
 from knowledge_transfer.learning.data.domains import DomainSlices
 from knowledge_transfer.learning.data.image_set import ImageSet
-from knowledge_transfer.learning.losses.soft_loss import LossFunction, SoftLoss, per_image
+from knowledge_transfer.learning.losses.image_weights import alpha_of_each, checked_weights, soft_of_each
+from knowledge_transfer.learning.losses.soft_loss import LossFunction, SoftLoss
 from knowledge_transfer.learning.models.network import mean_of_heads
-
-_NO_CERTAINTY = 1e-6  # below which rounding decides
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Objective:
         self.are_all_labelled = bool(images.is_labelled.all())
         if not self.are_all_labelled and (distillation is None or _reads_labels(distillation.soft_loss)):
             raise ValueError("labels of these images are withheld, and this loss reads them")
-        self.image_weights = None if image_weights is None else _checked(image_weights, images).to(device)
+        self.image_weights = None if image_weights is None else checked_weights(image_weights, images).to(device)
 
     def targets(self, view: View, indices: Tensor) -> Tensor:
         """Return the labels of a view of the images at `indices` [B] as distributions [B, C], mixed like the images."""
@@ -129,7 +127,7 @@ class Objective:
         teacher, labels, parts = self._taught(self.teacher_logits, indices, view), targets.argmax(-1), []
         for rows, classes in slices:
             student, own = logits[rows][..., classes], teacher[rows][..., classes]
-            soft = _soft_of_each(loss, student, own, labels[rows] - classes.start)
+            soft = soft_of_each(loss, student, own, labels[rows] - classes.start)
             share = alpha_of_each(alpha, student, own) if self.distillation.by_confidence else alpha
             parts.append(weighted[rows] * combine(soft, hard[rows], share))
         return torch.cat(parts)
@@ -151,47 +149,6 @@ class Objective:
         return combine(value, hard, self.distillation.alpha)
 
 
-def balanced(images: ImageSet, image_weights: Tensor | None = None) -> Tensor:
-    """Return weights of the images, float32 [N] of mean 1, by which every class of a domain weighs the same.
-
-    `image_weights` [N] are kept within a class. Images whose label is withheld keep theirs (none: 1).
-    """
-    weights = torch.ones(len(images)) if image_weights is None else image_weights.float().clone()
-    for position in range(len(images.blocks)):
-        rows = images.is_labelled & (images.domains == position)
-        total, present = weights[rows].sum(), images.labels[rows].unique()
-        for label in present.tolist():
-            of_class = images.labels == label
-            weights[of_class] *= total / (len(present) * weights[of_class].sum())
-    return weights
-
-
-def alpha_of_each(alpha: float, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Return the weight of each image's soft loss, alpha t / (alpha t + (1 - alpha) s) in [0, 1], [B], no gradient.
-
-    t and s are the certainties of teacher and student, 1 - entropy / log(classes) in [0, 1] at temperature 1, from
-    logits [B, C]; several teachers or heads, [B, K, C], count by their mean distribution. Who is as certain as the
-    other leaves alpha as it is; so does an image of which neither knows anything.
-    """
-    theirs, own = (_certainty(mean_of_heads(logits.detach())) for logits in (teacher_logits, student_logits))
-    of_teacher, of_student = alpha * theirs, (1 - alpha) * own
-    total = of_teacher + of_student
-    return torch.where(total > _NO_CERTAINTY, of_teacher / total.clamp_min(_NO_CERTAINTY), alpha)
-
-
-def _certainty(logits: Tensor) -> Tensor:
-    entropy: Tensor = torch.special.entr(logits.float().softmax(1)).sum(1)
-    return (1 - entropy / math.log(logits.shape[1])).clamp_min(0)
-
-
-def _soft_of_each(loss: LossFunction, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """Return the soft loss of each image [B] to one teacher [B, C], or its mean over separate ones [B, K, C]."""
-    if teacher.ndim == 2:
-        return per_image(loss, mean_of_heads(student), teacher, labels)
-    heads = student.unbind(1) if student.ndim == 3 else [student] * teacher.shape[1]
-    return torch.stack([per_image(loss, q, p, labels) for q, p in zip(heads, teacher.unbind(1), strict=True)]).mean(0)
-
-
 def combine(soft: Tensor, hard: Tensor, alpha: float | Tensor) -> Tensor:
     """Return alpha * soft + (1 - alpha) * hard; alpha 1 and 0 return the one term itself."""
     if isinstance(alpha, Tensor):
@@ -209,12 +166,6 @@ def _reads_labels(loss: LossFunction) -> bool:
 def _per_network(loss: LossFunction, logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
     each: Tensor = torch.vmap(loss)(logits, teacher_logits, labels)
     return each
-
-
-def _checked(weights: Tensor, images: ImageSet) -> Tensor:
-    if weights.shape != images.labels.shape or not bool((weights.isfinite() & (weights >= 0)).all()):
-        raise ValueError(f"{len(images)} images need as many weights, finite and none negative")
-    return weights.float()
 
 
 def soft_loss_to(

@@ -16,7 +16,8 @@ from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.data.streaming import Window, windowed_order
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective, balanced
+from knowledge_transfer.learning.losses.image_weights import balanced
+from knowledge_transfer.learning.losses.objective import DistillationObjective, Objective
 from knowledge_transfer.learning.models.network import Network, cpu_state, mean_of_heads
 from knowledge_transfer.learning.training.optimizer import Updater
 from knowledge_transfer.learning.training.recipe import Recipe

@@ -11,7 +11,8 @@ from torch import Tensor
 from knowledge_transfer.learning.data.augmentation import render
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.hardware import autocast
-from knowledge_transfer.learning.losses.objective import Objective, balanced
+from knowledge_transfer.learning.losses.image_weights import balanced
+from knowledge_transfer.learning.losses.objective import Objective
 from knowledge_transfer.learning.models.network import Network
 from knowledge_transfer.learning.training.events import EpochEnded
 from knowledge_transfer.learning.training.loop import FitState, own_generator, train_epochs
