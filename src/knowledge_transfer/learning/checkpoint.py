@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.domains import ALL, Block
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Network, build
+from knowledge_transfer.learning.models.network import Network, empty
 
 
 class Facts(Config):
@@ -76,17 +75,14 @@ class Checkpoint:
     def build(self) -> Network:
         """Return the network in eval mode, on the CPU. Raises ValueError when weights and architecture do not fit."""
         facts = self.facts
-        # On the meta device: to draw initial weights that are then replaced takes longer than to copy these. A network
-        # from elsewhere may read what it draws, or keep tensors that no file holds.
-        with torch.random.fork_rng(devices=[]), torch.device("cpu" if facts.architecture.is_external else "meta"):
-            network = build(
-                facts.architecture,
-                classes=len(facts.class_names),
-                channels=facts.channels,
-                image_size=facts.image_size,
-                mean=facts.mean,
-                deviation=facts.deviation,
-            )
+        network = empty(
+            facts.architecture,
+            classes=len(facts.class_names),
+            channels=facts.channels,
+            image_size=facts.image_size,
+            mean=facts.mean,
+            deviation=facts.deviation,
+        )
         try:
             network.load_state_dict({name: tensor.clone() for name, tensor in self.state.items()}, assign=True)
         except RuntimeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,14 +13,12 @@ from knowledge_transfer.learning.config import Config
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.distillation.config import Distillation, DistillationConfig
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Network, build, weights_sha256
+from knowledge_transfer.learning.models.network import GENERATOR, Network, build, weights_sha256
 from knowledge_transfer.learning.models.weights import Pretrained
 from knowledge_transfer.learning.training.loop import FitState, fit
 from knowledge_transfer.learning.training.mutual import fit_mutually
 from knowledge_transfer.learning.training.recipe import Recipe
 from knowledge_transfer.learning.training.trainer import FitOptions
-
-GENERATOR = threading.Lock()  # of torch's generator, from which initial weights, order and dropout are drawn
 
 
 class Normalisation(Config):

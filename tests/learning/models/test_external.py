@@ -1,5 +1,7 @@
 """Networks from elsewhere: found, tried before anything is trained, and used like the built-in ones."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -45,6 +47,18 @@ def test_a_function_s_network_learns_and_is_read_back_from_its_file(tmp_path, op
     assert predict(again.build(), images, device=CPU).equal(predict(made.build(), images, device=CPU))
     assert torch.get_rng_state().equal(before)
     assert str(made.facts.architecture) == "tests.elsewhere:sound (hidden 12)"
+
+
+def test_a_network_is_rebuilt_beside_a_fit_in_another_thread_without_changing_it():
+    """The fit holds torch's generator: what draws from it waits."""
+    made, images = learned(SOUND), stripes(40, seed=3)
+    alone = learned(SOUND, epochs=6)
+    with ThreadPoolExecutor() as pool:
+        fit = pool.submit(learned, SOUND, epochs=6)
+        while not fit.done():
+            made.build()
+    assert fit.result().sha256 == alone.sha256
+    assert predict(made.build(), images, device=CPU).isfinite().all()
 
 
 def test_its_soft_labels_are_its_predictions():

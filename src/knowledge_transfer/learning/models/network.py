@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import threading
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from knowledge_transfer.learning.models.architecture import NETWORKS, Architecture
 from knowledge_transfer.learning.models.blocks import Residual
 
+# Of torch's generator, which draws initial weights, order and dropout: no thread may disturb the fit of another.
+GENERATOR = threading.RLock()
 _COLOURS = 3
 
 
@@ -111,6 +115,17 @@ def build(
             # Residual branches that start at zero let sixteen blocks learn from the first steps (Goyal 2017).
             nn.init.zeros_(module.last_normalisation.weight)
     return network
+
+
+def empty(architecture: Architecture, **of_images: Any) -> Network:
+    """Return the network that `build` returns, for weights that are then replaced; draws nothing."""
+    if not architecture.is_external:
+        # To draw initial weights that are then replaced takes longer than to copy others.
+        with torch.device("meta"):
+            return build(architecture, **of_images)
+    # One from elsewhere may read what it draws, or keep tensors that no file holds.
+    with GENERATOR, torch.random.fork_rng(devices=[]):
+        return build(architecture, **of_images)
 
 
 @torch.no_grad()

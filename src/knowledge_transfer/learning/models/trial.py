@@ -7,7 +7,7 @@ from torch import Tensor
 
 from knowledge_transfer.learning.models import external
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
+from knowledge_transfer.learning.models.network import GENERATOR, build
 from knowledge_transfer.learning.models.weights import Pretrained
 
 _IMAGES = 2
@@ -27,7 +27,8 @@ def require_learns(
     `start` are the weights that it starts with (none: fresh ones). A built-in network is tried without memory.
     """
     is_real = architecture.is_external or start is not None
-    with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_real else "meta"), torch.enable_grad():
+    device = torch.device("cpu" if is_real else "meta")
+    with GENERATOR, torch.random.fork_rng(devices=[]), device, torch.enable_grad():
         torch.manual_seed(0)
         mean = (0.5,) * channels
         network = build(

@@ -9,7 +9,8 @@ from dataclasses import replace
 from knowledge_transfer.learning.checkpoint import Checkpoint
 from knowledge_transfer.learning.distillation.config import Distillation
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.train import GENERATOR, FitData, LearnOptions, Lineage, learn, network_of, record
+from knowledge_transfer.learning.models.network import GENERATOR
+from knowledge_transfer.learning.train import FitData, LearnOptions, Lineage, learn, network_of, record
 from knowledge_transfer.learning.training import events
 from knowledge_transfer.learning.training.events import EpochEnded, Event, FitStarted
 from knowledge_transfer.learning.training.loop import MEASURED
