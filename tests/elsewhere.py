@@ -11,6 +11,10 @@ def sound(classes: int, channels: int, hidden: int = 8) -> nn.Module:
     )
 
 
+def with_dropout(classes: int, channels: int) -> nn.Module:
+    return nn.Sequential(nn.Dropout(0.3), sound(classes, channels))
+
+
 class Pair:
     """Functions may also be methods, as libraries have them."""
 

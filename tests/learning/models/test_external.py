@@ -51,10 +51,10 @@ def test_a_function_s_network_learns_and_is_read_back_from_its_file(tmp_path, op
 
 def test_a_network_is_rebuilt_beside_a_fit_in_another_thread_without_changing_it():
     """The fit holds torch's generator: what draws from it waits."""
-    made, images = learned(SOUND), stripes(40, seed=3)
-    alone = learned(SOUND, epochs=6)
+    made, images, drawing = learned(SOUND), stripes(40, seed=3), Architecture(kind=f"{HERE}:with_dropout")
+    alone = learned(drawing, epochs=6)
     with ThreadPoolExecutor() as pool:
-        fit = pool.submit(learned, SOUND, epochs=6)
+        fit = pool.submit(learned, drawing, epochs=6)
         while not fit.done():
             made.build()
     assert fit.result().sha256 == alone.sha256
