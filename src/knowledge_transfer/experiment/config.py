@@ -42,7 +42,7 @@ class Experiment(Config):
     writes it in a `format`.
     """
 
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
     seeds: int = Field(default=1, ge=1)
     devices: Devices
     per_device: int = Field(default=1, ge=1)

@@ -62,7 +62,7 @@ class StudySettings(Config):
     Every arm is trained `seeds` times, with other initial weights and another order of the images.
     """
 
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
     seeds: int = Field(default=3, ge=1)
     devices: Devices
     per_device: int = Field(default=1, ge=1)
