@@ -1,12 +1,17 @@
 """Configuration: variants name only parameters that differ; an address means the same to every dataset."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fsspec import get_filesystem_class
 from kedro.config import OmegaConfigLoader
 from kedro.utils import CLOUD_PROTOCOLS, HTTP_PROTOCOLS, PROTOCOL_DELIMITER
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from knowledge_transfer.errors import RunError
 from knowledge_transfer.experiment.config import PARTS, STUDIES, VARIANTS
 
 FOLDER = "folder"  # of what runs make: in globals.yml, or for one run in `--params`
@@ -20,8 +25,11 @@ class ExperimentConfigLoader(OmegaConfigLoader):
     """
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """Return the configuration of that kind."""
-        found: dict[str, Any] = super().__getitem__(key)
+        """Return the configuration of that kind. Raises RunError, in one line, for a file that cannot be read."""
+        try:
+            found: dict[str, Any] = super().__getitem__(key)
+        except (YAMLError, UnicodeDecodeError, OmegaConfBaseException, AttributeError) as error:
+            raise RunError(self._fault() or f"{self.conf_source}: {_in_one_line(error)}") from error
         if key == "globals" and FOLDER in (self.runtime_params or {}):
             return {**found, FOLDER: self.runtime_params[FOLDER]}
         if key == "catalog":
@@ -35,6 +43,29 @@ class ExperimentConfigLoader(OmegaConfigLoader):
         variants = {name: completed(main, found[name], given) for name in present if name in VARIANTS}
         studies = {name: _with_shared(main, found[name], given, name) for name in present if name in STUDIES}
         return {**found, **variants, **studies}
+
+    def _fault(self) -> str:
+        """Return what is wrong with the first faulty file of the environments in use, nothing where all can be read."""
+        used = {self.base_env, self.env or self.default_run_env}
+        files = (file for name in sorted(used) for file in sorted(Path(self.conf_source, name).rglob("*.y*ml")))
+        return next((fault for file in files if (fault := _fault_of(file))), "")
+
+
+def _fault_of(file: Path) -> str:
+    """Return what is wrong with a file by itself, nothing where it can be read."""
+    try:
+        read = OmegaConf.load(file)
+    except (YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f", line {mark.line + 1}"
+        return f"{file}{line}: {getattr(error, 'problem', None) or _in_one_line(error)}"
+    return "" if isinstance(read, DictConfig) else f"{file}: it holds a list, not settings by name"
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return the message in one line; OmegaConf names the key below it."""
+    key = getattr(error, "full_key", None)
+    return f"{key}: {str(error).splitlines()[0]}" if key else " ".join(str(error).split())
 
 
 def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_params: Mapping[str, Any]) -> dict[str, Any]:
