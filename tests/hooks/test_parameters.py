@@ -2,7 +2,12 @@ import pytest
 
 from knowledge_transfer import settings
 from knowledge_transfer.experiment.loader import ExperimentConfigLoader
-from knowledge_transfer.hooks.parameters import ParametersError, Parts, check_parameters
+from knowledge_transfer.hooks.parameters import (
+    ParametersError,
+    Parts,
+    _require_weights_of_globals,
+    check_parameters,
+)
 
 
 @pytest.fixture
@@ -82,6 +87,9 @@ def test_the_shipped_mixes_are_the_second_experiment(environment, domains, epoch
         ("students.resnet8.recipe", {"epoch": 3}, "students.resnet8: unknown key 'epoch'; did you mean 'epochs'"),
         ("students.resnet8.reverse_recipe", {"views": 3}, "share one labelling"),
         ("students", {}, "students is empty"),
+        ("students", 1, r"students: a block of settings by name \(got 1\)"),
+        ("target", "vgg19", r"target: a block of settings by name \(got 'vgg19'\)"),
+        ("student_training.recipe.augmentation", "flip", r"augmentation: a block of settings by name \(got 'flip'\)"),
         ("target.name", "resnet8", "both called 'resnet8'"),
         ("target.name", "vgg-19", "'vgg-19' names datasets"),
         ("target.name", "resnet8_continued", "'resnet8_continued' is the name of another model of the run"),
@@ -215,3 +223,16 @@ def test_devices_do_not_change_a_runs_identity() -> None:
     elsewhere = {**parameters, "devices": "0 1", "per_device": 2, "target": {"name": "vgg19", "devices": 2}}
     assert _digest(elsewhere) == _digest(parameters)
     assert _digest({**parameters, "seed": 1}) != _digest(parameters)
+
+
+@pytest.mark.parametrize("part", ["heterogeneous", "alpha_study", "student_ensemble"])
+def test_a_part_that_is_no_block_stops_that_part_alone(part):
+    """In `--params`, too: `alpha_study=1`."""
+    loader = ExperimentConfigLoader("conf", env=None, runtime_params={part: 1}, **settings.CONFIG_LOADER_ARGS)
+    given = loader["parameters"]
+    _require_weights_of_globals(given, None, loader.runtime_params)
+    check_parameters(given)
+    parts = Parts(given)
+    assert isinstance(parts[part], ParametersError)
+    assert f"{part}: a block of settings by name (got 1)" in parts[part].message
+    assert not any(isinstance(each, Exception) for name, each in parts.items() if name != part)

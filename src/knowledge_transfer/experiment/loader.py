@@ -74,7 +74,9 @@ def completed(main: Mapping[str, Any], variant: Mapping[str, Any], runtime_param
     Its roster has the students that it lists, unless one is removed there and not whole here. `--params` wins over
     files.
     """
-    own: Mapping[str, Any] = next((runtime_params[name] for name in VARIANTS if name in runtime_params), {})
+    own: Mapping[str, Any] = next(
+        (block for name in VARIANTS if isinstance(block := runtime_params.get(name), Mapping)), {}
+    )
     general = {name: value for name, value in runtime_params.items() if name in main and name not in PARTS}
     both = changed(changed(changed(main, variant), general), own)
     listed, known = variant.get("students"), main.get("students")

@@ -72,7 +72,7 @@ def _model_of(part: str) -> type[BaseModel]:
 
 def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "") -> _Model:
     try:
-        return model.model_validate(dict(parameters))
+        return model.model_validate(dict(parameters) if isinstance(parameters, Mapping) else parameters)
     except ValidationError as error:
         lines = [
             f"  {(prefix + '.'.join(map(str, fault['loc']))).strip('.') or 'parameters'}: {_reason(fault)}"
@@ -84,16 +84,17 @@ def _checked(model: type[_Model], parameters: Mapping[str, Any], prefix: str = "
 def _require_weights_of_globals(given: Mapping[str, Any], of_globals: Any, runtime_params: Mapping[str, Any]) -> None:
     """Raise ParametersError when a study's parameters name other pretrained weights than those the catalog reads."""
     for name in STUDIES:
-        block = given.get(name) or {}
-        read = runtime_params.get(name, {}).get("weights", of_globals)
-        if "weights" in block and block["weights"] != read:
+        block, runtime = given.get(name), runtime_params.get(name)
+        read = runtime.get("weights", of_globals) if isinstance(runtime, Mapping) else of_globals
+        if isinstance(block, Mapping) and "weights" in block and block["weights"] != read:
             raise ParametersError(
                 f"a parameters file sets {name}.weights ({block['weights']}), which is for globals.yml ({read})"
             )
 
 
 def _reason(fault: Any) -> str:
-    reason = str(fault["msg"]).removeprefix("Value error, ")
+    is_block = fault["type"] in ("model_type", "dict_type", "model_attributes_type")
+    reason = "a block of settings by name" if is_block else str(fault["msg"]).removeprefix("Value error, ")
     given = fault["input"]
     return f"{reason} (got {given!r})" if isinstance(given, str | int | float) else reason
 
