@@ -26,10 +26,10 @@ class Pair:
 class NormaliseFirst(nn.Module):
     """The normalisation is registered after the convolution and applied before it: folding would be wrong."""
 
-    def __init__(self, classes: int, channels: int) -> None:
+    def __init__(self, classes: int, channels: int, width: int = 3) -> None:
         super().__init__()
-        self.convolution, self.normalisation = nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels)
-        self.last = nn.Linear(channels, classes)
+        self.convolution, self.normalisation = nn.Conv2d(channels, width, 3), nn.BatchNorm2d(channels)
+        self.last = nn.Linear(width, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.last(self.convolution(self.normalisation(images)).amax((2, 3)))
@@ -46,6 +46,18 @@ class _Answers(nn.Module):
 
 def in_a_pair(classes: int) -> nn.Module:
     return _Answers(lambda layer, images: (images.mean((2, 3)), images))
+
+
+class WithView(nn.Module):
+    """`view` where images are laid out by channels, as in many an introduction."""
+
+    def __init__(self, classes: int, channels: int) -> None:
+        super().__init__()
+        self.convolution, self.last = nn.Conv2d(channels, 4, 3), nn.Linear(4 * 30 * 30, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.convolution(images)
+        return self.last(features.view(len(features), -1))
 
 
 def too_few(classes: int) -> nn.Module:

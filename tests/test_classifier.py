@@ -64,6 +64,8 @@ def test_a_prediction_names_every_class(model):
         (picture() / 255, r"uint8 from 0 to 255, these are float64: multiply those in \[0, 1\] by 255"),
         (np.zeros((2, 3, 32, 32), np.uint8), r"\[N, H, W, 1 or 3\], these \[2, 3, 32, 32\]"),
         (np.zeros((0, 32, 32), np.uint8), r"these \[0, 32, 32\]"),
+        (np.zeros((40, 50, 4), np.uint8), r"\[40, 50, 4\] may be one image or several"),
+        (np.zeros((3, 40, 50), np.uint8), r"\[3, 40, 50\] may be one image or several"),
         ([], "no images to classify"),
         ([picture()], "not a list of ndarray"),
     ],

@@ -91,6 +91,8 @@ def _whole(array: np.ndarray) -> np.ndarray:
     """Return uint8 [N, H, W] or [N, H, W, 3] of an array of one image or several."""
     if array.dtype != np.uint8:
         raise ValueError(f"images are uint8 from 0 to 255, these are {array.dtype}: multiply those in [0, 1] by 255")
+    if array.ndim == 3 and (array.shape[-1] in (1, 2, 4) or (array.shape[0] in (1, 3) and array.shape[-1] > 3)):
+        raise ValueError(f"{list(array.shape)} may be one image or several: give [H, W, 3], or [N, H, W, 1 or 3]")
     is_coloured = array.shape[-1:] == (3,)
     many = array[None] if array.ndim == (3 if is_coloured else 2) else array
     many = many[..., 0] if many.ndim == 4 and many.shape[-1] == 1 else many

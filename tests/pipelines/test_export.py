@@ -83,6 +83,15 @@ def test_bad_requests_are_refused_before_anything_is_exported(models, monkeypatc
         export_models(None, "onnx", IMAGES, **models)
 
 
+def test_a_graph_that_torch_cannot_follow_is_one_line(models, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("data\ndependent")
+
+    monkeypatch.setattr(formats, "exported", refuse)
+    with pytest.raises(ValueError, match=r"^one cannot be exported as torch: RuntimeError: data dependent$"):
+        export_models("one", "torch", IMAGES, **models)
+
+
 def test_a_file_that_predicts_otherwise_is_not_kept(models, monkeypatch):
     monkeypatch.setattr(
         "knowledge_transfer.pipelines.export.nodes.export",

@@ -114,12 +114,16 @@ class Member(Config):
     def require_learns(self, images: ImageSet) -> None:
         """Raise ValueError, in one line that names it, unless it can learn the classes of such images."""
         try:
+            start, channels = self.start, images.images.shape[1]
+            known = self.normalised(start, {"mean": (0.5,) * channels, "deviation": (0.5,) * channels})
             require_learns(
                 self.architecture,
                 classes=len(images.class_names),
-                channels=images.images.shape[1],
+                channels=channels,
                 image_size=images.images.shape[2],
-                start=self.start,
+                mean=known.mean,
+                deviation=known.deviation,
+                start=start,
                 freeze=self.freeze,
             )
         except ValueError as error:
@@ -184,6 +188,9 @@ class DistillationStage(Config):
         mixes = self.recipe.augmentation.mixup or self.recipe.augmentation.cutmix
         if self.distillation.plain_view and mixes:
             raise ValueError("distillation.plain_view labels one image, recipe.augmentation mixes two: leave one out")
+        if self.recipe.balance and self.distillation.soft_loss.compares_images:
+            loss = self.distillation.loss
+            raise ValueError(f"loss '{loss}' compares the images of a batch, recipe.balance weights each: choose 'kl'")
         return self
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from knowledge_transfer.learning.checkpoint import Checkpoint, Facts
@@ -24,8 +26,14 @@ from knowledge_transfer.learning.training.trainer import FitOptions
 class Normalisation(Config):
     """Means and deviations of the student set's channels, pixels scaled to [0, 1]."""
 
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
+    mean: tuple[float, ...] = Field(min_length=1)
+    deviation: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _are_as_many(self) -> Normalisation:
+        if len(self.mean) != len(self.deviation):
+            raise ValueError(f"{len(self.mean)} means, but {len(self.deviation)} deviations: one of each a channel")
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ def compose_predictions(predictions: pd.DataFrame, pictures: np.ndarray, info: M
 
 def _likeliest(row: pd.Series) -> list[tuple[str, str]]:
     named = [("class", "probability"), ("second", "second_probability"), ("third", "third_probability")]
-    return [(str(row[name]), percent(row[probability])) for name, probability in named if name in row]
+    return [(str(row[name]), percent(float(row[probability]))) for name, probability in named if name in row]
 
 
 def _encoded(picture: np.ndarray) -> str:

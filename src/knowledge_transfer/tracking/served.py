@@ -41,7 +41,8 @@ class ServedModel(mlflow.pyfunc.PythonModel):
 
     def _pixels(self, given: np.ndarray) -> np.ndarray:
         if given.dtype.kind in "US":
-            return np.stack([self._decoded(str(text)) for text in given.ravel()])
+            texts = given.astype(str) if given.dtype.kind == "S" else given
+            return np.stack([self._decoded(str(text)) for text in texts.ravel()])
         if given.dtype.kind not in "ui" or given.size == 0:
             raise _refusal(f"these are {given.dtype}, not whole numbers from 0 to 255: {_ASKED}")
         if list(given.shape[1:]) != self._shape:
@@ -56,7 +57,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         try:
             image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
             prepared = self._prepared(image, grey=self._shape[0] == 1, size=self._shape[1])
-        except (ValueError, OSError) as error:
+        except Exception as error:  # Pillow's decoders raise many kinds
             raise _refusal(f"an image cannot be read ({error}): {_ASKED}") from error
         return np.ascontiguousarray(np.moveaxis(np.atleast_3d(prepared), -1, 0))
 

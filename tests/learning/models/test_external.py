@@ -70,10 +70,10 @@ def test_its_soft_labels_are_its_predictions():
     )
 
 
-def test_a_normalisation_that_comes_first_is_not_folded():
-    network = build(
-        Architecture(kind=f"{HERE}:NormaliseFirst"), classes=3, channels=3, image_size=32, mean=(0.5,), deviation=(0.3,)
-    )
+@pytest.mark.parametrize("width", [3, 5])
+def test_a_normalisation_that_comes_first_is_not_folded(width):
+    architecture = Architecture(kind=f"{HERE}:NormaliseFirst", options={"width": width})
+    network = build(architecture, classes=3, channels=3, image_size=32, mean=(0.5,), deviation=(0.3,))
     pixels = stripes(30, channels=3).images
     nn.init.uniform_(network.body.normalisation.weight, 2, 3)
     network.train()(pixels)
@@ -126,6 +126,7 @@ def test_a_network_made_for_colours_may_learn_grey_images():
         ("without_gradient", "depend on none of its parameters"),
         ("without_parameters", "no parameters that can learn"),
         ("three_channels", r"it fails on images of \[1, 32, 32\] \(RuntimeError: .*\); `enlarge_to` scales them"),
+        ("WithView", r"it fails on images of \[1, 32, 32\] \(RuntimeError: view size is not compatible"),
         ("raises", "cannot be built: RuntimeError: no luck$"),
         ("no_network", "returned a str, not a torch.nn.Module"),
     ],

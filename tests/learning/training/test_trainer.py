@@ -144,6 +144,16 @@ def test_the_loss_by_confidence_is_its_formula_in_a_mix(separate):
     assert float(objective.loss(logits, targets, rows, 0, slices)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_batch_of_one_domain_is_weighed_too():
+    mixed = mix(two_domains(6, 4))
+    teacher = torch.randn(len(mixed), 1, len(mixed.class_names), generator=torch.Generator().manual_seed(0))
+    distillation = replace(objective_of(teacher, alpha=0.3, gamma=0.0), by_confidence=True)
+    objective, rows = Objective(mixed, 0.0, CPU, distillation), torch.arange(6)
+    targets = objective.targets(View(mixed.images[rows], rows, torch.ones(6)), rows)
+    slices = domain_slices(mixed.domains[rows], mixed.blocks, CPU)
+    assert objective.loss(torch.randn(6, len(mixed.class_names)), targets, rows, 0, slices).isfinite()
+
+
 def test_networks_side_by_side_weigh_by_confidence_too(images):
     generator = torch.Generator().manual_seed(0)
     distillation = objective_of(3 * torch.randn(60, 1, 3, generator=generator), alpha=0.5, gamma=0.0)

@@ -126,6 +126,8 @@ class Objective:
         loss, alpha = self.distillation.soft_loss, self.distillation.alpha
         teacher, labels, parts = self._taught(self.teacher_logits, indices, view), targets.argmax(-1), []
         for rows, classes in slices:
+            if not len(hard[rows]):  # a batch may lack a domain
+                continue
             student, own = logits[rows][..., classes], teacher[rows][..., classes]
             soft = soft_of_each(loss, student, own, labels[rows] - classes.start)
             share = alpha_of_each(alpha, student, own) if self.distillation.by_confidence else alpha

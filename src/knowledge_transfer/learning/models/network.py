@@ -139,7 +139,9 @@ def folded(network: Network, pixels: Tensor) -> Network:
     network = copy.deepcopy(plain)
     for module in list(network.modules()):
         for (name, before), (after_name, after) in pairwise(list(module.named_children())):
-            if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+            if not (isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d)):
+                continue
+            if after.num_features == before.out_channels and after.running_mean is not None:
                 setattr(module, name, fuse_conv_bn_eval(before, after))
                 setattr(module, after_name, nn.Identity())
     expected = plain(pixels)

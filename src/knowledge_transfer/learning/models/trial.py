@@ -19,20 +19,22 @@ def require_learns(
     classes: int,
     channels: int,
     image_size: int,
+    mean: tuple[float, ...] = (0.5,),
+    deviation: tuple[float, ...] = (0.5,),
     start: Pretrained | None = None,
     freeze: bool = False,
 ) -> None:
     """Raise ValueError, in one line, unless the network can be built, takes such images and can learn their classes.
 
-    `start` are the weights that it starts with (none: fresh ones). A built-in network is tried without memory.
+    `mean` and `deviation` are those of its normalisation, `start` the weights that it starts with (none: fresh ones).
+    A built-in network is tried without memory.
     """
     is_real = architecture.is_external or start is not None
     device = torch.device("cpu" if is_real else "meta")
     with GENERATOR, torch.random.fork_rng(devices=[]), device, torch.enable_grad():
         torch.manual_seed(0)
-        mean = (0.5,) * channels
         network = build(
-            architecture, classes=classes, channels=channels, image_size=image_size, mean=mean, deviation=mean
+            architecture, classes=classes, channels=channels, image_size=image_size, mean=mean, deviation=deviation
         )
         if start is not None:
             start.put_into(network)
@@ -43,7 +45,9 @@ def require_learns(
             raise ValueError("it has no parameters that can learn")
         pixels = network.prepared(torch.randint(256, (_IMAGES, channels, image_size, image_size)))
         try:
-            logits = network.train().body(pixels)
+            # As a fit lays them out, in which `view` may fail where `flatten` does not.
+            network = network.to(memory_format=torch.channels_last).train()
+            logits = network.body(pixels.to(memory_format=torch.channels_last))
         except Exception as error:
             raise ValueError(
                 f"it fails on images of {list(pixels.shape[1:])} ({external.in_one_line(error)}); `enlarge_to` "

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from knowledge_transfer.learning.models import external
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import Network, weights_sha256
+from knowledge_transfer.learning.models.network import GENERATOR, Network, weights_sha256
 
 PRETRAINED = "pretrained"  # in place of a file: those that the library of the network publishes
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # means and deviations with which most weights were trained
@@ -75,7 +73,9 @@ def read(weights: str, architecture: Architecture) -> Pretrained:
     running code in it. Raises ValueError that names the file and the fault.
     """
     if weights == PRETRAINED:
-        state, mean, deviation = external.published(architecture.kind, architecture.options)
+        # A library draws initial weights before it replaces them.
+        with GENERATOR, torch.random.fork_rng(devices=[]):
+            state, mean, deviation = external.published(architecture.kind, architecture.options)
         return Pretrained(f"{architecture.kind} {PRETRAINED}", state, mean, deviation)
     state = state_dict(Path(weights), weights)
     if {"mean", "deviation"} <= state.keys():  # a checkpoint of this package, which normalises by itself
@@ -87,13 +87,15 @@ def read(weights: str, architecture: Architecture) -> Pretrained:
 
 def state_dict(file: Path, address: str) -> dict[str, Tensor]:
     """Return the tensors in a file by name, without running code in it. Raises ValueError, naming the `address`."""
+    import safetensors.torch  # which a machine with torch alone lacks, and a run without such weights
+
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"there are no weights at {address}: correct `weights`") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise ValueError(f"{address} is no file of weights, or is damaged: {external.in_one_line(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise ValueError(f"{address} holds no state dict: save `network.state_dict()` alone")

@@ -21,8 +21,9 @@ _OF_NORMALISATION = ("mean", "deviation")
 
 
 def can_stack(architecture: Architecture, images: ImageSet) -> bool:
-    """Return whether such networks can be stacked for these images: a `cnn` with one head, no mix of domains."""
-    return architecture.kind == "cnn" and architecture.heads == 1 and len(images.blocks) == 1
+    """Return whether such networks can be stacked for these images: an unscaled `cnn` with one head, no mix."""
+    is_plain = architecture.kind == "cnn" and architecture.heads == 1 and architecture.size is None
+    return is_plain and len(images.blocks) == 1
 
 
 def is_faster(architecture: Architecture, images: ImageSet, members: int, device: torch.device) -> bool:

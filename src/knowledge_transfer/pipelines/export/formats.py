@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from knowledge_transfer.learning.models.exported import as_file, exported
+from knowledge_transfer.learning.models.external import in_one_line
 
 
 class Exported(NamedTuple):
@@ -31,7 +32,10 @@ def require(kind: str) -> None:
 
 def export(module: nn.Module, shape: Sequence[int], facts: Mapping[str, Any], kind: str) -> Exported:
     """Return a network for images of `shape` [C, H, W] and any batch size as a file of that kind, with its facts."""
-    return (_onnx if kind == "onnx" else _torch)(exported(module, shape), facts)
+    try:
+        return (_onnx if kind == "onnx" else _torch)(exported(module, shape), facts)
+    except Exception as error:  # torch raises many kinds for a graph that it cannot follow
+        raise ValueError(f"{facts['model']} cannot be exported as {kind}: {in_one_line(error)}") from error
 
 
 def _torch(program: torch.export.ExportedProgram, facts: Mapping[str, Any]) -> Exported:
