@@ -96,7 +96,6 @@ def test_the_shipped_mixes_are_the_second_experiment(environment, domains, epoch
         ("target.name", "resnet8_taught", "'resnet8_taught' is the name of another model of the run"),
         ("target.name", "resnet8_mutual", "'resnet8_mutual' is the name of another model of the run"),
         ("target.name", "ensemble", "not 'ensemble' in front"),
-        ("target.name", "model", "'model' is a name of the pipelines predict and export"),
         ("target.normalisation", {"mean": [0.5], "deviation": [0]}, r"normalisation\.deviation.*greater than 0"),
         ("target.normalisation", {"mean": [0.5] * 3, "deviation": [1]}, "3 means, but 1 deviations"),
         ("reverse_distillation.distillation.top_k", 1, "has one teacher"),

@@ -29,8 +29,6 @@ from knowledge_transfer.learning.ensembles.fusion import FITTED_RULES, SEPARATE
 
 VARIANTS = ("heterogeneous",)  # experiments that differ from the main one in the parameters under their name
 STUDIES = ("student_ensemble", "alpha_study", "dark_knowledge", "multi_teacher")  # with parameters of their own there
-# Arguments of nodes and columns of tables that have one for each model.
-_TAKEN = {"model", "device", "kind", "images", "files", "file", "class", "probability", "second", "third"}
 PARTS = (*VARIANTS, *STUDIES)
 
 
@@ -95,12 +93,6 @@ class Experiment(Config):
                 )
         if self.target.name in self.students:
             raise ValueError(f"the target and a student are both called '{self.target.name}'")
-        return self
-
-    @model_validator(mode="after")
-    def _names_are_free(self) -> Experiment:
-        if taken := sorted(_TAKEN.intersection((*self.students, self.target.name))):
-            raise ValueError(f"'{taken[0]}' is a name of the pipelines predict and export: call it something else")
         return self
 
     @property

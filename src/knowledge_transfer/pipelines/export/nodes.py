@@ -16,6 +16,7 @@ from knowledge_transfer.learning.models.exported import Probabilities
 from knowledge_transfer.pipelines.export.formats import export, require
 
 ENSEMBLE = "ensemble"
+MODEL = "model_"  # before the name of a model among the arguments
 _CLOSE = 1e-4  # of a probability
 _COMPARED, _BATCH, _REPEATS = 64, 64, 15
 
@@ -30,6 +31,7 @@ def export_models(
     probabilities. Raises ValueError for an unknown model, a missing library, and a difference above 1e-4.
     """
     require(kind)
+    models = {key.removeprefix(MODEL): each for key, each in models.items()}
     *students, target = models
     if model is not None and model not in (*models, ENSEMBLE):
         raise ValueError(f"there is no model '{model}'{did_you_mean(model, [*models, ENSEMBLE])}")

@@ -17,6 +17,7 @@ from knowledge_transfer.reporting.predictions import compose_predictions
 
 logger = logging.getLogger(__name__)
 ENSEMBLE = "ensemble"
+MODEL = "model_"  # before the name of a model among the arguments
 _PLACES = ("", "second", "third")  # of a class in a prediction
 _PICTURE, _MOST_PICTURES = 72, 400  # pixels of side, and how many keep the page small
 
@@ -30,6 +31,7 @@ def classify(
     `ensemble`: the mean of the students), and the class that every model predicts. Raises ValueError for an unknown
     model, and when no file is an image.
     """
+    models = {key.removeprefix(MODEL): each for key, each in models.items()}
     decides, facts = _chosen(model, models), next(iter(models.values())).facts
     names, pixels, skipped = files.read(files.names, grey=facts.channels == 1, size=facts.image_size)
     if skipped:
@@ -73,7 +75,7 @@ def _table(names: list[str], decided: Tensor, known: Mapping[str, Tensor], class
         columns[f"{name}_probability".lstrip("_")] = values[:, place].numpy().round(4)
     for name, probabilities in known.items():
         first = probabilities.sort(dim=1, descending=True, stable=True).indices[:, 0]
-        columns[name] = [classes[index] for index in first.tolist()]
+        columns[f"{name} (model)" if name in columns else name] = [classes[index] for index in first.tolist()]
     return pd.DataFrame(columns).sort_values("probability", kind="stable", ignore_index=True)
 
 

@@ -10,7 +10,10 @@ from knowledge_transfer.pipelines.predict import nodes
 def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
     """Return the pipeline for an experiment (none: the present run's)."""
     now = experiment or current.plan().main
-    models = {name: f"{name}_round{now.rounds}_checkpoint" for name in (*now.students, now.target.name)}
+    # A student may have any name, that of another argument, too.
+    models = {
+        f"{nodes.MODEL}{name}": f"{name}_round{now.rounds}_checkpoint" for name in (*now.students, now.target.name)
+    }
     settings = {"model": "params:model", "device": "params:devices"}
     return Pipeline(
         [
