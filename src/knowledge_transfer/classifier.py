@@ -44,7 +44,9 @@ class Classifier:
         `images` are a path, a PIL image, or a list of those; or a uint8 array [H, W], [H, W, 3], [N, H, W] or
         [N, H, W, 1 or 3]. Raises ValueError for anything else, such as floats, and for an image that cannot be read.
         """
-        pixels = torch.from_numpy(np.stack([self._prepared(image) for image in _one_by_one(images)]))
+        pixels = torch.from_numpy(
+            np.stack([self._prepared(image) for image in _one_by_one(images, is_grey=self._is_grey)])
+        )
         channels_first = pixels.unsqueeze(1) if self._is_grey else pixels.permute(0, 3, 1, 2).contiguous()
         unknown = torch.zeros(len(pixels), dtype=torch.int64)
         logits = predict(self._network, ImageSet(channels_first, unknown, self.class_names), device=self._device)
@@ -73,12 +75,12 @@ def load(path: str | Path, device: str = "auto") -> Classifier:
     return Classifier(checkpoint_file.load(path), device)
 
 
-def _one_by_one(images: Any) -> Sequence[str | Path | Image.Image]:
+def _one_by_one(images: Any, *, is_grey: bool) -> Sequence[str | Path | Image.Image]:
     """Return the images one by one. Raises ValueError, saying what is wrong, for none and for what are no images."""
     if isinstance(images, torch.Tensor):
         images = images.numpy(force=True)
     if isinstance(images, np.ndarray):
-        return [Image.fromarray(each) for each in _whole(images)]
+        return [Image.fromarray(each) for each in _whole(images, is_grey=is_grey)]
     each = [images] if isinstance(images, str | Path | Image.Image) else list(images)
     if not each:
         raise ValueError("there are no images to classify")
@@ -87,11 +89,12 @@ def _one_by_one(images: Any) -> Sequence[str | Path | Image.Image]:
     return each
 
 
-def _whole(array: np.ndarray) -> np.ndarray:
+def _whole(array: np.ndarray, *, is_grey: bool) -> np.ndarray:
     """Return uint8 [N, H, W] or [N, H, W, 3] of an array of one image or several."""
     if array.dtype != np.uint8:
         raise ValueError(f"images are uint8 from 0 to 255, these are {array.dtype}: multiply those in [0, 1] by 255")
-    if array.ndim == 3 and (array.shape[-1] in (1, 2, 4) or (array.shape[0] in (1, 3) and array.shape[-1] > 3)):
+    is_planar = not is_grey and array.shape[0] in (1, 3) and array.shape[-1] > 3
+    if array.ndim == 3 and (array.shape[-1] in (1, 2, 4) or is_planar):
         raise ValueError(f"{list(array.shape)} may be one image or several: give [H, W, 3], or [N, H, W, 1 or 3]")
     is_coloured = array.shape[-1:] == (3,)
     many = array[None] if array.ndim == (3 if is_coloured else 2) else array
