@@ -44,12 +44,10 @@ class Classifier:
         `images` are a path, a PIL image, or a list of those; or a uint8 array [H, W], [H, W, 3], [N, H, W] or
         [N, H, W, 1 or 3]. Raises ValueError for anything else, such as floats, and for an image that cannot be read.
         """
-        pixels = torch.from_numpy(
-            np.stack([self._prepared(image) for image in _one_by_one(images, is_grey=self._is_grey)])
-        )
-        channels_first = pixels.unsqueeze(1) if self._is_grey else pixels.permute(0, 3, 1, 2).contiguous()
+        each = _one_by_one(images, is_grey=self._is_grey)
+        pixels = torch.from_numpy(np.stack([self._prepared(image) for image in each]))
         unknown = torch.zeros(len(pixels), dtype=torch.int64)
-        logits = predict(self._network, ImageSet(channels_first, unknown, self.class_names), device=self._device)
+        logits = predict(self._network, ImageSet(pixels, unknown, self.class_names), device=self._device)
         return [self._prediction(row) for row in logits.softmax(1).tolist()]
 
     @property

@@ -11,6 +11,7 @@ from PIL import Image
 from knowledge_transfer import load
 from knowledge_transfer.datasets import ImageFilesDataset
 from knowledge_transfer.errors import RunError
+from knowledge_transfer.experiment.stage_config import ARGUMENT
 from knowledge_transfer.pipelines.predict import nodes
 from tests.project import EVERY_ARM, STUDENTS
 
@@ -105,7 +106,7 @@ def test_a_grey_and_a_coloured_file_suit_one_model(tmp_path):
 def test_a_model_may_be_called_like_a_column_or_an_argument(project, folder):
     made = project.checkpoint("vgg19_round1")
     files = ImageFilesDataset(path=str(folder / "00.png")).load()
-    models = {f"{nodes.MODEL}{name}": made for name in ("class", "files", "device")}
+    models = {f"{ARGUMENT}{name}": made for name in ("class", "files", "device")}
     table, info = nodes.classify(files, "device", "cpu", **models)
     assert info["model"] == "device"
     assert list(table.columns[-4:]) == ["class (model)", "files", "device", "ensemble"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _STAGES = ("before", "after", "ensemble", "target", "taught", "reference")
 _RULE = "ensemble_mean_probabilities"  # the report has all fourteen rules
-_EXPORTS = "exports_table"
+_EXPORTS, _EXPORTED = "exports_table", "exported_models"
 _COST = (
     Column("model", "model"),
     Column("bytes", "file", "megabytes"),
@@ -92,9 +92,8 @@ def _locations(project: Path, pipeline: Pipeline, catalog: DataCatalog) -> Itera
     files = [file_of(catalog, name) for name in outputs if name.endswith("_checkpoint")]
     for folder in sorted({file.address.rpartition("/")[0] for file in files if file}):
         yield f"checkpoints  {_within(project, folder)}"
-    if _EXPORTS in outputs and (file := file_of(catalog, _EXPORTS)):
-        folder = file.address.rpartition("/08_reporting/")[0]
-        yield f"files        {_within(project, f'{folder}/06_models/exported')}"
+    if _EXPORTED in outputs and (exported := file_of(catalog, _EXPORTED)):
+        yield f"files        {_within(project, exported.address)}"
     if is_inference(pipeline):
         return
     local = f"sqlite:///{project / 'mlflow.db'}"

@@ -10,6 +10,7 @@ from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
 from knowledge_transfer.experiment.config import Experiment
+from knowledge_transfer.experiment.stage_config import ARGUMENT
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 INFERENCE = "inference"  # the tag of nodes that use trained models
@@ -89,6 +90,12 @@ def training_tags(model: str, *further: str) -> list[str]:
 def acceptance_tags(model: str, *further: str) -> list[str]:
     """Return the tags of the node that decides which weights of `model` are kept."""
     return ["acceptance", "gpu", f"{_MODEL}{model}", *further]
+
+
+def final_models(experiment: Experiment) -> dict[str, str]:
+    """Return the checkpoint of each model after the last round, the target's last, by the argument of a node."""
+    names = (*experiment.students, experiment.target.name)
+    return {f"{ARGUMENT}{name}": f"{name}_round{experiment.rounds}_checkpoint" for name in names}
 
 
 def is_inference(pipeline: Pipeline) -> bool:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from knowledge_transfer.learning.config import Config
+from knowledge_transfer.learning.checkpoint import Checkpoint
+from knowledge_transfer.learning.config import Config, did_you_mean
 from knowledge_transfer.learning.data.augmentation import Augmentation
 from knowledge_transfer.learning.data.domain_mix import Shares
 from knowledge_transfer.learning.data.domains import ALL
@@ -105,11 +106,12 @@ class Member(Config):
         """The weights that it starts with (none: fresh ones). Raises ValueError, naming the fault, when it has none."""
         return None if self.weights is None else read_weights(self.weights, self.architecture)
 
-    def normalised(self, start: Pretrained | None, measured: Mapping[str, Any]) -> Normalisation:
-        """Return its own normalisation, or that of its first weights, or the `measured` one."""
+    def normalised(self, start: Checkpoint | Pretrained | None, measured: Mapping[str, Any]) -> Normalisation:
+        """Return its own normalisation, or that of the weights that it starts with, or the `measured` one."""
         if self.normalisation is not None:
             return self.normalisation
-        return Normalisation(**(measured if start is None else {"mean": start.mean, "deviation": start.deviation}))
+        known = start.facts if isinstance(start, Checkpoint) else start
+        return Normalisation(**(measured if known is None else {"mean": known.mean, "deviation": known.deviation}))
 
     def require_learns(self, images: ImageSet) -> None:
         """Raise ValueError, in one line that names it, unless it can learn the classes of such images."""
@@ -209,6 +211,7 @@ class Evaluation(Config):
 
 Stage = Literal["before", "after", "ensemble", "target", "taught", "reference"]
 ENSEMBLE = "ensemble"
+ARGUMENT = "model_"  # before the name of a model among a node's arguments: it may be called like another one
 CONTINUED = "continued"  # the reference arm of a student
 MUTUAL = "mutual"  # the students, who learn from each other in every step
 TAUGHT = "taught"  # a learner after distillation, before it is accepted
@@ -235,6 +238,14 @@ class Model:
     def key(self) -> str:
         """The name of the model among those of its run: `resnet8@0`, as in the facts of its checkpoint."""
         return f"{self.name}@{self.round}"
+
+
+def models_by_name(arguments: Mapping[str, Checkpoint], asked: str | None) -> dict[str, Checkpoint]:
+    """Return the models among a node's arguments by name. Raises ValueError when none of them is `asked` for."""
+    models = {key.removeprefix(ARGUMENT): each for key, each in arguments.items()}
+    if asked is not None and asked not in (*models, ENSEMBLE):
+        raise ValueError(f"there is no model '{asked}'{did_you_mean(asked, [*models, ENSEMBLE])}")
+    return models
 
 
 @dataclass(frozen=True)

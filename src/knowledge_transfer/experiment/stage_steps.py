@@ -120,9 +120,8 @@ def train_model(
         if not images.is_labelled.any():
             raise ValueError(f"{model.name}: every teacher has collapsed, and these images have no labels")
         distillation, (images, recipe) = None, on_labels(images, recipe)
-    first = model.start
-    normalisation = model.normalised(first, data.normalisation[domain])
-    fit_data = FitData(images, data.validation.of(domain), normalisation)
+    begin = start or model.start
+    fit_data = FitData(images, data.validation.of(domain), model.normalised(begin, data.normalisation[domain]))
     options = LearnOptions(
         seed=seed_for(data.seed, model.name),
         device=resolve_device(data.device),
@@ -132,9 +131,7 @@ def train_model(
     )
     name = f"{model.name}_{arm}" if arm else model.name
     tried = [
-        learn(
-            name, model.architecture, fit_data, recipe, options, round_=round_, start=start or first, distillation=each
-        )
+        learn(name, model.architecture, fit_data, recipe, options, round_=round_, start=begin, distillation=each)
         for each in (distillation.choices if distillation is not None else (None,))
     ]
     return tried[0] if len(tried) == 1 else best_choice(tried, fit_data.validation, options.device)
@@ -153,12 +150,11 @@ def train_together(
 
     Each has the seed of the student itself, and all the views of their distillation.
     """
-    firsts = [student.start for student in students]
+    begin = [start or student.start for student, start in zip(students, starts, strict=True)]
     fit_data = [
-        FitData(data.images, data.validation, student.normalised(first, data.normalisation[ALL]))
-        for student, first in zip(students, firsts, strict=True)
+        FitData(data.images, data.validation, student.normalised(start, data.normalisation[ALL]))
+        for student, start in zip(students, begin, strict=True)
     ]
-    begin = [start or first for start, first in zip(starts, firsts, strict=True)]
     view_seed, device = views_of(Student, data.seed), resolve_device(data.device)
     options = [
         LearnOptions(seed_for(data.seed, student.name), device, view_seed, freeze=student.freeze)

@@ -83,9 +83,7 @@ def learn(
     recipe = recipe.for_images(len(data.images), has_soft_labels=distillation is not None)
     objective = None if distillation is None else distillation.objective(data.images, architecture.heads)
     with GENERATOR:
-        network = network_of(architecture, data.images, data.normalisation, options.seed, start)
-        if options.freeze:
-            network.freeze()
+        network = network_of(architecture, data.images, data.normalisation, options.seed, start, options.freeze)
         given = FitOptions(name, options.seed, options.device, objective, options.view_seed, data.image_weights)
         if options.replicas == 1:
             fitted = fit(network, data.images, recipe, given, data.validation)
@@ -115,12 +113,9 @@ def learn_mutually(
     recipes = [recipe.for_images(len(images), has_soft_labels=False) for recipe in recipes]
     with GENERATOR:
         networks = [
-            network_of(architecture, images, own.normalisation, each.seed, start)
+            network_of(architecture, images, own.normalisation, each.seed, start, each.freeze)
             for architecture, own, each, start in zip(architectures, data, options, starts, strict=True)
         ]
-        for network, each in zip(networks, options, strict=True):
-            if each.freeze:
-                network.freeze()
         given = [
             FitOptions(name, each.seed, each.device, view_seed=each.view_seed)
             for name, each in zip(names, options, strict=True)
@@ -191,14 +186,25 @@ def network_of(
     normalisation: Normalisation,
     seed: int,
     start: Checkpoint | Pretrained | None = None,
+    freeze: bool = False,
 ) -> Network:
     """Return the network that a fit starts with, its weights drawn by `seed` or those of `start`, if they fit."""
     if isinstance(start, Checkpoint):
         start.require(architecture, images)
-        return start.build()
+        network = start.build()
+    else:
+        network = _drawn(architecture, images, normalisation, seed)
+    if isinstance(start, Pretrained):
+        start.put_into(network)
+    if freeze:
+        network.freeze()
+    return network
+
+
+def _drawn(architecture: Architecture, images: ImageSet, normalisation: Normalisation, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build(
+        return build(
             architecture,
             classes=len(images.class_names),
             channels=images.images.shape[1],
@@ -206,9 +212,6 @@ def network_of(
             mean=normalisation.mean,
             deviation=normalisation.deviation,
         )
-    if start is not None:
-        start.put_into(network)
-    return network
 
 
 def transfer_through(transfer_images: ImageSet, student_images: ImageSet, distillation: DistillationConfig) -> ImageSet:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from knowledge_transfer.learning.evaluation.predict import multiply_adds
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import build
+from knowledge_transfer.learning.models.network import empty
 
 _SIZE, _SIZE_ELSEWHERE = 32, 224  # pixels of side at which networks are compared, and which others' networks take
 
@@ -81,10 +81,8 @@ def _multiply_adds(architecture: Architecture) -> int:
     is_own = not architecture.is_external
     size = _SIZE if is_own or architecture.size else _SIZE_ELSEWHERE
     try:
-        with torch.device("meta" if is_own else "cpu"), torch.random.fork_rng(devices=[]):
-            network = build(
-                architecture, classes=10, channels=3, image_size=size, mean=(0.5,) * 3, deviation=(0.5,) * 3
-            )
+        network = empty(architecture, classes=10, channels=3, image_size=size, mean=(0.5,) * 3, deviation=(0.5,) * 3)
+        with torch.device("meta" if is_own else "cpu"):
             return multiply_adds(network, 3, size) * _SIZE**2 // size**2
     except Exception:  # what a user's network raises: its trial, before it is trained, says what is wrong
         return 0

@@ -56,10 +56,9 @@ class ServedModel(mlflow.pyfunc.PythonModel):
     def _decoded(self, text: str) -> np.ndarray:
         try:
             image = Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
-            prepared = self._prepared(image, grey=self._shape[0] == 1, size=self._shape[1])
+            return self._prepared(image, grey=self._shape[0] == 1, size=self._shape[1])
         except Exception as error:  # Pillow's decoders raise many kinds
             raise _refusal(f"an image cannot be read ({error}): {_ASKED}") from error
-        return np.ascontiguousarray(np.moveaxis(np.atleast_3d(prepared), -1, 0))
 
     def _answer(self, probabilities: list[float]) -> dict[str, Any]:
         named = dict(sorted(zip(self._classes, probabilities, strict=True), key=lambda pair: -pair[1]))

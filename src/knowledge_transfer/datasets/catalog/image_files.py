@@ -31,10 +31,12 @@ class ImageFiles:
         with ThreadPoolExecutor() as pool:
             read = dict(zip(names, pool.map(lambda name: self._read(name, grey, size), names), strict=True))
         pixels = {name: each for name, each in read.items() if isinstance(each, np.ndarray)}
-        empty = np.empty((0, size, size) if grey else (0, size, size, 3), np.uint8)
-        stacked = torch.from_numpy(np.stack([*pixels.values()]) if pixels else empty)
-        channels_first = stacked.unsqueeze(1) if grey else stacked.permute(0, 3, 1, 2).contiguous()
-        return list(pixels), channels_first, {name: each for name, each in read.items() if isinstance(each, str)}
+        stacked = np.stack([*pixels.values()]) if pixels else np.empty((0, 1 if grey else 3, size, size), np.uint8)
+        return (
+            list(pixels),
+            torch.from_numpy(stacked),
+            {name: why for name, why in read.items() if isinstance(why, str)},
+        )
 
     def _read(self, name: str, grey: bool, size: int) -> np.ndarray | str:
         try:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from knowledge_transfer.datasets.storage.download import fetch_weights
 from knowledge_transfer.datasets.storage.store import Store
-from knowledge_transfer.learning.models.weights import Pretrained, state_dict
+from knowledge_transfer.learning.models.weights import IMAGENET, Pretrained, state_dict
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -45,8 +45,7 @@ class PretrainedWeightsDataset(AbstractDataset[None, Pretrained]):
         if self._weights is None:
             raise DatasetError("no pretrained weights are named: set `weights` in globals.yml")
         state = self._published() if self._weights == "imagenet" else self._own(self._weights)
-        statistics = _imagenet().transforms()
-        return Pretrained(self._weights, state, tuple(statistics.mean), tuple(statistics.std))
+        return Pretrained(self._weights, state, *IMAGENET)
 
     def save(self, data: None) -> None:  # noqa: ARG002 - Kedro names it
         """Refuse: they are read only."""

@@ -34,7 +34,7 @@ def read_files(files: Sequence[Path], *, grey: bool, size: int) -> Tensor:
     # Threads suffice, for Pillow decodes without Python's lock; each full-size image is gone once it is reduced.
     with ThreadPoolExecutor() as pool:
         for row, image in enumerate(pool.map(lambda file: read_file(file, grey=grey, size=size), files)):
-            pixels[row] = np.moveaxis(np.atleast_3d(image), -1, 0)
+            pixels[row] = image
     return torch.from_numpy(pixels)
 
 
@@ -49,7 +49,7 @@ def read_file(file: Path, *, grey: bool, size: int) -> np.ndarray:
 
 
 def prepared(image: Image.Image, *, grey: bool, size: int) -> np.ndarray:
-    """Return the middle square of an image, turned upright, as uint8 [size, size] or [size, size, 3].
+    """Return the middle square of an image, turned upright, as uint8 [1 (grey) or 3, size, size].
 
     What is transparent becomes white. Raises ValueError for pixels of no agreed range.
     """
@@ -58,7 +58,7 @@ def prepared(image: Image.Image, *, grey: bool, size: int) -> np.ndarray:
         side = min(plain.size)
         left, top = (plain.width - side) // 2, (plain.height - side) // 2
         plain = plain.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    return np.asarray(plain)
+    return np.ascontiguousarray(np.moveaxis(np.atleast_3d(np.asarray(plain)), -1, 0))
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

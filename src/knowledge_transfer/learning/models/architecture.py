@@ -114,10 +114,10 @@ class Architecture(Config):
     `kind` is a built-in network, `torchvision:NAME`, `timm:NAME`, or `package.module:function`. Such a function is
     given the number of classes, as `classes` or `num_classes`, and its `options`; also the images' `channels` or
     `in_channels`, if it has such a parameter and `options` do not say 3, else grey images are repeated as three
-    colours. It returns a
-    torch.nn.Module that takes normalised pixels, float32 [B, C, H, W], and returns logits [B, classes].
-    `enlarge_to` is the side in pixels to which images are scaled first (none: not at all; 224 for an
+    colours. It returns a torch.nn.Module that takes normalised pixels, float32 [B, C, H, W], and returns logits
+    [B, classes]. `enlarge_to` is the side in pixels to which images are scaled first (none: not at all; 224 for an
     `imagenet_resnet50`, as published).
+
     `heads` are last layers on one body, each of which may learn from another teacher. The network predicts the mean of
     their distributions.
     """
@@ -168,7 +168,7 @@ class Architecture(Config):
         """Whether grey images are given to it as three colours."""
         if self.is_external:
             return not external.takes_channels(self.kind, self.options)
-        return not {"channels", "layers"} & {*NETWORKS[self.kind].options}
+        return "channels" not in NETWORKS[self.kind].options
 
     @property
     def size(self) -> int | None:
@@ -184,7 +184,7 @@ class Architecture(Config):
         return builtin.build(classes * self.heads, **{option: given[option] for option in builtin.options})
 
     def __hash__(self) -> int:
-        return hash(self.model_dump_json())
+        return hash((self.kind, self.width, self.layers, self.enlarge_to, self.heads))  # options cannot be hashed
 
     def __str__(self) -> str:
         size = f" at {self.size} pixels" if self.size else ""

@@ -6,7 +6,8 @@ import copy
 import hashlib
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,13 @@ from knowledge_transfer.learning.models.blocks import Residual
 # Of torch's generator, which draws initial weights, order and dropout: no thread may disturb the fit of another.
 GENERATOR = threading.RLock()
 _COLOURS = 3
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let the block draw from torch's generator, and put that back; waits for a fit in another thread."""
+    with GENERATOR, torch.random.fork_rng(devices=[]):
+        yield
 
 
 class Network(nn.Module):
@@ -124,7 +132,7 @@ def empty(architecture: Architecture, **of_images: Any) -> Network:
         with torch.device("meta"):
             return build(architecture, **of_images)
     # One from elsewhere may read what it draws, or keep tensors that no file holds.
-    with GENERATOR, torch.random.fork_rng(devices=[]):
+    with undisturbed():
         return build(architecture, **of_images)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from knowledge_transfer.learning.models import external
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import GENERATOR, build
+from knowledge_transfer.learning.models.network import build, undisturbed
 from knowledge_transfer.learning.models.weights import Pretrained
 
 _IMAGES = 2
@@ -31,7 +31,7 @@ def require_learns(
     """
     is_real = architecture.is_external or start is not None
     device = torch.device("cpu" if is_real else "meta")
-    with GENERATOR, torch.random.fork_rng(devices=[]), device, torch.enable_grad():
+    with undisturbed(), device, torch.enable_grad():
         torch.manual_seed(0)
         network = build(
             architecture, classes=classes, channels=channels, image_size=image_size, mean=mean, deviation=deviation

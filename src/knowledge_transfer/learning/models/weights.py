@@ -12,7 +12,7 @@ from torch import Tensor
 
 from knowledge_transfer.learning.models import external
 from knowledge_transfer.learning.models.architecture import Architecture
-from knowledge_transfer.learning.models.network import GENERATOR, Network, weights_sha256
+from knowledge_transfer.learning.models.network import Network, undisturbed, weights_sha256
 
 PRETRAINED = "pretrained"  # in place of a file: those that the library of the network publishes
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # means and deviations with which most weights were trained
@@ -74,7 +74,7 @@ def read(weights: str, architecture: Architecture) -> Pretrained:
     """
     if weights == PRETRAINED:
         # A library draws initial weights before it replaces them.
-        with GENERATOR, torch.random.fork_rng(devices=[]):
+        with undisturbed():
             state, mean, deviation = external.published(architecture.kind, architecture.options)
         return Pretrained(f"{architecture.kind} {PRETRAINED}", state, mean, deviation)
     state = state_dict(Path(weights), weights)

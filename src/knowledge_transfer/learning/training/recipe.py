@@ -15,12 +15,12 @@ class Recipe(Config):
 
     `min_steps` asks for more epochs where so few images make fewer steps. `label_smoothing` is spread over the classes
     of an image's own domain. With `balance` every class weighs the same in the loss, however many images it
-    has. `warmup` is the fraction of all steps over which the rate rises. `ema` is the decay per
-    step of the averaged weights (none: the last weights are evaluated). `views` is the number of different views of an
-    image, cycled over the epochs (none: a new one each epoch). `keep` chooses the epoch whose weights are returned: the
-    last, or the best on validation. `precision` auto takes bf16 where the hardware multiplies it natively. `muon` uses
-    the learning rates of AdamW. `window` is the number of images that are on the device at once (none: all); the order
-    is then random within a window and among blocks of images.
+    has. `warmup` is the fraction of all steps over which the rate rises. `ema` is the decay per step of the averaged
+    weights (none: the last weights are evaluated). `views` is the number of different views of an image, cycled over
+    the epochs (none: a new one each epoch). `keep` chooses the epoch whose weights are returned: the last, or the best
+    on validation. `precision` auto takes bf16 where the hardware multiplies it natively. `muon` uses the learning rates
+    of AdamW. `window` is the number of images that are on the device at once (none: all); the order is then random
+    within a window and among blocks of images.
     """
 
     epochs: int = Field(default=10, ge=1)

@@ -64,6 +64,7 @@ def _measuring(models: list[str]) -> list[Node]:
         _node(nodes.compare_models, [*_LOGITS, *_ROSTER, "params:seed"], "comparisons"),
         _node(tables.measure_calibration, [*_TEST, *_ROSTER], "calibration"),
         _node(tables.count_confusions, [*_TEST, "params:target", "params:rounds"], "confusion"),
+        _node(tables.score_classes, [*_TEST, *_ROSTER], "class_metrics"),
         _node(tables.collect_learning_curves, [*_ROSTER, *models], "learning_curves"),
         _node(tables.collect_lineage, models, "lineage"),
         # After all training, when the timeline is nearly complete.
@@ -79,16 +80,13 @@ def _measuring(models: list[str]) -> list[Node]:
 
 def _measuring_domains(*, is_mix: bool) -> list[Node]:
     """Return the nodes of a mix, or those of one domain: the students of a mix share no images to agree on."""
-    classes = _node(tables.score_classes, [*_TEST, *_ROSTER], "class_metrics")
     if not is_mix:
         return [
-            classes,
             _node(tables.measure_agreement, [*_TEST, *_ROSTER], "agreement"),
             _node(figures.draw_agreement, "agreement", "agreement_figure"),
         ]
     return [
         _node(tables.count_domain_confusions, [*_TEST, *_ROSTER], "domain_confusion"),
-        classes,
         _node(figures.draw_domain_confusion, "domain_confusion", "domain_confusion_figure"),
     ]
 

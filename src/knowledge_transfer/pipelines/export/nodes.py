@@ -9,14 +9,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from knowledge_transfer.experiment.stage_config import ENSEMBLE, models_by_name
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.data.image_set import ImageSet
 from knowledge_transfer.learning.models.exported import Probabilities
 from knowledge_transfer.pipelines.export.formats import export, require
 
-ENSEMBLE = "ensemble"
-MODEL = "model_"  # before the name of a model among the arguments
 _CLOSE = 1e-4  # of a probability
 _COMPARED, _BATCH, _REPEATS = 64, 64, 15
 
@@ -31,10 +29,8 @@ def export_models(
     probabilities. Raises ValueError for an unknown model, a missing library, and a difference above 1e-4.
     """
     require(kind)
-    models = {key.removeprefix(MODEL): each for key, each in models.items()}
+    models = models_by_name(models, model)
     *students, target = models
-    if model is not None and model not in (*models, ENSEMBLE):
-        raise ValueError(f"there is no model '{model}'{did_you_mean(model, [*models, ENSEMBLE])}")
     chosen = students if model is None else [model]
     groups = {name: [name] for name in dict.fromkeys([*chosen, target]) if name != ENSEMBLE}
     if len({models[name].facts.class_names for name in students}) == 1:

@@ -10,12 +10,9 @@ from knowledge_transfer.pipelines.export import nodes
 def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
     """Return the pipeline for an experiment (none: the present run's)."""
     now = experiment or current.plan().main
-    # A student may have any name, that of another argument, too.
-    models = {
-        f"{nodes.MODEL}{name}": f"{name}_round{now.rounds}_checkpoint" for name in (*now.students, now.target.name)
-    }
-    settings = {"model": "params:model", "kind": "params:format", "images": "validation_images"}
+    inputs = {"model": "params:model", "kind": "params:format", "images": "validation_images"}
+    inputs |= current.final_models(now)
     return Pipeline(
-        [node(nodes.export_models, {**settings, **models}, ["exported_models", "exports_table"], name="export_models")],
+        [node(nodes.export_models, inputs, ["exported_models", "exports_table"], name="export_models")],
         tags=current.INFERENCE,
     )

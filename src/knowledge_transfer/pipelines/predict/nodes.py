@@ -8,16 +8,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from knowledge_transfer.experiment.stage_config import ENSEMBLE, models_by_name
 from knowledge_transfer.learning.checkpoint import Checkpoint
-from knowledge_transfer.learning.config import did_you_mean
 from knowledge_transfer.learning.data.image_set import ImageFiles, ImageSet
 from knowledge_transfer.learning.evaluation.predict import predict
 from knowledge_transfer.learning.hardware import resolve_device
 from knowledge_transfer.reporting.predictions import compose_predictions
 
 logger = logging.getLogger(__name__)
-ENSEMBLE = "ensemble"
-MODEL = "model_"  # before the name of a model among the arguments
 _PLACES = ("", "second", "third")  # of a class in a prediction
 _PICTURE, _MOST_PICTURES = 72, 400  # pixels of side, and how many keep the page small
 
@@ -31,8 +29,8 @@ def classify(
     `ensemble`: the mean of the students), and the class that every model predicts. Raises ValueError for an unknown
     model, and when no file is an image.
     """
-    models = {key.removeprefix(MODEL): each for key, each in models.items()}
-    decides, facts = _chosen(model, models), next(iter(models.values())).facts
+    models = models_by_name(models, model)
+    decides, facts = model or _best(models), next(iter(models.values())).facts
     names, pixels, skipped = files.read(files.names, grey=facts.channels == 1, size=facts.image_size)
     if skipped:
         logger.warning("%d of %d files are left out: %s", len(skipped), len(files.names), next(iter(skipped.values())))
@@ -58,12 +56,8 @@ def classify(
     return table, info
 
 
-def _chosen(model: str | None, models: Mapping[str, Checkpoint]) -> str:
-    if model is None:
-        return max(models, key=lambda name: models[name].facts.metrics.get("validation_accuracy", 0.0))
-    if model not in (*models, ENSEMBLE):
-        raise ValueError(f"there is no model '{model}'{did_you_mean(model, [*models, ENSEMBLE])}")
-    return model
+def _best(models: Mapping[str, Checkpoint]) -> str:
+    return max(models, key=lambda name: models[name].facts.metrics.get("validation_accuracy", 0.0))
 
 
 def _table(names: list[str], decided: Tensor, known: Mapping[str, Tensor], classes: Sequence[str]) -> pd.DataFrame:

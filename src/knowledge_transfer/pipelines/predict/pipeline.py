@@ -10,16 +10,12 @@ from knowledge_transfer.pipelines.predict import nodes
 def create_pipeline(experiment: Experiment | None = None) -> Pipeline:
     """Return the pipeline for an experiment (none: the present run's)."""
     now = experiment or current.plan().main
-    # A student may have any name, that of another argument, too.
-    models = {
-        f"{nodes.MODEL}{name}": f"{name}_round{now.rounds}_checkpoint" for name in (*now.students, now.target.name)
-    }
     settings = {"model": "params:model", "device": "params:devices"}
     return Pipeline(
         [
             node(
                 nodes.classify,
-                {"files": "images_to_classify", **settings, **models},
+                {"files": "images_to_classify", **settings, **current.final_models(now)},
                 ["predictions_table", "predictions_info"],
                 name="classify",
             ),
